@@ -1,0 +1,3 @@
+module lethe.example/go-heap
+
+go 1.19

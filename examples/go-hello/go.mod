@@ -1,0 +1,3 @@
+module lethe.example/go-hello
+
+go 1.19

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// arch/mmu.h (contract 3 of 8): address-space layout and translation caches.
+//
+// kernel/arch/<arch>/include/arch_impl/mmu.h supplies the constants
+//     USER_END            first address beyond user space (0x7ffffffff000 on both)
+//     DIRECT_MAP_BASE     all RAM, linearly
+//     KERNEL_IMAGE_BASE   the kernel's link address
+//     KERNEL_MMIO_BASE    device registers, mapped on demand
+// and the inline functions
+//     void *phys_to_virt(phys_t), phys_t virt_to_phys(const void *)   (direct map and kernel image)
+//     void arch_tlb_flush_page(vaddr_t va)      this CPU, the loaded address space
+//     void arch_tlb_flush_all_user(void)        this CPU, the loaded address space
+#pragma once
+
+#include "arch/pte.h"
+
+#include "arch_impl/mmu.h"
+
+struct mm;
+
+// What an address space carries for the architecture (page-table root, ASID/PCID).
+// struct arch_mm is defined by arch_impl/mmu.h.
+
+// Prepares the root table of a new address space (kernel half shared). => 0, -ENOMEM
+int arch_mm_init(struct arch_mm *am);
+void arch_mm_destroy(struct arch_mm *am);
+// Loads the address space on this CPU (cr3, ttbr0) and drops all user translations of the one before;
+// NULL: the kernel half only. mm/tlb.c keeps the mask of CPUs.
+void arch_mm_switch(struct arch_mm *am);
+// Root table of the user half; entries [0, 256) on x86-64, [0, 512) on aarch64.
+pte_t *arch_mm_root(struct arch_mm *am);
+// Maps device registers; uncached, never freed. => kernel address.
+void *arch_map_device(phys_t pa, size_t len_bytes);
+// Adds [start, end) of RAM to the direct map (largest pages the CPU has).
+void arch_map_ram(phys_t start, phys_t end);
+// End of the kernel image and of the early page tables behind it; keeps any other memory that the
+// architecture needs at a fixed place out of the allocator (page_reserve).
+phys_t arch_kernel_phys_end(void);
+void arch_reserve_memory(void);

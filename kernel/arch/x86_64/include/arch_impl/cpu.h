@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// x86-64 half of arch/cpu.h: the CPU-local area behind GS, interrupt flag, time stamp counter, and
+// what this CPU can do.
+#pragma once
+
+#include "arch_impl/x86.h"
+
+struct cpu;
+struct thread;
+
+// What CPUID said on the boot CPU; the others are taken to be equal.
+struct x86_features {
+    bool pdpe1gb, pge, smep, smap, umip, fsgsbase, invpcid, rdtscp;
+    bool xsave, xsaveopt, xsavec;
+    bool x2apic, tsc_deadline, invariant_tsc, arat;
+    bool rdrand, rdseed;
+    bool fast_rep;    // rep stosb/movsb is the fastest way to clear and copy a page
+    bool hypervisor;  // runs under one
+    bool tcg;         // QEMU's emulator: each turn of a rep costs an instruction
+    bool kvm;         // KVM's paravirtual interface is there
+    u32 kvm_features; // CPUID 0x40000001 EAX
+    u32 max_leaf, max_ext_leaf, hv_max_leaf;
+    u32 family, model, stepping;
+    u32 leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx;
+};
+extern struct x86_features x86_features;
+
+// The CPU-local area: GS base points at struct cpu, whose first word is its own address and whose
+// second is the current thread. Reads through GS are ordinary memory reads to the compiler, so they
+// are repeated after every call (a call may move the thread to another CPU).
+#if defined(__SEG_GS) && !defined(__cppcheck__)
+static inline struct cpu *this_cpu(void) { return *(struct cpu *__seg_gs *)0; }
+#else
+static inline struct cpu *this_cpu(void)
+{
+    struct cpu *cpu;
+    __asm__ volatile("movq %%gs:0, %0" : "=r"(cpu));
+    return cpu;
+}
+#endif
+
+static inline void arch_cpu_relax(void) { __asm__ volatile("pause" ::: "memory"); }
+static inline void arch_irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
+static inline void arch_irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
+// sti holds interrupts back for one more instruction, so none is lost between it and hlt.
+static inline void arch_idle_wait(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
+
+static inline u64 arch_counter(void)
+{
+    u32 low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+    return low | (u64)high << 32;
+}
+
+// cpu.c picks by x86_features.fast_rep; both are in string.S.
+void arch_clear_page(void *page);
+void arch_copy_page(void *to, const void *from);

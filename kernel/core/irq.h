@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// irq.h: handlers of device interrupt lines. The platform routes a line to a CPU and calls
+// irq_device(line) (arch/regs.h) when it fires.
+#pragma once
+
+#include "core/base.h"
+
+#define IRQ_LINES 64
+
+// => -EINVAL (no such line), -EBUSY (taken: lines are not shared)
+int irq_set_handler(unsigned line, void (*handler)(void *), void *arg);
+u64 irq_count(unsigned line);  // interrupts of the line since boot

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// platform.h: what the kernel expects of the machine; platform/ implements it.
+#pragma once
+
+#include "core/base.h"
+
+enum mem_kind { MEM_RAM = 1, MEM_RESERVED = 2, MEM_ACPI = 3, MEM_NVS = 4, MEM_BAD = 5 };
+struct mem_range {
+    phys_t start, end;  // [start, end) in bytes
+    enum mem_kind kind;
+};
+
+#define MAX_MEM_RANGES 128
+struct boot_info {
+    struct mem_range mem[MAX_MEM_RANGES];  // sorted, not overlapping
+    u32 n_mem;
+    const char *cmdline;          // NUL-terminated, in the direct map
+    phys_t image_start, image_end;  // root image (initrd), empty if start == end
+    phys_t rsdp;                  // ACPI root pointer, 0 if unknown
+    phys_t fdt;                   // device tree, 0 if none
+};
+extern struct boot_info boot_info;
+
+// Bring-up, in this order (see core/kmain.c).
+void platform_init_early(void);   // console output works afterwards
+void platform_init_clock(void);   // counter rate, wall clock, clock event of the boot CPU
+void platform_init_irq(void);     // interrupt controllers, ACPI/MP/device-tree tables
+u32 platform_cpu_count(void);     // CPUs found, boot CPU included
+u32 platform_cpu_hw_id(u32 index);  // index 0 is the boot CPU
+void platform_init_devices(void); // console input, rng, buses: after the scheduler runs
+void platform_init_cpu(void);     // on each CPU: local interrupt controller, clock event
+void platform_power_off(void) __noreturn;
+void platform_reset(void) __noreturn;
+
+// The console. Output never sleeps and never loses a byte; input calls console_input.
+void platform_console_write(const char *text, size_t len);
+void console_input(const char *bytes, size_t len);  // implemented by fs/tty.c; interrupt context
+// Control channel (docs/machine.md); without one it does nothing.
+void platform_control_write(const char *text, size_t len);
+
+// Interrupt lines of devices. handler runs in interrupt context.
+int platform_irq_request(unsigned line, void (*handler)(void *), void *arg);
+// Fills buf with random bytes from a device or the CPU; returns how many it could give.
+size_t platform_random(void *buf, size_t len);
+
+// Command-line words: value of `name=value`, "" for a bare word, NULL if absent.
+const char *cmdline_get(const char *name, char *buf, size_t size);

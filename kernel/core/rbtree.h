@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// rbtree.h: intrusive red-black tree with an optional augmentation, for timers and VMAs.
+//
+// The caller walks down to find the place (rb_link_node), then rb_insert_fixup restores the colours.
+// With augment != NULL, augment(node) recomputes a node's summary from itself and its children; the
+// tree calls it bottom-up for every node whose subtree changed.
+#pragma once
+
+#include "core/base.h"
+
+struct rb_node {
+    struct rb_node *parent, *left, *right;
+    bool red;
+};
+struct rb_root {
+    struct rb_node *node;
+};
+typedef void (*rb_augment_fn)(struct rb_node *node);
+
+static inline void rb_link_node(struct rb_node *node, struct rb_node *parent, struct rb_node **link)
+{
+    node->parent = parent;
+    node->left = node->right = NULL;
+    node->red = true;
+    *link = node;
+}
+// After rb_link_node: recolours and rotates; augments all ancestors.
+void rb_insert_fixup(struct rb_root *root, struct rb_node *node, rb_augment_fn augment);
+void rb_erase(struct rb_root *root, struct rb_node *node, rb_augment_fn augment);
+// Recomputes node and all its ancestors after node's own key data changed in place.
+void rb_augment_path(struct rb_node *node, rb_augment_fn augment);
+struct rb_node *rb_first(const struct rb_root *root);
+struct rb_node *rb_last(const struct rb_root *root);
+struct rb_node *rb_next(const struct rb_node *node);
+struct rb_node *rb_prev(const struct rb_node *node);
+// Black height if the colours and links are right, -1 if not (for verifiers).
+int rb_verify(const struct rb_root *root);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// proc_internal.h: shared by proc.c (/proc), proc_pid.c (/proc/PID), proc_sys.c (/proc/sys), sysfs.c.
+#pragma once
+
+#include <limits.h>
+
+#include "fs/special_internal.h"
+
+extern const struct gen_dir_ops proc_root_ops;         // proc_pid.c: the PIDs
+int proc_readlink_self(u64 arg, char *buf, size_t size);
+int proc_readlink_thread_self(u64 arg, char *buf, size_t size);
+extern const struct gen_entry proc_sys_entries[];      // proc_sys.c
+
+// "0-3,5" without a newline (proc.c).
+void seq_cpu_list(struct seq_buf *out, cpumask_t mask);
+
+// A stable inode number for a name that only readdir sees (d_ino): never 0, different for each name.
+static inline u64 proc_ino(u64 arg, unsigned type)
+{
+    u64 x = (arg + 1) * 0x9e3779b97f4a7c15ull ^ type;
+    return (x >> 16 & 0xffffffff) | 1ull << 32;
+}

@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// rw.c: reading and writing: the pages of regular files, and the calls read(2), pread(2), readv(2), … .
+//
+// A regular file's bytes are the pages of its vm_object, which mappings share. A read copies from the
+// pages that are there; holes read as zeros without making pages. A write takes inode->lock, makes the
+// pages it needs, and moves the file's size only when the bytes are in, so that a reader never sees a
+// size without the data. Copying from user memory may fault while inode->lock is held: mm never
+// takes that lock, so there is no cycle.
+//
+// sync(2) and its relatives have nothing to do: every file system here is memory, and memory is as
+// stable as it gets. They check their arguments and succeed, as tmpfs does on Linux.
+#include "fs/calls.h"
+#include "fs/vfs_internal.h"
+
+#include "mm/mman.h"
+
+#define RLIMIT_FSIZE 1
+#define SCHED_PAGES 16  // pages between two resched points
+
+// ------------------------------------------------------------------------------- pages of files
+
+// The page for reading: NULL is a hole.
+static struct page *page_for_read(struct inode *inode, u64 index)
+{
+    struct vm_object *obj = &inode->file.object;
+    struct page *p = vm_object_find(obj, index);
+    if (p || (obj->flags & VMO_ANON) || index >= inode->file.image_pages)
+        return p;
+    return rootfs_page_is_hole(inode, index) ? NULL : vm_object_get_page(obj, index, false);
+}
+
+ssize_t object_read(struct file *f, struct uio *to, loff_t *ppos)
+{
+    struct inode *inode = f->inode;
+    u64 pos = *ppos, size = READ_ONCE(inode->file.object.size_bytes);
+    ssize_t done = 0;
+    int err = 0;
+    while (to->remaining && pos < size) {
+        size_t off = pos % PAGE_SIZE;
+        size_t n = MIN(MIN(PAGE_SIZE - off, to->remaining), size - pos);
+        struct page *p = page_for_read(inode, page_index(pos));
+        if (unlikely(IS_ERR(p))) {
+            err = PTR_ERR(p) == -EFAULT ? 0 : (int)PTR_ERR(p);  // truncated meanwhile: end of file
+            break;
+        }
+        ssize_t moved;
+        if (likely(p != NULL)) {
+            moved = uio_copy_to(to, (char *)page_address(p) + off, n);
+            page_put(p);
+        } else {
+            moved = uio_zero(to, n);
+        }
+        if (unlikely(moved < 0)) {
+            err = (int)moved;
+            break;
+        }
+        pos += moved;
+        done += moved;
+        if (unlikely((size_t)moved < n))
+            break;
+        if (page_index(pos) % SCHED_PAGES == 0 && to->remaining) {
+            sched_point();
+            if (thread_kill_pending())
+                break;
+            size = READ_ONCE(inode->file.object.size_bytes);
+        }
+    }
+    *ppos = pos;
+    inode_accessed(inode);
+    return done ? done : err;
+}
+
+// The page for writing, with a reference. Beyond the size it is put into the tree at once, which
+// vm_object_get_page would refuse. whole: every byte will be overwritten, so it need not be cleared.
+static struct page *page_for_write(struct inode *inode, u64 index, bool whole)
+{
+    struct vm_object *obj = &inode->file.object;
+    for (;;) {
+        struct page *p = vm_object_find(obj, index);
+        if (p && !(p->flags & PG_RESERVED))
+            return p;
+        if (p)
+            page_put(p);
+        if (p || index < inode->file.image_pages)
+            return vm_object_get_page(obj, index, true);
+        if (!sb_may_add_page(inode->sb))
+            return ERR_PTR(-ENOSPC);
+        p = page_alloc(0, whole ? PAGE_USER : PAGE_USER | PAGE_ZERO);
+        if (!p)
+            return ERR_PTR(-ENOMEM);
+        p->flags |= PG_DIRTY;
+        page_get(p);
+        int err = whole ? 0 : vm_object_insert(obj, index, p);
+        if (!err)
+            return p;
+        page_put(p);
+        page_put(p);
+        if (err != -EEXIST)
+            return ERR_PTR(err);
+    }
+}
+
+// Writes at most to the end of one page. => bytes, -errno
+static ssize_t write_page(struct inode *inode, struct uio *from, u64 pos)
+{
+    struct vm_object *obj = &inode->file.object;
+    size_t off = pos % PAGE_SIZE, n = MIN(PAGE_SIZE - off, from->remaining);
+    u64 index = page_index(pos);
+    bool whole = n == PAGE_SIZE;
+    struct page *p = page_for_write(inode, index, whole);
+    if (IS_ERR(p))
+        return PTR_ERR(p);
+    char *to = page_address(p);
+    ssize_t moved = uio_copy_from(from, to + off, n);
+    if (whole && !(p->flags & PG_CACHE)) {  // fresh, not yet in the tree
+        int err = moved < 0 ? (int)moved : 0;
+        if (!err && (size_t)moved < PAGE_SIZE)
+            memset(to + moved, 0, PAGE_SIZE - moved);
+        if (!err)
+            err = vm_object_insert(obj, index, p);
+        if (err == -EEXIST) {  // a fault was faster: its page gets the bytes
+            struct page *other = vm_object_get_page(obj, index, true);
+            err = IS_ERR(other) ? (int)PTR_ERR(other) : 0;
+            if (!err) {
+                memcpy(page_address(other), to, moved);
+                page_put(other);
+            }
+            page_put(p);
+        } else if (err) {
+            page_put(p);
+        }
+        moved = err ? err : moved;
+    } else {
+        p->flags |= PG_DIRTY;
+    }
+    page_put(p);
+    return moved;
+}
+
+// Bytes between the old end of the file and the end of its page may hold what a mapping wrote there.
+static void clear_old_tail(struct inode *inode, u64 size)
+{
+    if (size % PAGE_SIZE == 0)
+        return;
+    struct page *p = vm_object_find(&inode->file.object, page_index(size));
+    if (!p)
+        return;
+    if (!(p->flags & PG_RESERVED))
+        memset((char *)page_address(p) + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
+    page_put(p);
+}
+
+static void send_sigxfsz(void)
+{
+    if (current->process)
+        signal_send_thread(current, &(struct siginfo){.signo = SIGXFSZ, .code = SI_KERNEL});
+}
+
+// RLIMIT_FSIZE and the largest offset cut the write; a write that cannot start fails. [inode->lock]
+static int write_limits(struct uio *from, u64 pos)
+{
+    const struct process *p = current->process;
+    u64 limit = p ? p->rlimits[RLIMIT_FSIZE].cur : UINT64_MAX;
+    if (unlikely(limit != UINT64_MAX)) {
+        if (pos >= limit) {
+            send_sigxfsz();
+            return -EFBIG;
+        }
+        from->remaining = MIN(from->remaining, limit - pos);
+    }
+    if (unlikely(pos >= MAX_FILE_SIZE))
+        return -EFBIG;
+    from->remaining = MIN(from->remaining, MAX_FILE_SIZE - pos);
+    return 0;
+}
+
+// Takes set-user-ID and set-group-ID away when somebody else changes the file.
+int inode_kill_privs_locked(struct inode *inode)
+{
+    u32 mode = inode->mode;
+    if (likely(!(mode & (S_ISUID | S_ISGID))) || fs_capable(CAP_FSETID))
+        return 0;
+    if ((mode & S_ISGID) && (mode & 010))
+        mode &= ~S_ISGID;
+    inode->mode = mode & ~S_ISUID;
+    return 0;
+}
+
+ssize_t object_write(struct file *f, struct uio *from, loff_t *ppos)
+{
+    struct inode *inode = f->inode;
+    struct vm_object *obj = &inode->file.object;
+    ssize_t done = 0;
+    mutex_lock(&inode->lock);
+    u64 pos = *ppos, size = obj->size_bytes;
+    if (((f->flags & O_APPEND) && !(from->flags & RWF_NOAPPEND)) || (from->flags & RWF_APPEND))
+        pos = size;
+    ssize_t err = from->remaining ? write_limits(from, pos) : 0;
+    if (!err && unlikely(inode->seals != 0))
+        err = memfd_check_write(inode, pos, pos + from->remaining);
+    if (err || !from->remaining)
+        goto out;
+    inode_kill_privs_locked(inode);
+    if (pos > size)
+        clear_old_tail(inode, size);
+    while (from->remaining) {
+        ssize_t moved = write_page(inode, from, pos);
+        if (unlikely(moved <= 0)) {
+            err = moved;
+            break;
+        }
+        pos += moved;
+        done += moved;
+        if (pos > obj->size_bytes)
+            WRITE_ONCE(obj->size_bytes, pos);
+        if (unlikely(pos % PAGE_SIZE && from->remaining))
+            break;  // user memory ended
+        if (page_index(pos) % SCHED_PAGES == 0 && from->remaining) {
+            sched_point();
+            if (thread_kill_pending())
+                break;
+        }
+    }
+    if (done)
+        inode->mtime_ns = inode->ctime_ns = now_ns();
+    else if (page_index(pos) >= DIV_ROUND_UP(obj->size_bytes, PAGE_SIZE))
+        drop_beyond_size(inode);
+    *ppos = pos;
+    inode_recharge(inode);
+out:
+    mutex_unlock(&inode->lock);
+    if (done && unlikely(inode->watches || f->dentry->parent->inode->watches))
+        fs_notify_slow(f->dentry, IN_MODIFY, 0);
+    return done ? done : err;
+}
+
+// ------------------------------------------------------------------------------- regular files
+
+loff_t vfs_lseek_generic(struct file *f, loff_t offset, int whence, u64 size)
+{
+    loff_t pos;
+    switch (whence) {
+    case SEEK_SET:
+        pos = offset;
+        break;
+    case SEEK_CUR:
+        if (__builtin_add_overflow(f->pos, offset, &pos))
+            return -EOVERFLOW;
+        break;
+    case SEEK_END:
+        if (__builtin_add_overflow((loff_t)size, offset, &pos))
+            return -EOVERFLOW;
+        break;
+    case SEEK_DATA:
+        if (offset < 0 || (u64)offset >= size)
+            return -ENXIO;
+        pos = offset;
+        break;
+    case SEEK_HOLE:
+        if (offset < 0 || (u64)offset >= size)
+            return -ENXIO;
+        pos = (loff_t)size;
+        break;
+    default:
+        return -EINVAL;
+    }
+    if (pos < 0)
+        return -EINVAL;
+    f->pos = pos;
+    return pos;
+}
+
+loff_t lseek_fixed(struct file *f, loff_t offset, int whence) { return f->pos = 0; }
+
+static u64 next_data(struct inode *inode, u64 index)
+{
+    u64 data = vm_object_next_data(&inode->file.object, index);
+    if (inode->flags & I_IMAGE)
+        data = MIN(data, rootfs_next_data(inode, index));
+    return data;
+}
+
+static u64 next_hole(struct inode *inode, u64 index)
+{
+    for (;;) {
+        u64 hole = vm_object_next_hole(&inode->file.object, index);
+        if (!(inode->flags & I_IMAGE))
+            return hole;
+        u64 below = rootfs_next_hole(inode, hole);
+        if (below == hole)
+            return hole;
+        index = below;
+    }
+}
+
+static loff_t regular_lseek(struct file *f, loff_t offset, int whence)
+{
+    u64 size = inode_size(f->inode);
+    if (likely(whence != SEEK_DATA && whence != SEEK_HOLE))
+        return vfs_lseek_generic(f, offset, whence, size);
+    if (offset < 0 || (u64)offset >= size)
+        return -ENXIO;
+    u64 index = page_index(offset), found;
+    if (whence == SEEK_DATA) {
+        found = next_data(f->inode, index);
+        if (found >= DIV_ROUND_UP(size, PAGE_SIZE))
+            return -ENXIO;
+    } else {
+        found = MIN(next_hole(f->inode, index), DIV_ROUND_UP(size, PAGE_SIZE));
+    }
+    u64 pos = found == index ? (u64)offset : found * PAGE_SIZE;
+    return f->pos = MIN(pos, size);
+}
+
+static struct vm_object *regular_mmap_object(struct file *f, int prot, int flags)
+{
+    return file_object(f);
+}
+
+static int memory_fsync(struct file *f, bool data_only) { return 0; }
+
+const struct file_ops regular_file_ops = {
+    .read = object_read,
+    .write = object_write,
+    .lseek = regular_lseek,
+    .mmap_object = regular_mmap_object,
+    .fsync = memory_fsync,
+    .fallocate = regular_fallocate,
+};
+
+// ------------------------------------------------------------------------------- read and write calls
+
+// The position lock is needed when somebody else may use the same open file.
+static inline bool needs_pos_lock(const struct file *f)
+{
+    return !(f->fmode & (FMODE_STREAM | FMODE_NO_SEEK)) && f->refcount > 1;
+}
+
+static ssize_t do_read(struct file *f, struct uio *to, loff_t *pos)
+{
+    if (unlikely(!(f->fmode & FMODE_READ)))
+        return -EBADF;
+    if (unlikely(!f->ops->read))
+        return -EINVAL;
+    return f->ops->read(f, to, pos);
+}
+
+static ssize_t do_write(struct file *f, struct uio *from, loff_t *pos)
+{
+    if (unlikely(!(f->fmode & FMODE_WRITE)))
+        return -EBADF;
+    if (unlikely(!f->ops->write))
+        return -EINVAL;
+    return f->ops->write(f, from, pos);
+}
+
+typedef ssize_t (*rw_fn)(struct file *f, struct uio *u, loff_t *pos);
+
+// At the file's own position.
+static inline ssize_t rw_at_file_pos(struct file *f, struct uio *u, rw_fn fn)
+{
+    if (f->fmode & FMODE_STREAM) {
+        loff_t none = 0;
+        return fn(f, u, &none);
+    }
+    bool lock = needs_pos_lock(f);
+    if (lock)
+        mutex_lock(&f->pos_lock);
+    loff_t pos = f->pos;
+    ssize_t n = fn(f, u, &pos);
+    if (n >= 0)
+        f->pos = pos;
+    if (lock)
+        mutex_unlock(&f->pos_lock);
+    return n;
+}
+
+static inline long rw_buffer(int fd, uptr_t buf, size_t len, rw_fn fn)
+{
+    struct uio u;
+    struct fd f = fd_get(fd);
+    if (unlikely(!f.file))
+        return -EBADF;
+    ssize_t n;
+    if (unlikely((ssize_t)len < 0)) {
+        n = f.file->fmode & (fn == do_read ? FMODE_READ : FMODE_WRITE) ? -EINVAL : -EBADF;
+    } else {
+        uio_init_user(&u, buf, MIN(len, (size_t)MAX_RW_COUNT));
+        n = rw_at_file_pos(f.file, &u, fn);
+    }
+    fd_put(f);
+    return n;
+}
+
+long sys_read(int fd, uptr_t buf, size_t len) { return rw_buffer(fd, buf, len, do_read); }
+long sys_write(int fd, uptr_t buf, size_t len) { return rw_buffer(fd, buf, len, do_write); }
+
+static inline long rw_buffer_at(int fd, uptr_t buf, size_t len, loff_t pos, rw_fn fn)
+{
+    struct uio u;
+    if (unlikely(pos < 0))
+        return -EINVAL;
+    struct fd f = fd_get(fd);
+    if (unlikely(!f.file))
+        return -EBADF;
+    ssize_t n;
+    if (unlikely(f.file->fmode & FMODE_NO_SEEK)) {
+        n = -ESPIPE;
+    } else if (unlikely((ssize_t)len < 0)) {
+        n = -EINVAL;
+    } else {
+        uio_init_user(&u, buf, MIN(len, (size_t)MAX_RW_COUNT));
+        n = fn(f.file, &u, &pos);
+    }
+    fd_put(f);
+    return n;
+}
+
+long sys_pread64(int fd, uptr_t buf, size_t len, loff_t pos)
+{
+    return rw_buffer_at(fd, buf, len, pos, do_read);
+}
+
+long sys_pwrite64(int fd, uptr_t buf, size_t len, loff_t pos)
+{
+    return rw_buffer_at(fd, buf, len, pos, do_write);
+}
+
+#define AT_FILE_POS (-1)
+
+static int check_rwf(const struct file *f, u32 flags, bool write)
+{
+    if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND))
+        return -EOPNOTSUPP;
+    if ((flags & RWF_APPEND) && (flags & RWF_NOAPPEND))
+        return -EINVAL;
+    // Memory never makes the caller wait; other files would have to know the flag.
+    if ((flags & RWF_NOWAIT) && !(f->inode && S_ISREG(f->inode->mode)))
+        return -EOPNOTSUPP;
+    return 0;
+}
+
+static long rw_vector(int fd, uptr_t iov, size_t n_iov, loff_t pos, u32 flags, rw_fn fn)
+{
+    struct uio u;
+    struct uio_vec v;
+    struct fd f = fd_get(fd);
+    if (!f.file)
+        return -EBADF;
+    ssize_t n = check_rwf(f.file, flags, fn == do_write);
+    if (!n && pos != AT_FILE_POS && (f.file->fmode & FMODE_NO_SEEK))
+        n = -ESPIPE;
+    if (!n && !(f.file->fmode & (fn == do_read ? FMODE_READ : FMODE_WRITE)))
+        n = -EBADF;
+    if (!n) {
+        n = uio_init_vec(&u, &v, iov, n_iov);
+        u.flags = flags;
+        if (n > 0 || (n == 0 && n_iov == 0))
+            n = n == 0 ? 0 : pos == AT_FILE_POS ? rw_at_file_pos(f.file, &u, fn)
+                                                : fn(f.file, &u, &pos);
+        uio_vec_free(&v);
+    }
+    fd_put(f);
+    return n;
+}
+
+long sys_readv(int fd, uptr_t iov, size_t n)
+{
+    return rw_vector(fd, iov, n, AT_FILE_POS, 0, do_read);
+}
+
+long sys_writev(int fd, uptr_t iov, size_t n)
+{
+    return rw_vector(fd, iov, n, AT_FILE_POS, 0, do_write);
+}
+
+long sys_preadv(int fd, uptr_t iov, size_t n, loff_t pos, long pos_high)
+{
+    return pos < 0 ? -EINVAL : rw_vector(fd, iov, n, pos, 0, do_read);
+}
+
+long sys_pwritev(int fd, uptr_t iov, size_t n, loff_t pos, long pos_high)
+{
+    return pos < 0 ? -EINVAL : rw_vector(fd, iov, n, pos, 0, do_write);
+}
+
+long sys_preadv2(int fd, uptr_t iov, size_t n, loff_t pos, long pos_high, u32 flags)
+{
+    return pos < -1 ? -EINVAL : rw_vector(fd, iov, n, pos, flags, do_read);
+}
+
+long sys_pwritev2(int fd, uptr_t iov, size_t n, loff_t pos, long pos_high, u32 flags)
+{
+    return pos < -1 ? -EINVAL : rw_vector(fd, iov, n, pos, flags, do_write);
+}
+
+long sys_lseek(int fd, loff_t offset, u32 whence)
+{
+    struct fd f = fd_get(fd);
+    if (!f.file)
+        return -EBADF;
+    long pos;
+    if (whence > SEEK_HOLE) {
+        pos = -EINVAL;
+    } else if (!f.file->ops->lseek || (f.file->fmode & FMODE_NO_SEEK)) {
+        pos = -ESPIPE;
+    } else {
+        bool lock = needs_pos_lock(f.file);
+        if (lock)
+            mutex_lock(&f.file->pos_lock);
+        pos = f.file->ops->lseek(f.file, offset, (int)whence);
+        if (lock)
+            mutex_unlock(&f.file->pos_lock);
+    }
+    fd_put(f);
+    return pos;
+}
+
+// ------------------------------------------------------------------------------- file to file
+
+#define COPY_CHUNK (16 * PAGE_SIZE)
+
+// Moves up to len bytes from in at *in_pos to out at *out_pos (NULL: its own position).
+static ssize_t copy_between(struct file *in, loff_t *in_pos, struct file *out, loff_t *out_pos,
+                            size_t len)
+{
+    struct page *buffer = page_alloc(4, 0);
+    if (!buffer)
+        return -ENOMEM;
+    ssize_t done = 0, err = 0;
+    while (len) {
+        struct uio u;
+        uio_init_kernel(&u, page_address(buffer), MIN(len, COPY_CHUNK));
+        loff_t pos = *in_pos;
+        ssize_t n = do_read(in, &u, &pos);
+        if (n <= 0) {
+            err = n;
+            break;
+        }
+        uio_init_kernel(&u, page_address(buffer), n);
+        ssize_t written = out_pos ? do_write(out, &u, out_pos) : rw_at_file_pos(out, &u, do_write);
+        if (written < 0) {
+            err = written;
+            break;
+        }
+        *in_pos += written;
+        done += written;
+        len -= written;
+        if (written < n || thread_signal_pending())
+            break;
+        sched_point();
+    }
+    page_free(buffer, 4);
+    return done ? done : err;
+}
+
+static long sendfile_files(struct file *out, struct file *in, loff_t *pos, size_t count)
+{
+    if (!(in->fmode & FMODE_READ) || !(out->fmode & FMODE_WRITE))
+        return -EBADF;
+    if (in->fmode & FMODE_NO_SEEK)
+        return pos ? -ESPIPE : -EINVAL;
+    if (!in->inode || S_ISDIR(in->inode->mode) || (out->flags & O_APPEND))
+        return -EINVAL;
+    if ((pos && *pos < 0) || (ssize_t)count < 0)
+        return -EINVAL;
+    loff_t at = pos ? *pos : in->pos;
+    ssize_t n = copy_between(in, &at, out, NULL, MIN(count, (size_t)MAX_RW_COUNT));
+    if (n > 0) {
+        if (pos)
+            *pos = at;
+        else
+            in->pos = at;
+    }
+    return n;
+}
+
+long sys_sendfile(int out_fd, int in_fd, uptr_t offset, size_t count)
+{
+    u64 pos = 0;
+    if (offset && get_user_u64(&pos, offset))
+        return -EFAULT;
+    struct fd in = fd_get(in_fd), out = fd_get(out_fd);
+    long n = -EBADF;
+    if (in.file && out.file)
+        n = sendfile_files(out.file, in.file, offset ? (loff_t *)&pos : NULL, count);
+    fd_put(in);
+    fd_put(out);
+    if (offset && n >= 0 && put_user_u64(offset, pos))
+        return -EFAULT;
+    return n;
+}
+
+static int copy_range_check(struct file *in, struct file *out, u64 in_pos, u64 out_pos, size_t len)
+{
+    if (!(in->fmode & FMODE_READ) || !(out->fmode & FMODE_WRITE) || (out->flags & O_APPEND))
+        return -EBADF;
+    if (!in->inode || !out->inode)
+        return -EINVAL;
+    if (S_ISDIR(in->inode->mode) || S_ISDIR(out->inode->mode))
+        return -EISDIR;
+    if (!S_ISREG(in->inode->mode) || !S_ISREG(out->inode->mode))
+        return -EINVAL;
+    if ((s64)in_pos < 0 || (s64)out_pos < 0 || (s64)(in_pos + len) < 0 || (s64)(out_pos + len) < 0)
+        return -EOVERFLOW;
+    u64 size = inode_size(in->inode), n = in_pos < size ? MIN(len, size - in_pos) : 0;
+    if (in->inode == out->inode && in_pos < out_pos + n && out_pos < in_pos + n)
+        return -EINVAL;
+    return 0;
+}
+
+long sys_copy_file_range(int in_fd, uptr_t in_off, int out_fd, uptr_t out_off, size_t len, u32 flags)
+{
+    u64 in_pos = 0, out_pos = 0;
+    struct fd in = fd_get(in_fd), out = fd_get(out_fd);
+    long n = -EBADF;
+    if (!in.file || !out.file)
+        goto out;
+    n = -EFAULT;
+    if ((in_off && get_user_u64(&in_pos, in_off)) || (out_off && get_user_u64(&out_pos, out_off)))
+        goto out;
+    if (!in_off)
+        in_pos = in.file->pos;
+    if (!out_off)
+        out_pos = out.file->pos;
+    n = flags ? -EINVAL : 0;
+    len = MIN(len, (size_t)MAX_RW_COUNT);
+    if (!n)
+        n = copy_range_check(in.file, out.file, in_pos, out_pos, len);
+    if (!n)
+        n = copy_between(in.file, (loff_t *)&in_pos, out.file, (loff_t *)&out_pos, len);
+    if (n > 0) {
+        if (!in_off)
+            in.file->pos = in_pos;
+        if (!out_off)
+            out.file->pos = out_pos;
+        if ((in_off && put_user_u64(in_off, in_pos)) || (out_off && put_user_u64(out_off, out_pos)))
+            n = -EFAULT;
+    }
+out:
+    fd_put(in);
+    fd_put(out);
+    return n;
+}
+
+// ------------------------------------------------------------------------------- sync and advice
+
+long sys_sync(void) { return 0; }
+
+long sys_syncfs(int fd)
+{
+    struct fd f = fd_get(fd);
+    fd_put(f);
+    return f.file ? 0 : -EBADF;
+}
+
+static long fsync_fd(int fd, bool data_only)
+{
+    struct fd f = fd_get(fd);
+    if (!f.file)
+        return -EBADF;
+    long err = f.file->ops->fsync ? f.file->ops->fsync(f.file, data_only) : -EINVAL;
+    fd_put(f);
+    return err;
+}
+
+long sys_fsync(int fd) { return fsync_fd(fd, false); }
+long sys_fdatasync(int fd) { return fsync_fd(fd, true); }
+
+long sys_sync_file_range(int fd, loff_t offset, loff_t len, u32 flags)
+{
+    if ((flags & ~7u) || offset < 0 || len < 0 || offset + len < offset)
+        return -EINVAL;
+    struct fd f = fd_get(fd);
+    if (!f.file)
+        return -EBADF;
+    u32 type = f.file->inode ? f.file->inode->mode & S_IFMT : S_IFIFO;
+    fd_put(f);
+    return type == S_IFREG || type == S_IFDIR || type == S_IFBLK || type == S_IFLNK ? 0 : -ESPIPE;
+}
+
+#define POSIX_FADV_DONTNEED 4
+#define POSIX_FADV_NOREUSE 5
+
+long sys_fadvise64(int fd, loff_t offset, loff_t len, int advice)
+{
+    struct fd f = fd_get(fd);
+    if (!f.file)
+        return -EBADF;
+    long err = 0;
+    struct inode *inode = f.file->inode;
+    if (!inode || S_ISFIFO(inode->mode))
+        err = -ESPIPE;
+    else if (len < 0 || advice < 0 || advice > POSIX_FADV_NOREUSE)
+        err = -EINVAL;
+    fd_put(f);
+    return err;  // everything is in memory already, and nothing is kept that could be dropped
+}
+
+long sys_readahead(int fd, loff_t offset, size_t len)
+{
+    struct fd f = fd_get(fd);
+    long err = 0;
+    if (!f.file || !(f.file->fmode & FMODE_READ))
+        err = -EBADF;
+    else if (!f.file->inode || !S_ISREG(f.file->inode->mode))
+        err = -EINVAL;
+    fd_put(f);
+    return err;
+}

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// madvise.c: one range walker, one small function for each advice, one predicate for the lock it needs.
+//
+// The common rules (madvise(2)): an unknown advice, an unaligned start and a wrapped length are EINVAL and nothing
+// is done; length 0 succeeds; a hole does not stop the walk: the mapped parts are acted on, then ENOMEM;
+// an area that an advice does not apply to ends it with that area's error, what was done stays done.
+#include "core/log.h"
+#include "core/wait.h"
+#include "mm/mm_internal.h"
+#include "mm/pagetable.h"
+
+struct advise {
+    struct mm *mm;
+    struct tlb_gather g;
+    int advice;
+};
+
+enum lock_kind { LOCK_NONE, LOCK_READ, LOCK_WRITE };
+
+// => -1: unknown advice
+static int lock_for(int advice)
+{
+    switch (advice) {
+    case MADV_WILLNEED:
+    case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+    case MADV_FREE:
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+    case MADV_FREE_REUSABLE:
+    case MADV_FREE_REUSE:
+        return LOCK_READ;
+    case MADV_NORMAL:
+    case MADV_RANDOM:
+    case MADV_SEQUENTIAL:
+    case MADV_DONTFORK:
+    case MADV_DOFORK:
+    case MADV_WIPEONFORK:
+    case MADV_KEEPONFORK:
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+    case MADV_HUGEPAGE:
+    case MADV_NOHUGEPAGE:
+    case MADV_COLLAPSE:
+    case MADV_GUARD_INSTALL:
+    case MADV_GUARD_REMOVE:
+        return LOCK_WRITE;
+    case MADV_REMOVE:
+    case MADV_POPULATE_READ:
+    case MADV_POPULATE_WRITE:
+    case MADV_HWPOISON:
+    case MADV_SOFT_OFFLINE:
+        return LOCK_NONE;
+    default:  // MERGEABLE, UNMERGEABLE: as a Linux without same-page merging
+        return -1;
+    }
+}
+
+// ---- flags of the area
+
+static int new_flags(const struct vma *v, int advice, u64 *flags)
+{
+    u64 f = v->flags;
+    switch (advice) {
+    case MADV_NORMAL:
+        f &= ~(u64)(VM_RAND | VM_SEQ);
+        break;
+    case MADV_RANDOM:
+        f = (f & ~(u64)VM_SEQ) | VM_RAND;
+        break;
+    case MADV_SEQUENTIAL:
+        f = (f & ~(u64)VM_RAND) | VM_SEQ;
+        break;
+    case MADV_DONTFORK:
+        f |= VM_DONTFORK;
+        break;
+    case MADV_DOFORK:
+        if (f & VM_SPECIAL)
+            return -EINVAL;
+        f &= ~(u64)VM_DONTFORK;
+        break;
+    case MADV_WIPEONFORK:
+        if (v->object || v->file || (f & VM_SHARED))
+            return -EINVAL;
+        f |= VM_WIPEONFORK;
+        break;
+    case MADV_KEEPONFORK:
+        if (f & VM_DROPPABLE)
+            return -EINVAL;
+        f &= ~(u64)VM_WIPEONFORK;
+        break;
+    case MADV_DONTDUMP:
+        f |= VM_DONTDUMP;
+        break;
+    case MADV_DODUMP:
+        if (f & (VM_SPECIAL | VM_DROPPABLE))
+            return -EINVAL;
+        f &= ~(u64)VM_DONTDUMP;
+        break;
+    case MADV_HUGEPAGE:
+    case MADV_NOHUGEPAGE:
+        if (f & VM_SPECIAL)
+            return -EINVAL;
+        f &= ~(u64)(VM_HUGEPAGE | VM_NOHUGEPAGE);
+        f |= advice == MADV_HUGEPAGE ? VM_HUGEPAGE : VM_NOHUGEPAGE;
+        break;
+    }
+    *flags = f;
+    return 0;
+}
+
+static int advise_flags(struct advise *a, struct vma **v, vaddr_t start, vaddr_t end)
+{
+    u64 flags;
+    int err = new_flags(*v, a->advice, &flags);
+    if (err)
+        return err;
+    struct vma *changed = vma_modify(a->mm, *v, start, end, flags, (*v)->name);
+    if (!changed)
+        return -EAGAIN;  // as Linux words a shortage of kernel memory here
+    *v = changed;
+    return 0;
+}
+
+// ---- giving memory back
+
+// mseal(2): a sealed area that the caller cannot write keeps its private contents.
+static bool discard_sealed(const struct vma *v)
+{
+    return (v->flags & VM_SEALED) && !(v->flags & (VM_SHARED | VM_WRITE));
+}
+
+static int advise_dontneed(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
+{
+    u64 forbidden = VM_SPECIAL | (a->advice == MADV_DONTNEED_LOCKED ? 0 : VM_LOCKED);
+    if (v->flags & forbidden)
+        return -EINVAL;
+    if (discard_sealed(v))
+        return -EPERM;
+    pt_zap(&a->g, start, end, ZAP_DISCARD);
+    return 0;
+}
+
+struct free_walk {
+    struct pt_walk walk;
+    struct tlb_gather *g;
+    u64 n;
+};
+
+static void free_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    struct free_walk *fw = container_of(w, struct free_walk, walk);
+    u64 n = 0;
+    for (pte_t *last = slot + ((end - start) >> PAGE_SHIFT); slot < last; slot++) {
+        pte_t e = READ_ONCE(*slot);
+        if (!pte_dirty(e) || !pte_present(e) || pte_special(e))
+            continue;
+        const struct page *p = phys_to_page(pte_phys(e));
+        if (!pte_writable(e) && ((p->flags & PG_CACHE) || p->refcount != 1))
+            continue;
+        n += pte_replace(slot, e, pte_mk_clean(e));
+    }
+    fw->n += n;
+    if (n)
+        tlb_gather_range(fw->g, start, end);
+}
+
+static bool free_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    struct free_walk *fw = container_of(w, struct free_walk, walk);
+    if (end - start < HUGE_SIZE)
+        return pt_split_huge(fw->g->mm, slot, start);
+    pte_t e = READ_ONCE(*slot);
+    while (pte_is_huge(e) && !pte_replace(slot, e, pte_mk_clean(e)))
+        e = READ_ONCE(*slot);
+    fw->n += PT_ENTRIES;
+    tlb_gather_range(fw->g, start, end);
+    return false;
+}
+
+// MADV_FREE: a clean entry of an anonymous area is one whose contents may go (see lazyfree_reclaim). The next write
+// makes it dirty, by the hardware or by a fault.
+static int advise_free(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
+{
+    if ((v->flags & (VM_SPECIAL | VM_LOCKED)) || v->object || v->file)
+        return -EINVAL;
+    if (discard_sealed(v))
+        return -EPERM;
+    struct free_walk fw = {.walk = {.run = free_run, .huge = free_huge}, .g = &a->g};
+    pt_walk(a->mm, &fw.walk, start, end);
+    atomic_add(&a->mm->n_lazyfree, fw.n);
+    atomic_add(&mm_stats.lazyfree, fw.n);
+    return 0;
+}
+
+static void reclaim_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    struct free_walk *fw = container_of(w, struct free_walk, walk);
+    struct tlb_gather *g = fw->g;
+    for (; start < end; start += PAGE_SIZE, slot++) {
+        pte_t e = READ_ONCE(*slot);
+        if (!pte_present(e) || pte_dirty(e) || pte_special(e))
+            continue;
+        struct page *p = phys_to_page(pte_phys(e));
+        if ((p->flags & (PG_CACHE | PG_RESERVED)) || p->refcount != 1)
+            continue;
+        if (!pte_replace(slot, e, PTE_NONE))
+            continue;
+        page_chain_push(&g->frames, p);
+        g->anon++;
+        fw->n++;
+        tlb_gather_range(g, start, start + PAGE_SIZE);
+    }
+}
+
+static bool reclaim_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    struct free_walk *fw = container_of(w, struct free_walk, walk);
+    pte_t e = READ_ONCE(*slot);
+    if (!pte_is_huge(e) || pte_dirty(e) || end - start < HUGE_SIZE || !pte_replace(slot, e, PTE_NONE))
+        return false;
+    page_chain_push(&fw->g->huge, phys_to_page(pte_phys(e)));
+    fw->g->anon += PT_ENTRIES;
+    fw->n += PT_ENTRIES;
+    tlb_gather_range(fw->g, start, end);
+    return false;
+}
+
+static u64 reclaim_from(struct mm *mm, u64 wanted)
+{
+    struct tlb_gather g;
+    struct free_walk fw = {.walk = {.run = reclaim_run, .huge = reclaim_huge}, .g = &g};
+    if (!rwlock_try_read(&mm->lock))
+        return 0;
+    tlb_gather_init(&g, mm);
+    for (struct vma *v = mm->first; v && fw.n < wanted; v = v->next)
+        if (!v->object && !(v->flags & VM_SPECIAL))
+            pt_walk(mm, &fw.walk, v->start, v->end);
+    if (fw.n < wanted)
+        atomic_store(&mm->n_lazyfree, 0);
+    tlb_gather_finish(&g);
+    rwlock_read_done(&mm->lock);
+    return fw.n;
+}
+
+// Takes clean anonymous frames back, in whatever address space they are.
+// => Called by page_alloc with any locks of the caller held, so locks are only tried.
+u64 lazyfree_reclaim(u64 wanted)
+{
+    u64 freed = 0;
+    struct mm *mm = NULL;
+    if (!spin_trylock(&mm_list_lock))
+        return 0;
+    list_for_each_entry(struct mm, m, &mm_list, mm_link) {
+        if (atomic_load(&m->n_lazyfree) && mm_try_get(m)) {
+            mm = m;
+            break;
+        }
+    }
+    spin_unlock(&mm_list_lock);
+    if (mm) {
+        freed = reclaim_from(mm, wanted);
+        mm_put(mm);
+    }
+    atomic_add(&mm_stats.lazyfreed, freed);
+    return freed;
+}
+
+// ---- reclaim order
+
+// Without swap there is nothing to page out but clean pages of files.
+static int advise_cold(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
+{
+    if (v->flags & (VM_LOCKED | VM_SPECIAL | VM_HUGETLB))
+        return -EINVAL;
+    if (a->advice != MADV_PAGEOUT || !v->object || (v->object->flags & VMO_ANON))
+        return 0;
+    pt_zap(&a->g, start, end, ZAP_CACHED);
+    tlb_gather_finish(&a->g);
+    u64 first = v->pgoff + ((start - v->start) >> PAGE_SHIFT);
+    vm_object_drop(v->object, first, first + ((end - start) >> PAGE_SHIFT) - 1);
+    return 0;
+}
+
+static int advise_collapse(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
+{
+    if (v->object || (v->flags & (VM_SPECIAL | VM_NOHUGEPAGE)) || a->mm->thp_disabled)
+        return -EINVAL;
+    vaddr_t first = ALIGN_UP(start, HUGE_SIZE), last = ALIGN_DOWN(end, HUGE_SIZE);
+    int err = first > last ? -EINVAL : 0;
+    for (vaddr_t va = first; va < last; va += HUGE_SIZE) {
+        int e = collapse_range(a->mm, v, va, true);
+        err = e ? e : err;
+    }
+    return err;
+}
+
+// ---- guard pages
+
+struct guard_walk {
+    struct pt_walk walk;
+    struct mm *mm;
+};
+
+static void guard_remove_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    for (; start < end; start += PAGE_SIZE, slot++)
+        if (pte_is_soft(*slot) && pte_soft_kind(*slot) == SOFT_GUARD)
+            *slot = PTE_NONE;
+}
+
+static bool guard_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    return false;
+}
+
+static int advise_guard(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
+{
+    bool install = a->advice == MADV_GUARD_INSTALL;
+    if (v->flags & (VM_SPECIAL | VM_HUGETLB | (install ? VM_LOCKED : 0)))
+        return -EINVAL;
+    if (!install) {
+        struct guard_walk gw = {.walk = {.run = guard_remove_run, .huge = guard_huge}};
+        pt_walk(a->mm, &gw.walk, start, end);
+        return 0;
+    }
+    if (discard_sealed(v))
+        return -EPERM;
+    pt_zap(&a->g, start, end, ZAP_DISCARD);
+    for (vaddr_t va = start; va < end; va += PAGE_SIZE) {
+        bool huge;
+        pte_t *slot = pt_make_slot(a->mm, va, &huge);
+        if (!slot)
+            return -ENOMEM;
+        *slot = pte_make_soft(SOFT_GUARD, 0);
+    }
+    return 0;
+}
+
+// ---- the range walker
+
+static int advise_part(struct advise *a, struct vma **v, vaddr_t start, vaddr_t end)
+{
+    switch (a->advice) {
+    case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+        return advise_dontneed(a, *v, start, end);
+    case MADV_FREE:
+    case MADV_FREE_REUSABLE:
+        return advise_free(a, *v, start, end);
+    case MADV_FREE_REUSE:
+        return (*v)->object || ((*v)->flags & VM_SPECIAL) ? -EINVAL : 0;
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+        return advise_cold(a, *v, start, end);
+    case MADV_WILLNEED:
+        return 0;  // memory objects are there; fs reads ahead on its own
+    case MADV_COLLAPSE:
+        return advise_collapse(a, *v, start, end);
+    case MADV_GUARD_INSTALL:
+    case MADV_GUARD_REMOVE:
+        return advise_guard(a, *v, start, end);
+    default:
+        return advise_flags(a, v, start, end);
+    }
+}
+
+static long advise_locked(struct advise *a, vaddr_t start, vaddr_t end)
+{
+    long err = 0;
+    struct vma *v = vma_find(a->mm, start);
+    while (start < end) {
+        if (!v || v->start >= end)
+            return -ENOMEM;
+        if (v->start > start) {
+            err = -ENOMEM;
+            start = v->start;
+        }
+        vaddr_t stop = MIN(v->end, end);
+        int e = advise_part(a, &v, start, stop);
+        if (e)
+            return e;
+        start = stop;
+        v = v->end > start ? v : v->next;
+    }
+    return err;
+}
+
+// ---- advices that wait, and so hold no lock across their parts
+
+static long advise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+    long err = 0;
+    while (start < end) {
+        rwlock_read(&mm->lock);
+        struct vma *v = vma_find(mm, start);
+        if (!v || v->start >= end) {
+            rwlock_read_done(&mm->lock);
+            return -ENOMEM;
+        }
+        if (v->start > start) {
+            err = -ENOMEM;
+            start = v->start;
+        }
+        vaddr_t stop = MIN(v->end, end);
+        long e = 0;
+        struct vm_object *obj = v->object;
+        u64 from = (v->pgoff << PAGE_SHIFT) + (start - v->start);
+        if ((v->flags & (VM_LOCKED | VM_SPECIAL)) || !obj)
+            e = -EINVAL;
+        else if ((v->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
+            e = -EACCES;
+        else if (!(obj->flags & VMO_ANON))
+            e = -EOPNOTSUPP;
+        else
+            vm_object_get(obj);
+        rwlock_read_done(&mm->lock);
+        if (e)
+            return e;
+        e = vm_object_punch(obj, from, from + (stop - start));
+        vm_object_put(obj);
+        if (e)
+            return e;
+        start = stop;
+    }
+    return err;
+}
+
+// One page of MADV_HWPOISON or MADV_SOFT_OFFLINE. => lock held for writing
+static long poison_page(struct mm *mm, vaddr_t va, bool hard)
+{
+    int level;
+    if (pt_split_edges(mm, va, va + PAGE_SIZE))
+        return -ENOMEM;
+    pte_t *slot = pt_lookup(mm, va, &level);
+    pte_t e = slot ? *slot : PTE_NONE;
+    if (!slot || level || !pte_present(e) || pte_special(e))
+        return -EBUSY;
+    struct page *old = phys_to_page(pte_phys(e)), *new = NULL;
+    if ((old->flags & (PG_CACHE | PG_RESERVED)) || old->refcount != 1)
+        return -EBUSY;
+    if (!hard && !(new = page_alloc(0, PAGE_USER)))
+        return -ENOMEM;
+    *slot = PTE_NONE;
+    tlb_flush_page(mm, va);
+    if (hard) {
+        *slot = pte_make_soft(SOFT_POISON, 0);
+        atomic_sub(&mm->rss_anon, 1);
+    } else {
+        arch_copy_page(page_address(new), page_address(old));
+        *slot = pte_mk_dirty(pte_make(page_to_phys(new), pte_prot(e)));
+    }
+    page_retire(old);
+    return 0;
+}
+
+static long advise_poison(struct mm *mm, vaddr_t start, vaddr_t end, bool hard)
+{
+    if (!capable_sys_admin())
+        return -EPERM;
+    for (; start < end; start += PAGE_SIZE) {
+        rwlock_read(&mm->lock);
+        const struct vma *v = vma_at(mm, start);
+        bool write = v && (v->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
+        rwlock_read_done(&mm->lock);
+        long err = mm_populate_error(mm, start, start + PAGE_SIZE, write);
+        if (err)
+            return err == -EINVAL ? -EFAULT : err;
+        rwlock_write(&mm->lock);
+        err = poison_page(mm, start, hard);
+        rwlock_write_done(&mm->lock);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+static long advise_unlocked(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
+{
+    switch (advice) {
+    case MADV_REMOVE:
+        return advise_remove(mm, start, end);
+    case MADV_POPULATE_READ:
+        return mm_populate_error(mm, start, end, false);
+    case MADV_POPULATE_WRITE:
+        return mm_populate_error(mm, start, end, true);
+    default:
+        return advise_poison(mm, start, end, advice == MADV_HWPOISON);
+    }
+}
+
+long madvise_range(struct mm *mm, vaddr_t start, size_t len_in, int advice)
+{
+    int lock = lock_for(advice);
+    size_t len = ALIGN_UP(len_in, PAGE_SIZE);
+    vaddr_t end = start + len;
+    if (lock < 0 || !IS_ALIGNED(start, PAGE_SIZE) || (len_in && !len) || end < start)
+        return -EINVAL;
+    if (!len)
+        return 0;
+    if (lock == LOCK_NONE)
+        return advise_unlocked(mm, start, end, advice);
+    struct advise a = {.mm = mm, .advice = advice};
+    if (lock == LOCK_READ)
+        rwlock_read(&mm->lock);
+    else
+        rwlock_write(&mm->lock);
+    tlb_gather_init(&a.g, mm);
+    long err = advise_locked(&a, start, end);
+    tlb_gather_finish(&a.g);
+    if (lock == LOCK_READ)
+        rwlock_read_done(&mm->lock);
+    else
+        rwlock_write_done(&mm->lock);
+    return err;
+}
+
+// prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): name NULL takes the name away.
+// => -EINVAL, -ENOMEM (a hole, the rest is named; or no memory), -EBADF (a mapped file)
+long mm_set_vma_name(struct mm *mm, vaddr_t start, size_t len_in, const char *name)
+{
+    size_t len = ALIGN_UP(len_in, PAGE_SIZE);
+    vaddr_t end = start + len;
+    if (!IS_ALIGNED(start, PAGE_SIZE) || (len_in && !len) || end < start)
+        return -EINVAL;
+    long err = 0;
+    rwlock_write(&mm->lock);
+    for (struct vma *v = vma_find(mm, start); start < end; v = v->next) {
+        if (!v || v->start >= end) {
+            err = -ENOMEM;
+            break;
+        }
+        if (v->start > start)
+            err = -ENOMEM;
+        if (v->file || (v->flags & VM_SPECIAL)) {
+            err = -EBADF;
+            break;
+        }
+        vaddr_t stop = MIN(v->end, end);
+        v = vma_modify(mm, v, MAX(v->start, start), stop, v->flags, name);
+        if (!v) {
+            err = -ENOMEM;
+            break;
+        }
+        start = stop;
+    }
+    rwlock_write_done(&mm->lock);
+    return err;
+}

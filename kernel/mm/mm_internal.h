@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// mm_internal.h: what the files of mm/ share and nobody else sees.
+#pragma once
+
+#include "mm/mm.h"
+#include "mm/mman.h"
+#include "mm/tlb.h"
+
+#define STACK_GUARD_GAP (256 * PAGE_SIZE)  // as Linux's stack_guard_gap default
+
+// Flags that do not keep two neighbours apart in a merge.
+#define VM_MERGE_IGNORED 0ull
+#define VM_ACCESS (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
+
+struct mm_stats {
+    u64 thp_split, thp_collapse, thp_fault, thp_fault_fallback;  // atomic
+    u64 faults, faults_major, zero_page, cow_reuse, cow_copy, lazyfree, lazyfreed, oom_kills;
+};
+extern struct mm_stats mm_stats;
+
+// ---- vma.c
+struct vma *vma_find(const struct mm *mm, vaddr_t addr);  // first with end > addr
+static inline struct vma *vma_at(const struct mm *mm, vaddr_t addr)
+{
+    struct vma *v = vma_find(mm, addr);
+    return v && v->start <= addr ? v : NULL;
+}
+struct vma *vma_alloc(struct mm *mm);
+void vma_free(struct vma *vma);  // drops its references; not in the tree
+void vma_insert(struct mm *mm, struct vma *vma);
+void vma_remove(struct mm *mm, struct vma *vma);
+// Sets the bounds of a linked VMA; order stays. pgoff follows start.
+void vma_resize(struct vma *vma, vaddr_t start, vaddr_t end);
+// Flags, object, file and name as from has them at address at. => false: no memory
+bool vma_copy_attributes(struct vma *to, const struct vma *from, vaddr_t at);
+// Cuts a VMA in two at addr. => the upper part; NULL: no memory
+struct vma *vma_split(struct mm *mm, struct vma *vma, vaddr_t addr);
+// What makes a mapping equal to its neighbour.
+struct vma_attr {
+    u64 flags;
+    struct vm_object *object;
+    struct file *file;
+    const char *name;
+    u64 pgoff;  // of the start
+};
+// Extends a neighbour over the free range [start, end) if it has these attributes. => it, or NULL
+struct vma *vma_merge_range(struct mm *mm, struct vma *prev, struct vma *next, vaddr_t start,
+                            vaddr_t end, const struct vma_attr *attr);
+// Gives [start, end) of vma new flags and name, splitting and merging as needed. => the VMA that now holds the
+// range; NULL: no memory, nothing changed
+struct vma *vma_modify(struct mm *mm, struct vma *vma, vaddr_t start, vaddr_t end, u64 flags,
+                       const char *name);
+// Highest (or lowest) free place in [low, high). => 0: none
+vaddr_t vma_find_gap(const struct mm *mm, size_t len, vaddr_t low, vaddr_t high, size_t align);
+void vma_account(struct mm *mm, u64 flags, s64 pages);
+void vma_check_gap(struct vma *vma);  // asserts V2 for one node
+void vma_init(void);
+
+// ---- mmap.c
+// Checks and readies what unmapping [start, end) needs, so that vma_unmap_commit cannot fail.
+struct unmap_plan {
+    struct vma *first;  // first VMA that meets the range, NULL: none
+    struct vma *spare;  // for a split in the middle
+};
+int unmap_prepare(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan);
+void unmap_commit(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan);
+void unmap_cancel(struct unmap_plan *plan);
+// The part of mmap below the system call; caller holds mm->lock for writing.
+long map_locked(struct mm *mm, vaddr_t addr, size_t len, u64 vm_flags, int flags,
+                struct vm_object *object, struct file *file, u64 pgoff);
+// A free place for a mapping: hint if free, else top-down. => address or -ENOMEM
+long find_place(struct mm *mm, vaddr_t hint, size_t len, int flags, bool anonymous);
+u64 prot_to_vm(int prot);
+bool commit_allowed(u64 pages);  // may so many more pages be promised? (overcommit policy)
+extern s64 vm_committed;         // atomic: pages of all VM_ACCOUNT areas
+bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end);
+bool within_rlimit_as(struct mm *mm, u64 flags, size_t len);
+long do_munmap(struct mm *mm, vaddr_t start, size_t len);  // takes the lock
+int grow_stack(struct mm *mm, vaddr_t addr);               // takes the lock
+// May a 2 MiB page back the aligned 2 MiB around addr?
+bool thp_allowed(const struct vma *vma);
+
+// ---- fault.c
+enum fault_kind { FK_OK, FK_RETRY, FK_OOM, FK_SIGSEGV, FK_ACCERR, FK_SIGBUS, FK_POISON, FK_PROMOTE };
+#define FAULT_FORCE 16u     // ignore missing rights, as ptrace does (mm_write)
+#define FAULT_POPULATE 32u  // the whole range will be touched: 2 MiB at once
+enum fault_kind fault_in(struct mm *mm, vaddr_t addr, unsigned access);
+// Backs the aligned 2 MiB at base with one frame. => 0, -EAGAIN, -EBUSY, -ENOMEM, -EINVAL; lock held for writing
+int collapse_range(struct mm *mm, struct vma *vma, vaddr_t base, bool force);
+
+// ---- madvise.c
+long madvise_range(struct mm *mm, vaddr_t start, size_t len, int advice);
+u64 lazyfree_reclaim(u64 wanted);
+long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write);
+
+// ---- object.c
+void object_link_vma(struct vma *vma);
+void object_unlink_vma(struct vma *vma);
+// Pages [first, first + n) that are in the tree, with a reference each; NULL where not.
+void object_get_range(struct vm_object *obj, u64 first, u32 n, struct page **out);
+
+extern struct spinlock mm_list_lock;
+extern struct list mm_list;  // [mm_list_lock] every mm
+
+u64 mm_random(void);

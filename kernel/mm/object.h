@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// object.h: memory objects, the page cache: what a mapping maps and read/write share.
+//
+// A vm_object is a sparse array of pages: shared anonymous memory, memfd, tmpfs files, files of the
+// root image (whose pages lie in the image itself), later files on disks. File read and write and
+// mmap go through the same pages, so they are coherent by construction.
+#pragma once
+
+#include "core/lock.h"
+#include "mm/page.h"
+#include "mm/radix.h"
+
+struct vm_object;
+struct vma;
+
+struct vm_object_ops {
+    // Page `index` when it is not in the cache: brings it in (read from disk, found in the image,
+    // new zeroed frame), with a reference for the caller. write: the caller will change it, so a
+    // page that lies read-only in the image is copied first. May sleep; no locks held.
+    // => ERR_PTR(-ENOMEM, -EIO, -EFAULT beyond the end, -ENOSPC). NULL: a hole, read as zeros
+    //    (only when !write).
+    struct page *(*get_page)(struct vm_object *obj, u64 index, bool write);
+    // A page was written through a shared mapping (first time since clean).
+    void (*page_dirtied)(struct vm_object *obj, u64 index);
+    void (*release)(struct vm_object *obj);  // last reference is gone
+};
+
+struct vm_object {
+    u32 refcount;  // atomic
+    u32 flags;     // VMO_*
+    const struct vm_object_ops *ops;
+    struct mutex lock;        // size changes, bringing pages in
+    struct spinlock tree_lock;
+    struct radix pages;       // [tree_lock] by index (mm/radix.c); holds a reference to each page
+    u64 size_bytes;           // [lock] i_size: touches beyond its page give SIGBUS
+    u64 n_pages;              // [tree_lock] frames in the tree
+    struct spinlock map_lock;
+    struct list mappings;     // [map_lock] VMAs that map it
+    u32 n_writable;           // [map_lock] shared writable VMAs (sealing, ETXTBSY)
+    void *owner;              // inode, shm segment
+};
+enum vm_object_flags {
+    VMO_ANON = 1,      // memory only: holes read as zeros, pages are never clean-dropped
+    VMO_READONLY = 2,
+    VMO_HUGE_OK = 4,   // may be backed by 2 MiB pages
+    VMO_NOBLOCK = 8,   // get_page(!write) only finds the page (the root image): no waiting, so it may
+                       // be called with mm->lock held and for the neighbours of a fault
+};
+
+void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 flags, u64 size_bytes);
+struct vm_object *vm_object_create_anon(u64 size_bytes);  // MAP_SHARED|MAP_ANONYMOUS, memfd, tmpfs
+static inline void vm_object_get(struct vm_object *obj) { atomic_add(&obj->refcount, 1); }
+void vm_object_put(struct vm_object *obj);
+// A cached page with a reference, or NULL (holes; not brought in).
+struct page *vm_object_find(struct vm_object *obj, u64 index);
+// Finds or brings in. Results as get_page.
+struct page *vm_object_get_page(struct vm_object *obj, u64 index, bool write);
+// Puts a page into the tree (the object takes over the caller's reference). => -EEXIST, -ENOMEM
+int vm_object_insert(struct vm_object *obj, u64 index, struct page *page);
+// Puts page in place of the one at index (copy-up) and unmaps the old one everywhere; takes over the
+// caller's reference. vm_object_get_page does it for ops->get_page(write) by itself. => Holds no locks.
+int vm_object_replace(struct vm_object *obj, u64 index, struct page *page);
+// Takes one clean page out of the tree, or all of [first, last] (invalidation). => pages freed
+u64 vm_object_drop(struct vm_object *obj, u64 first, u64 last);
+void vm_object_verify(struct vm_object *obj);
+// Sets the size; on shrinking frees pages, zeroes the tail of the last one and unmaps beyond it.
+int vm_object_truncate(struct vm_object *obj, u64 size_bytes);
+// Punches a hole (whole pages freed and unmapped, edges zeroed).
+int vm_object_punch(struct vm_object *obj, u64 start_bytes, u64 end_bytes);
+// Removes [first, last] page indexes from every page table that maps them.
+void vm_object_unmap_range(struct vm_object *obj, u64 first, u64 last);
+// The same, but private copies of mapped pages stay (a punched hole, a replaced page).
+void vm_object_unmap_cached(struct vm_object *obj, u64 first, u64 last);
+u64 vm_cached_pages(bool shmem);  // in all objects: of files, or of memory-only ones
+// Next page index >= index that is present (data) or absent (hole), for SEEK_DATA / SEEK_HOLE.
+u64 vm_object_next_data(struct vm_object *obj, u64 index);
+u64 vm_object_next_hole(struct vm_object *obj, u64 index);
+
+// Byte access for read(2)/write(2) of cached objects; buf is in the kernel or user (see fs/uio.h
+// for the user side, which is built on vm_object_get_page).

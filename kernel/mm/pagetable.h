@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// pagetable.h: the one radix walker over the page tables of an address space (mm/pagetable.c).
+#pragma once
+
+#include "arch/pte.h"
+#include "mm/mm.h"
+#include "mm/tlb.h"
+
+// What a not-present entry can remember (pte_make_soft).
+enum pte_soft_kinds {
+    SOFT_GUARD = 1,   // MADV_GUARD_INSTALL: SIGSEGV
+    SOFT_POISON = 2,  // the frame went bad: SIGBUS, BUS_MCEERR_AR
+};
+
+static inline pte_t *pte_table(pte_t entry) { return phys_to_virt(pte_phys(entry)); }
+
+// The slot that maps va at level 0, or the level 1 slot when va lies in a 2 MiB leaf (*level tells).
+// => NULL when no table reaches va. mm->lock held (read suffices).
+pte_t *pt_lookup(struct mm *mm, vaddr_t va, int *level);
+// The level 1 slot of va; missing tables above it are made. => NULL: no memory.
+pte_t *pt_make_level1(struct mm *mm, vaddr_t va);
+// Turns an empty level 1 slot into a table, if nobody else did. => false: no memory
+bool pt_make_table(struct mm *mm, pte_t *level1);
+// pt_make_level1 and a table in it: the level 0 slot. A 2 MiB leaf in the way: NULL with *huge set.
+pte_t *pt_make_slot(struct mm *mm, vaddr_t va, bool *huge);
+
+// Installs new where expected is; false when the entry changed meanwhile.
+static inline bool pte_replace(pte_t *slot, pte_t expected, pte_t new)
+{
+    return atomic_cmpxchg(slot, &expected, new);
+}
+
+// One walk over [start, end): run for the level 0 entries of one table at a time, huge for a 2 MiB leaf
+// (possibly covered in part), hole for a stretch without any table (optional).
+// huge returns true when it put a table in place of the leaf: run follows.
+struct pt_walk {
+    void (*run)(struct pt_walk *w, pte_t *slots, vaddr_t start, vaddr_t end);
+    bool (*huge)(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end);
+    void (*hole)(struct pt_walk *w, vaddr_t start, vaddr_t end);
+    bool stop;  // set by a callback: leave the walk
+};
+void pt_walk(struct mm *mm, struct pt_walk *w, vaddr_t start, vaddr_t end);
+
+// Rights of a present entry for a VMA with these flags.
+unsigned pt_prot_of(u64 vm_flags);
+
+// Replaces a 2 MiB leaf by a table with the same translations. => false: no memory, nothing changed
+bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va);
+// Splits 2 MiB leaves that start or end cuts. => -ENOMEM
+int pt_split_edges(struct mm *mm, vaddr_t start, vaddr_t end);
+
+enum pt_zap_mode {
+    ZAP_UNMAP,     // everything goes; mm->lock held for writing
+    ZAP_DISCARD,   // guard and poison entries stay; mm->lock held for reading at least
+    ZAP_CACHED,    // only page-cache frames (a punched hole): private copies stay
+};
+// Clears the entries of [start, end) into the gather.
+void pt_zap(struct tlb_gather *g, vaddr_t start, vaddr_t end, enum pt_zap_mode mode);
+// Frees the table pages that serve only [floor, ceiling), where no VMA lies any more.
+// => [start, end) lies in it and has been zapped; mm->lock held for writing.
+void pt_free_tables(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling);
+
+// Gives the present entries of [start, end) the rights of the VMA; write only where nothing needs a
+// fault (exclusive anonymous frames). => mm->lock held for writing
+void pt_protect(struct tlb_gather *g, const struct vma *vma, vaddr_t start, vaddr_t end);
+// Copies a private VMA's entries for fork, write-protecting both sides. => -ENOMEM
+int pt_copy(struct tlb_gather *from, struct mm *to, const struct vma *vma);
+// Moves entries (mremap). The target's tables are made first, so -ENOMEM leaves the source whole.
+int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len);
+
+void pt_verify(struct mm *mm);

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// vdso_image.S: the finished vDSO inside the kernel, in whole pages. Only what a program sees mapped:
+// section headers are cut off, and the ELF header says so (e_shoff, e_shnum, e_shstrndx = 0).
+
+    .section .rodata.vdso_image, "a"
+    .balign 4096
+    .globl vdso_image_start, vdso_image_end
+vdso_image_start:
+    .incbin VDSO_IMAGE, 0, 0x28
+    .quad 0                         // e_shoff
+    .incbin VDSO_IMAGE, 0x30, 0xc
+    .short 0, 0                     // e_shnum, e_shstrndx
+    .incbin VDSO_IMAGE, 0x40, VDSO_LEN - 0x40
+    .balign 4096
+vdso_image_end:
+
+    .section .note.GNU-stack, "", @progbits

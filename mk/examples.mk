@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The example programs: ordinary static Linux programs, built as anybody would build them.
+
+EXAMPLES_OUT := $(BUILD)/examples
+GO           := $(firstword $(shell command -v go) $(wildcard /usr/lib/go/bin/go) go)
+RUSTC        := $(shell command -v rustc)
+GOARCH_x86_64  := amd64
+GOARCH_aarch64 := arm64
+
+# No network, no other toolchain than this one, no cgo; caches stay under build/.
+GO_ENV := CGO_ENABLED=0 GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-trimpath GOOS=linux \
+          GOARCH=$(GOARCH_$(ARCH)) GOCACHE=$(abspath $(BUILD))/gocache GOPATH=$(abspath $(BUILD))/gopath
+
+EXAMPLES := c-hello go-hello go-heap $(if $(RUSTC),rust-hello)
+
+$(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
+	$(call say,GO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)cd examples/go-$* && env $(GO_ENV) $(GO) build -o $(abspath $@) .
+
+$(EXAMPLES_OUT)/c-%: examples/c-%/main.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(KCC) -O2 -static -Wall -o $@ $<
+
+$(EXAMPLES_OUT)/rust-%: examples/rust-%/main.rs
+	$(call say,RUSTC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(RUSTC) --edition 2021 -O -C target-feature=+crt-static -o $@ $<
+
+## examples: build the example programs
+examples: $(EXAMPLES:%=$(EXAMPLES_OUT)/%)
+
+## run-NAME: build one example and run it: make run-c-hello, run-go-heap, ...
+run-%: tool kernel $(EXAMPLES_OUT)/%
+	$(LETHE) run -c ops.conf $(EXAMPLES_OUT)/$*
+
+.PHONY: examples

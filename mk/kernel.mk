@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The kernel: every .c and .S below kernel/, platform/ and libc-shim/, less the folders of other architectures.
+#
+#   sources -> build/<arch>/obj/**.o -> pass 1 link -> symbol table -> pass 2 link -> stripped kernel
+#
+# A folder that needs more says so in a fragment of its own: libc-shim/vdso/vdso.mk builds the vDSO
+# and adds its objects to KERNEL_OBJS. One file's extra flags: `CFLAGS-path/to/file.c := -f...`.
+
+KERNEL       := $(OUT)/lethe-kernel
+KERNEL_DEBUG := $(KERNEL).debug
+KERNEL_LD    := kernel/arch/$(ARCH)/kernel.ld
+OBJ          := $(OUT)/obj
+KDIRS        := kernel platform libc-shim
+
+KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' \) \
+           -not -path 'libc-shim/vdso/*' -not -name asm_offsets.c \
+           $(foreach a,$(OTHER_ARCHES),-not -path '*/$(a)/*') 2>/dev/null))
+KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
+
+-include libc-shim/vdso/vdso.mk
+
+# ---- generated headers: structure offsets for assembly
+ASM_OFFSETS_C := $(wildcard kernel/arch/$(ARCH)/asm_offsets.c)
+KGEN          := $(if $(ASM_OFFSETS_C),$(OUT)/gen/asm_offsets.h)
+
+$(OUT)/gen/asm_offsets.h: $(ASM_OFFSETS_C) $(OUT)/flags
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(KCC) $(KCPPFLAGS) $(KCFLAGS) -MMD -MP -MT $@ -MF $@.d -S -o $@.s $<
+	$(Q){ echo '/* generated from $< */'; \
+	      sed -n 's/.*->\([A-Za-z0-9_]*\) \(-\{0,1\}[0-9]*\).*/#define \1 \2/p' $@.s; } > $@
+
+# ---- objects; a change of flags rebuilds them all
+KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS)
+$(OUT)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(foreach f,$(KFLAGS_LINE),'$(subst ','\'',$(f))') | cmp -s - $@ || \
+		printf '%s\n' $(foreach f,$(KFLAGS_LINE),'$(subst ','\'',$(f))') > $@
+
+$(OBJ)/%.o: %.c $(OUT)/flags | $(KGEN)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(KCC) $(KCPPFLAGS) $(KCFLAGS) $(CFLAGS-$<) -MMD -MP -c -o $@ $<
+
+$(OBJ)/%.o: %.S $(OUT)/flags | $(KGEN)
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(KCC) $(KCPPFLAGS) $(KASFLAGS) $(CFLAGS-$<) -MMD -MP -c -o $@ $<
+
+## obj: compile the objects of one folder only: make obj DIR=kernel/mm
+obj: $(if $(DIR),$(filter $(OBJ)/$(patsubst %/,%,$(DIR))/%,$(KERNEL_OBJS)),$(KERNEL_OBJS))
+
+# ---- symbol table for backtraces (format: mk/kallsyms). Pass 1 links an empty one.
+$(OUT)/kallsyms-0.S: mk/kallsyms
+	$(Q)mkdir -p $(@D)
+	$(Q)mk/kallsyms </dev/null > $@
+$(OUT)/kallsyms-%.o: $(OUT)/kallsyms-%.S $(OUT)/flags
+	$(Q)$(KCC) $(KASFLAGS) -c -o $@ $<
+
+LINK = $(KLD) $(KLDFLAGS) -T $(KERNEL_LD)
+LIBGCC = $(shell $(KCC) $(KCFLAGS_$(ARCH)) -print-libgcc-file-name)
+
+$(OUT)/lethe-kernel.pass1: $(KERNEL_OBJS) $(OUT)/kallsyms-0.o $(KERNEL_LD)
+	$(call say,LD,$@)
+	$(Q)$(LINK) -o $@ $(KERNEL_OBJS) $(OUT)/kallsyms-0.o $(LIBGCC)
+$(OUT)/kallsyms-1.S: $(OUT)/lethe-kernel.pass1 mk/kallsyms
+	$(Q)$(KNM) -n --defined-only $< | mk/kallsyms > $@
+$(KERNEL_DEBUG): $(OUT)/lethe-kernel.pass1 $(OUT)/kallsyms-1.o
+	$(call say,LD,$@)
+	$(Q)$(LINK) -Map=$@.map -o $@ $(KERNEL_OBJS) $(OUT)/kallsyms-1.o $(LIBGCC)
+	$(Q)$(KNM) -n --defined-only $@ | mk/kallsyms | cmp - $(OUT)/kallsyms-1.S || { rm -f $@; \
+		echo '$(KERNEL_LD): the .kallsyms section must lie behind all code' >&2; exit 1; }
+$(KERNEL): $(KERNEL_DEBUG)
+	$(call say,STRIP,$@)
+	$(Q)$(KOBJCOPY) --strip-all --remove-section=.comment $< $@
+
+## kernel: link build/<arch>/lethe-kernel (stripped) and lethe-kernel.debug
+kernel: $(KERNEL)
+
+-include $(KERNEL_OBJS:.o=.d) $(KGEN:=.d)
+.PHONY: obj kernel
+.SECONDARY:

@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# Host set-up: installs, with apt, exactly what is missing on this machine and says so.
+#
+#   mk/setup.sh [run|test|bench|lint]...     default: run
+#
+# Works as root or with sudo; without either it prints the one command to run and ends with status 2.
+# Silent and quick when nothing is missing. Not on Debian? It names what is missing and ends with status 2.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+missing=
+
+# want PACKAGE CONDITION...: the package is missing when the condition fails
+want() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
+}
+has() { command -v "$1"; }
+header() { [ -e "/usr/include/$1" ]; }
+libc_static() { [ -e "$(gcc -print-file-name=libc.a)" ]; }
+go_any() { has go || [ -x /usr/lib/go/bin/go ]; }
+rust_any() { has rustc; }
+
+for_run() {
+    want gcc has gcc
+    want libc6-dev libc_static
+    want qemu-system-x86 has qemu-system-x86_64
+    want libcjson-dev header cjson/cJSON.h
+    want libext2fs-dev header ext2fs/ext2fs.h
+    want golang-go go_any
+}
+
+for_test() {
+    for_run
+    want e2fsprogs has e2fsck
+    want musl-tools has musl-gcc
+    want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
+    want rustc rust_any
+}
+
+for_bench() {
+    for_test
+    want cpio has cpio
+}
+
+for_lint() {
+    for_run
+    want clang-format has clang-format
+    want cppcheck has cppcheck
+}
+
+[ $# -gt 0 ] || set -- run
+for group; do
+    case $group in
+    run | test | bench | lint) "for_$group" ;;
+    *) echo "setup: unknown group '$group'; choose run, test, bench or lint" >&2; exit 2 ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if ! command -v apt-get >/dev/null; then
+    echo "setup: this machine lacks what these Debian packages hold; install them by its own means:$missing" >&2
+    exit 2
+fi
+if [ "$(id -u)" = 0 ]; then
+    sudo=
+elif command -v sudo >/dev/null; then
+    sudo=sudo
+else
+    echo "setup: run this as root, then try again: apt-get update && $install" >&2
+    exit 2
+fi
+echo "setup: installing with apt:$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# An environment variable does not pass through sudo; env behind it does.
+if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive $install; } >"$log" 2>&1 </dev/null; then
+    tail -n 15 "$log" >&2
+    echo "setup: apt failed; run this by hand: apt-get update && $install" >&2
+    exit 2
+fi
+echo "setup: done"

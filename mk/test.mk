@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Tests, benchmarks and lint.
+
+## test: set up the host, build everything, run every test; ends with the counting line
+test:
+	@mk/setup.sh test
+	@$(MAKE) --no-print-directory tool kernel examples
+	@test/run-all
+
+## bench: Lethe and a Debian Linux guest side by side, one table
+bench:
+	@mk/setup.sh bench
+	@$(MAKE) --no-print-directory tool kernel examples
+	@test/bench/run
+
+C_SRCS      = $(shell find ops kernel platform libc-shim test -name '*.[ch]' | sort)
+KERNEL_C    = $(filter-out libc-shim/vdso/%,$(filter %.c,$(KSRCS)))
+
+# Suppressed: what the parser does not understand (GNU statement expressions), and linker symbols' differences.
+CPPCHECK := cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 -j2 --enable=warning,portability \
+            $(addprefix --suppress=,missingInclude missingIncludeSystem normalCheckLevelMaxBranches \
+              internalAstError syntaxError comparePointers nullPointerRedundantCheck zerodivcond)
+
+## lint: formatting (clang-format) and bug patterns (cppcheck)
+lint:
+	@mk/setup.sh lint
+	@clang-format --dry-run -Werror $(C_SRCS)
+	@$(CPPCHECK) -D_GNU_SOURCE -Iops \
+		'-DcJSON_ArrayForEach(item,list)=for(item=list;item;item=item->next)' ops
+	@$(CPPCHECK) $(filter -I% -D%,$(KCPPFLAGS)) -D__$(ARCH)__ $(KERNEL_C)
+
+## format: rewrite the sources as clang-format wants them
+format:
+	@mk/setup.sh lint
+	@clang-format -i $(C_SRCS)
+
+.PHONY: test bench lint format

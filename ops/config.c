@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// ops.conf: JSON with the keys of OPS's config.json, so that an existing file works as it is.
+//
+// Every key OPS knows stands in one of the tables below, with the function that gives it its effect or with the
+// reason why Lethe has no use for it, which is shown as a warning. A key in no table is an error that names
+// the nearest one. Keys are matched without regard to case, as OPS does (Go's encoding/json).
+#include "lethe.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CONFIG_BYTES_MAX = 4 << 20 };
+
+struct config {
+    struct job *job;
+    const char *path;
+    // gathered first, because the meaning of paths hangs on keys that may come later in the file
+    const cJSON *files, *dirs, *map_dirs;
+    char *program, *program_path;
+};
+
+struct key {
+    const char *name;
+    void (*apply)(struct config *config, const struct key *key, const cJSON *value);
+    const char *ignored;  // why, when there is no apply
+};
+
+// ---- values with the right type, or one line and out
+
+static void wrong_type(const struct config *config, const struct key *key, const char *wanted)
+{
+    die("%s: %s must be %s", config->path, key->name, wanted);
+}
+
+static const char *text_of(const struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsString(value))
+        wrong_type(config, key, "a string");
+    return value->valuestring;
+}
+
+static bool bool_of(const struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsBool(value))
+        wrong_type(config, key, "true or false");
+    return cJSON_IsTrue(value);
+}
+
+static void check_texts(const struct config *config, const struct key *key, const cJSON *value,
+                        bool object)
+{
+    const cJSON *item;
+
+    if (object ? !cJSON_IsObject(value) : !cJSON_IsArray(value))
+        wrong_type(config, key, object ? "an object of strings" : "an array of strings");
+    cJSON_ArrayForEach (item, value)
+        if (!cJSON_IsString(item))
+            wrong_type(config, key, object ? "an object of strings" : "an array of strings");
+}
+
+// A size as OPS writes it ("2G", "512m", 512 as a number or a string; MiB without a unit).
+static uint64_t size_of_value(const struct config *config, const struct key *key,
+                              const cJSON *value)
+{
+    uint64_t bytes;
+    char *text = cJSON_IsNumber(value)   ? format("%.0f", value->valuedouble)
+                 : cJSON_IsString(value) ? xstrdup(value->valuestring)
+                                         : NULL;
+
+    if (!text || !parse_size(text, MIB, &bytes))
+        wrong_type(config, key, "a size such as \"512m\" or \"2G\"");
+    free(text);
+    return bytes;
+}
+
+// ---- keys with effect
+
+static void set_args(struct config *config, const struct key *key, const cJSON *value)
+{
+    const cJSON *item;
+
+    check_texts(config, key, value, false);
+    config->job->args.count = 0;
+    cJSON_ArrayForEach (item, value)
+        strings_add(&config->job->args, item->valuestring);
+}
+
+static void set_env(struct config *config, const struct key *key, const cJSON *value)
+{
+    const cJSON *item;
+
+    check_texts(config, key, value, true);
+    cJSON_ArrayForEach (item, value) {
+        if (!*item->string || strchr(item->string, '='))
+            die("%s: Env: '%s' is no name for a variable", config->path, item->string);
+        env_set(&config->job->env, format("%s=%s", item->string, item->valuestring));
+    }
+}
+
+static void set_program(struct config *config, const struct key *key, const cJSON *value)
+{
+    config->program = xstrdup(text_of(config, key, value));
+}
+
+static void set_program_path(struct config *config, const struct key *key, const cJSON *value)
+{
+    config->program_path = xstrdup(text_of(config, key, value));
+}
+
+static void set_files(struct config *config, const struct key *key, const cJSON *value)
+{
+    check_texts(config, key, value, false);
+    config->files = value;
+}
+
+static void set_dirs(struct config *config, const struct key *key, const cJSON *value)
+{
+    check_texts(config, key, value, false);
+    config->dirs = value;
+}
+
+static void set_map_dirs(struct config *config, const struct key *key, const cJSON *value)
+{
+    check_texts(config, key, value, true);
+    config->map_dirs = value;
+}
+
+static void set_files_parent(struct config *config, const struct key *key, const cJSON *value)
+{
+    config->job->files_dir = xstrdup(text_of(config, key, value));
+}
+
+static void set_target_root(struct config *config, const struct key *key, const cJSON *value)
+{
+    config->job->target_root = xstrdup(text_of(config, key, value));
+}
+
+static void set_base_volume(struct config *config, const struct key *key, const cJSON *value)
+{
+    config->job->image_min_bytes = size_of_value(config, key, value);
+}
+
+static void set_kernel(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        config->job->kernel = xstrdup(value->valuestring);
+}
+
+static void set_memory(struct config *config, const struct key *key, const cJSON *value)
+{
+    uint64_t bytes = size_of_value(config, key, value);
+
+    if (bytes < MIB || bytes > (uint64_t)1 << 42)
+        die("%s: %s must be between 1 MiB and 4 TiB", config->path, key->name);
+    config->job->memory_bytes = bytes & ~(uint64_t)4095;
+}
+
+static void set_cpus(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsNumber(value) || value->valuedouble != (int)value->valuedouble ||
+        value->valuedouble < 0 || value->valuedouble > 255)
+        wrong_type(config, key, "a whole number from 1 to 255");
+    if (value->valueint)  // 0 is OPS's word for "the default"
+        config->job->cpus = value->valueint;
+}
+
+static void set_accel(struct config *config, const struct key *key, const cJSON *value)
+{
+    config->job->accel = bool_of(config, key, value) ? ACCEL_AUTO : ACCEL_TCG;
+}
+
+static void set_verbose(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (bool_of(config, key, value) && !config->job->verbose)
+        config->job->verbose = 1;
+}
+
+static void set_hostname(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        config->job->hostname = xstrdup(value->valuestring);
+}
+
+static void set_debugflags(struct config *config, const struct key *key, const cJSON *value)
+{
+    const cJSON *item;
+
+    check_texts(config, key, value, false);
+    cJSON_ArrayForEach (item, value) {
+        if (!strcmp(item->valuestring, "trace") || !strcmp(item->valuestring, "debugsyscalls"))
+            config->job->strace = xstrdup("");
+        else if (strcmp(item->valuestring, "noaslr"))
+            warn("%s: Debugflags: '%s' is a switch of Nanos; no such thing here", config->path,
+                 item->valuestring);
+        else
+            warn("%s: Debugflags: 'noaslr' is ignored: addresses are always random", config->path);
+    }
+}
+
+static void set_run_config(struct config *config, const struct key *key, const cJSON *value);
+
+#define NO_NETWORK "this version has no network"
+#define NO_VOLUMES "this version has no volumes"
+#define NO_DEPLOY "this version does not deploy to a cloud"
+#define IS_NANOS "it is about Nanos, another kernel"
+#define IS_TOOL "it is about OPS itself, not about the guest"
+
+static const struct key top_keys[] = {
+    {"Args", set_args, NULL},
+    {"Env", set_env, NULL},
+    {"Program", set_program, NULL},
+    {"ProgramPath", set_program_path, NULL},
+    {"Files", set_files, NULL},
+    {"Dirs", set_dirs, NULL},
+    {"MapDirs", set_map_dirs, NULL},
+    {"LocalFilesParentDirectory", set_files_parent, NULL},
+    {"TargetRoot", set_target_root, NULL},
+    {"BaseVolumeSz", set_base_volume, NULL},
+    {"Kernel", set_kernel, NULL},
+    {"Debugflags", set_debugflags, NULL},
+    {"RunConfig", set_run_config, NULL},
+    {"CloudConfig", NULL, NO_DEPLOY},
+    {"Mounts", NULL, NO_VOLUMES},
+    {"VolumesDir", NULL, NO_VOLUMES},
+    {"NameServers", NULL, NO_NETWORK},
+    {"NameServer", NULL, NO_NETWORK},
+    {"Boot", NULL, "the kernel is booted directly, without a boot loader"},
+    {"Uefi", NULL, "the kernel is booted directly, without firmware"},
+    {"UefiBoot", NULL, "the kernel is booted directly, without firmware"},
+    {"NanosVersion", NULL, IS_NANOS},
+    {"NightlyBuild", NULL, IS_NANOS},
+    {"Klibs", NULL, IS_NANOS},
+    {"ManifestPassthrough", NULL, IS_NANOS},
+    {"NoTrace", NULL, "choose the calls to show with --strace=NAMES"},
+    {"RebootOnExit", NULL, "the tool ends with the program and hands on its exit status"},
+    {"Force", NULL, "an image is made anew each time"},
+    {"BuildDir", NULL, "nothing is written but what -o names"},
+    {"DisableArgsCopy", NULL, "files named in Args are never packed by themselves; use Files"},
+    {"PackageBaseURL", NULL, IS_TOOL},
+    {"PackageManifestURL", NULL, IS_TOOL},
+    {"Version", NULL, IS_TOOL},
+    {"Language", NULL, IS_TOOL},
+    {"Runtime", NULL, IS_TOOL},
+    {"Description", NULL, IS_TOOL},
+};
+
+static const struct key run_keys[] = {
+    {"Memory", set_memory, NULL},
+    {"CPUs", set_cpus, NULL},
+    {"Accel", set_accel, NULL},
+    {"Kernel", set_kernel, NULL},
+    {"Verbose", set_verbose, NULL},
+    {"InstanceName", set_hostname, NULL},
+    {"Ports", NULL, NO_NETWORK},
+    {"UDPPorts", NULL, NO_NETWORK},
+    {"IPAddress", NULL, NO_NETWORK},
+    {"IPv6Address", NULL, NO_NETWORK},
+    {"NetMask", NULL, NO_NETWORK},
+    {"Gateway", NULL, NO_NETWORK},
+    {"Nics", NULL, NO_NETWORK},
+    {"Bridged", NULL, NO_NETWORK},
+    {"BridgeName", NULL, NO_NETWORK},
+    {"TapName", NULL, NO_NETWORK},
+    {"Mounts", NULL, NO_VOLUMES},
+    {"VolumeSizeInGb", NULL, NO_VOLUMES},
+    {"Debug", NULL, "use -v or --strace"},
+    {"GdbPort", NULL, "use --qemu-arg=-gdb --qemu-arg=tcp::PORT"},
+    {"QMP", NULL, "use --qemu-arg=-qmp --qemu-arg=..."},
+    {"ImageName", NULL, "the image has no name; use lethe build -o"},
+    {"InstanceGroup", NULL, NO_DEPLOY},
+    {"Background", NULL, "use the shell's &"},
+    {"AtExit", NULL, "run what should follow after lethe in the shell"},
+    {"JSON", NULL, IS_TOOL},
+    {"ShowDebug", NULL, "use -v"},
+    {"ShowErrors", NULL, "errors are always shown"},
+    {"ShowWarnings", NULL, "warnings are always shown"},
+    {"ThreadsPerCore", NULL, "the guest does not look at the topology of its processors"},
+    {"Vga", NULL, "the guest has a serial console only"},
+    {"GPUs", NULL, "the guest has no graphics"},
+    {"Klibs", NULL, IS_NANOS},
+};
+
+// ---- tables
+
+static void unknown_key(const struct config *config, const char *section, const char *name,
+                        const struct key *keys, size_t count)
+{
+    const char **names = xalloc(count * sizeof(*names));
+
+    for (size_t i = 0; i < count; i++)
+        names[i] = keys[i].name;
+    die("%s: unknown key '%s'%s; the nearest is '%s'", config->path, name, section,
+        nearest(name, names, count));
+}
+
+static void apply_object(struct config *config, const char *section, const cJSON *object,
+                         const struct key *keys, size_t count)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, object) {
+        size_t i = 0;
+        while (i < count && strcasecmp(keys[i].name, item->string))
+            i++;
+        if (i == count)
+            unknown_key(config, section, item->string, keys, count);
+        if (keys[i].apply && !cJSON_IsNull(item))
+            keys[i].apply(config, &keys[i], item);
+        else if (!keys[i].apply)
+            warn("%s: %s%s is ignored: %s", config->path, keys[i].name, section, keys[i].ignored);
+    }
+}
+
+static void set_run_config(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsObject(value))
+        wrong_type(config, key, "an object");
+    apply_object(config, " of RunConfig", value, run_keys, sizeof(run_keys) / sizeof(run_keys[0]));
+}
+
+// ---- paths
+
+// Where PATH of the configuration is on this machine: below TargetRoot when it is there, else below
+// LocalFilesParentDirectory (relative paths only), else as it stands.
+static char *host_path(const struct job *job, const char *path)
+{
+    struct stat st;
+
+    if (job->target_root) {
+        char *rooted = format("%s/%s", job->target_root, path);
+        if (!lstat(rooted, &st))
+            return rooted;
+        free(rooted);
+    }
+    if (job->files_dir && *path != '/')
+        return format("%s/%s", job->files_dir, path);
+    return xstrdup(path);
+}
+
+static void pack_listed(struct config *config, const cJSON *list, const char *key, bool directory)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, list) {
+        char *host = host_path(config->job, item->valuestring);
+        struct stat st;
+        if (stat(host, &st))
+            die("%s: %s: cannot pack %s: %s", config->path, key, host, strerror(errno));
+        if (S_ISDIR(st.st_mode) != directory)
+            die("%s: %s: %s is %s", config->path, key, host,
+                directory ? "not a directory; list it under Files"
+                          : "a directory; list it under Dirs");
+        tree_add_host(config->job->root, host, item->valuestring);
+        free(host);
+    }
+}
+
+// MapDirs: "dir": "/guest" maps a directory, "dir/PATTERN": "/guest" the files below it that match.
+static void pack_mapped(struct config *config)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach (item, config->map_dirs) {
+        char *host = host_path(config->job, item->string), *slash;
+        struct stat st;
+        if (!stat(host, &st) && S_ISDIR(st.st_mode)) {
+            tree_add_host(config->job->root, host, item->valuestring);
+            continue;
+        }
+        slash = strrchr(host, '/');
+        if (slash)
+            *slash = '\0';
+        if (!slash || stat(*host ? host : "/", &st) || !S_ISDIR(st.st_mode))
+            die("%s: MapDirs: '%s' is neither a directory nor DIR/PATTERN", config->path,
+                item->string);
+        tree_add_matching(config->job->root, *host ? host : "/", slash + 1, item->valuestring);
+    }
+}
+
+// ProgramPath is the file on this machine and Program its name in the image; with one of them, it is the file.
+static void settle_program(struct config *config)
+{
+    if (config->program_path && *config->program_path) {
+        config->job->program_host = config->program_path;
+        if (config->program && *config->program)
+            config->job->program_guest =
+                format("%s%s", *config->program == '/' ? "" : "/", config->program);
+    } else if (config->program && *config->program) {
+        config->job->program_host = config->program;
+    }
+}
+
+// ---- the file
+
+static char *read_all(const char *path)
+{
+    struct stat st;
+    FILE *file = fopen(path, "re");
+    char *text;
+
+    if (!file || fstat(fileno(file), &st))
+        die("cannot read the configuration %s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        die("cannot read the configuration %s: not a file", path);
+    if (st.st_size > CONFIG_BYTES_MAX)
+        die("cannot read the configuration %s: larger than 4 MiB", path);
+    text = xalloc(st.st_size + 1);
+    if (fread(text, 1, st.st_size, file) != (size_t)st.st_size)
+        die("cannot read the configuration %s: %s", path, strerror(errno));
+    fclose(file);
+    return text;
+}
+
+static void bad_json(const char *path, const char *text, const char *at)
+{
+    unsigned line = 1, column = 1;
+
+    for (; text < at && *text; text++) {
+        column = *text == '\n' ? 1 : column + 1;
+        line += *text == '\n';
+    }
+    die("%s: not valid JSON at line %u, column %u", path, line, column);
+}
+
+// Reads PATH into JOB. Unknown keys and wrong types end the tool; keys without use are named in a warning.
+void config_load(struct job *job, const char *path)
+{
+    struct config config = {.job = job, .path = path};
+    char *text = read_all(path);
+    const char *end = text;
+    cJSON *root = cJSON_ParseWithOpts(text, &end, 1);
+
+    if (!root)
+        bad_json(path, text, end);
+    if (!cJSON_IsObject(root))
+        die("%s: the configuration must be a JSON object", path);
+    apply_object(&config, "", root, top_keys, sizeof(top_keys) / sizeof(top_keys[0]));
+    pack_listed(&config, config.files, "Files", false);
+    pack_listed(&config, config.dirs, "Dirs", true);
+    if (config.map_dirs)
+        pack_mapped(&config);
+    settle_program(&config);
+    cJSON_Delete(root);
+    free(text);
+}

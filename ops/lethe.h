@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// lethe.h: what the files of the host tool share.
+//
+//   main.c      verbs and help            options.c  command line -> struct job
+//   config.c    ops.conf -> struct job    elf.c      is this a program we can run?
+//   tree.c      what goes into the image  image.c    tree -> ext4 bytes
+//   machine.c   job -> QEMU command line  guest.c    run QEMU, relay the console, learn how it ended
+//   terminal.c  the user's terminal       util.c     errors, strings, sizes
+//
+// One rule for errors: bad input is told by die(), one line on standard error, exit status 2. The tool keeps
+// nothing on disk while it runs (the root image lives in a memory file), so there is nothing to clean up.
+#ifndef LETHE_OPS_LETHE_H
+#define LETHE_OPS_LETHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+// Exit statuses of the tool beside the application's own (docs/tool.md).
+enum exit_status {
+    STATUS_USAGE = 2,      // usage or bad input
+    STATUS_PANIC = 123,    // the kernel panicked
+    STATUS_TIMEOUT = 124,  // --timeout ran out
+    STATUS_NOBOOT = 125,   // the guest could not boot, or QEMU failed
+    STATUS_SIGNAL = 128,   // plus the signal that killed the application
+};
+
+// A growing list of owned strings; items[count] is NULL, so that it serves as an argv.
+struct strings {
+    char **items;
+    size_t count;
+};
+
+// One file, directory or symbolic link to be: a node of the image's tree (tree.c).
+struct node {
+    char *name;
+    mode_t mode;         // type and permissions
+    char *host_path;     // regular file: where its bytes are on this machine, or
+    char *content;       // ... the bytes themselves, or the target of a symbolic link
+    uint64_t size;       // bytes
+    struct node *child;  // directory: its entries, sorted by name
+    struct node *next;
+};
+
+enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
+
+// Everything a run needs, filled from ops.conf and then from the command line.
+struct job {
+    char *program_host;   // the ELF on this machine
+    char *program_guest;  // its path in the image
+    struct strings args;  // argv[1..]
+    struct strings env;   // NAME=VALUE
+    char *cwd;
+    char *hostname;
+    struct node *root;
+
+    char *files_dir;    // LocalFilesParentDirectory, or NULL
+    char *target_root;  // TargetRoot, or NULL
+
+    const char *arch;
+    char *kernel;
+    const char *machine;
+    enum accel accel;
+    uint64_t memory_bytes;
+    unsigned cpus;
+    double timeout_seconds;  // 0: none
+    uint64_t image_min_bytes;
+    char *strace;  // NULL: off; "": every call; else names
+    struct strings append;
+    struct strings qemu_args;
+    char *output;
+    int verbose;
+    bool dry_run;
+    bool input_is_pipe;  // the guest must not echo or edit what we hand it
+};
+
+struct elf_info {
+    bool is_go;
+    uint64_t memory_bytes;  // sum of its segments in memory
+};
+
+// ---- util.c
+void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+void die_status(int status, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void *xalloc(size_t size);
+char *xstrdup(const char *text);
+char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void strings_add(struct strings *list, const char *text);
+void strings_take(struct strings *list, char *owned);
+bool parse_size(const char *text, uint64_t default_unit, uint64_t *bytes);
+bool parse_number(const char *text, long min, long max, long *value);
+const char *nearest(const char *word, const char *const *candidates, size_t count);
+char *shell_quote(const char *word);
+void env_set(struct strings *env, const char *assignment);
+const char *env_get(const struct strings *env, const char *name);
+
+// ---- options.c
+void options_parse(struct job *job, int argc, char **argv);
+
+// ---- config.c
+void config_load(struct job *job, const char *path);
+
+// ---- elf.c
+struct elf_info elf_check(const char *path, const char *arch);
+
+// ---- tree.c
+struct node *tree_new(void);
+void tree_add_host(struct node *root, const char *host_path, const char *guest_path);
+void tree_add_matching(struct node *root, const char *host_dir, const char *pattern,
+                       const char *guest_dir);
+void tree_add_program(struct node *root, const char *host_path, const char *guest_path);
+void tree_add_text(struct node *root, const char *guest_path, char *content);
+
+// ---- image.c
+uint64_t image_write(const char *path, const struct node *root, uint64_t min_bytes);
+
+// ---- machine.c
+enum { CONTROL_FD = 3, IMAGE_FD = 4 };  // descriptors that QEMU inherits
+struct strings machine_command(const struct job *job, const char *image, const char *control);
+void machine_settle(struct job *job);
+uint64_t machine_kernel_bytes(const struct job *job);
+
+// ---- terminal.c
+bool terminal_interactive(void);
+void terminal_raw(void);
+void terminal_restore(void);
+
+// ---- guest.c
+int guest_run(const struct job *job, const struct strings *command, int image_fd);
+
+#endif

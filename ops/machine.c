@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The machine: a QEMU command line for a job, and what has to be known of this host to write it.
+#include "lethe.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+// Whether /proc/cpuinfo shows VMX or SVM as a word of its flags.
+static bool cpu_has_virtualisation(void)
+{
+    FILE *cpuinfo = fopen("/proc/cpuinfo", "re");
+    char line[8192];
+    bool found = false;
+
+    while (cpuinfo && !found && fgets(line, sizeof(line), cpuinfo)) {
+        if (strncmp(line, "flags", 5))
+            continue;
+        for (char *word = strtok(line, " \t\n"); word && !found; word = strtok(NULL, " \t\n"))
+            found = !strcmp(word, "vmx") || !strcmp(word, "svm");
+    }
+    if (cpuinfo)
+        fclose(cpuinfo);
+    return found;
+}
+
+// KVM runs guests of the host's own kind only; on x86 the device alone says little, it opens on hosts whose CPU
+// cannot virtualise.
+static bool kvm_works(const struct job *job)
+{
+    struct utsname host;
+    int fd;
+
+    if (uname(&host) || strcmp(host.machine, job->arch))
+        return false;
+    if (!strcmp(job->arch, "x86_64") && !cpu_has_virtualisation())
+        return false;
+    fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    close(fd);
+    return true;
+}
+
+static char *find_kernel(const char *arch)
+{
+    static const char *const places[] = {"%s/%s/lethe-kernel", "%s/../lib/lethe/%s/lethe-kernel"};
+    char exe[PATH_MAX] = "";
+    char *slash;
+
+    if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
+        die("cannot find this program's own place: %s", strerror(errno));
+    slash = strrchr(exe, '/');
+    if (slash)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char path[PATH_MAX + 64];
+        snprintf(path, sizeof(path), places[i], exe, arch);
+        if (!access(path, R_OK))
+            return xstrdup(path);
+    }
+    die("found no kernel for %s beside %s; build it with 'make kernel' or name it with --kernel",
+        arch, exe);
+}
+
+// Chooses what the user left open: kernel, accelerator.
+void machine_settle(struct job *job)
+{
+    struct stat st;
+
+    if (!job->kernel)
+        job->kernel = find_kernel(job->arch);
+    if (stat(job->kernel, &st) || access(job->kernel, R_OK))
+        die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
+    if (!S_ISREG(st.st_mode) || !st.st_size)
+        die("the kernel %s is not a file with contents", job->kernel);
+    if (job->accel == ACCEL_KVM && !kvm_works(job))
+        die("KVM cannot run %s here (no /dev/kvm that opens, or a CPU without virtualisation); use "
+            "--accel tcg",
+            job->arch);
+    if (job->accel == ACCEL_AUTO)
+        job->accel = kvm_works(job) ? ACCEL_KVM : ACCEL_TCG;
+}
+
+uint64_t machine_kernel_bytes(const struct job *job)
+{
+    struct stat st;
+
+    return stat(job->kernel, &st) ? 0 : (uint64_t)st.st_size;
+}
+
+// The words of the kernel command line.
+static char *kernel_words(const struct job *job)
+{
+    char *words = format("control=e9 exit=isa:0x501");
+
+    if (job->input_is_pipe)
+        words = format("%s tty=pipe", words);
+    if (job->verbose)
+        words = format("%s loglevel=%d", words, job->verbose > 1 ? 7 : 6);
+    if (job->strace)
+        words = format("%s strace%s%s", words, *job->strace ? "=" : "", job->strace);
+    for (size_t i = 0; i < job->append.count; i++)
+        words = format("%s %s", words, job->append.items[i]);
+    return words;
+}
+
+static void add(struct strings *command, const char *option, char *value)
+{
+    strings_add(command, option);
+    if (value)
+        strings_take(command, value);
+}
+
+// The command that boots IMAGE. => CONTROL is the path of the chardev file that hears the control channel
+struct strings machine_command(const struct job *job, const char *image, const char *control)
+{
+    struct strings command = {0};
+    const bool kvm = job->accel == ACCEL_KVM;
+
+    add(&command, "qemu-system-x86_64", NULL);
+    add(&command, "-M", xstrdup(job->machine));
+    if (!strncmp(job->machine, "microvm", 7))
+        add(&command, "-bios",
+            xstrdup("qboot.rom"));  // some QEMUs take SeaBIOS here, for 6 M instructions
+    add(&command, "-accel", xstrdup(kvm ? "kvm" : "tcg"));
+    add(&command, "-cpu", xstrdup(kvm ? "host,migratable=no" : "max"));
+    add(&command, "-smp", format("%u", job->cpus));
+    add(&command, "-m", format("%lluk", (unsigned long long)(job->memory_bytes >> 10)));
+    add(&command, "-nodefaults", NULL);
+    add(&command, "-no-user-config", NULL);
+    add(&command, "-no-reboot", NULL);
+    add(&command, "-display", xstrdup("none"));
+    add(&command, "-chardev", xstrdup("stdio,id=console,signal=off"));
+    add(&command, "-serial", xstrdup("chardev:console"));
+    add(&command, "-chardev", format("file,id=control,path=%s,append=on", control));
+    add(&command, "-device", xstrdup("isa-debugcon,iobase=0xe9,chardev=control"));
+    add(&command, "-device", xstrdup("isa-debug-exit,iobase=0x501,iosize=0x04"));
+    for (size_t i = 0; i < job->qemu_args.count; i++)
+        add(&command, job->qemu_args.items[i], NULL);
+    add(&command, "-kernel", xstrdup(job->kernel));
+    add(&command, "-initrd", xstrdup(image));
+    add(&command, "-append", kernel_words(job));
+    return command;
+}

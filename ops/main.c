@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// lethe: packs a Linux program into a bootable image and runs it in a machine of its own.
+#include "lethe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GUEST_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+static const char help_text[] =
+    "lethe " LETHE_VERSION ": runs an unmodified Linux program in a machine of its own\n"
+    "\n"
+    "  lethe run PROGRAM [OPTION...] [-- ARGUMENT...]     pack it, boot it, exit with its status\n"
+    "  lethe build PROGRAM -o DIR [OPTION...] [-- ARG...] write kernel and root image, to boot yourself\n"
+    "  lethe help                                         this text\n"
+    "  lethe version                                      the version\n"
+    "\n"
+    "What the guest gets\n"
+    "  -c, --config FILE      read FILE first (JSON, docs/tool.md); options given here win\n"
+    "  -m, --memory SIZE      memory, in MiB or with k, m, g (default 512m)\n"
+    "      --smp N            processors (default 1)\n"
+    "  -e, --env NAME=VALUE   set an environment variable; NAME alone copies this host's value\n"
+    "  -f, --file HOST[:GUEST]  add a file, or a directory with all below it\n"
+    "  -w, --cwd DIR          the program's working directory (default /)\n"
+    "      --hostname NAME    the guest's host name\n"
+    "\n"
+    "How it runs\n"
+    "      --accel auto|kvm|tcg   hardware virtualisation or emulation (default auto)\n"
+    "      --machine NAME     microvm, pc or q35 (default microvm)\n"
+    "      --arch ARCH        the program's architecture (default x86_64)\n"
+    "      --kernel FILE      boot this kernel\n"
+    "      --append WORD      one more word for the kernel's command line\n"
+    "      --qemu-arg WORD    one more word for QEMU's command line\n"
+    "      --timeout SECONDS  end the guest after this long (exit status 124)\n"
+    "\n"
+    "Watching it\n"
+    "      --strace[=NAMES]   show the system calls (or these, comma separated) on the console\n"
+    "  -v, --verbose          say what is done; twice: the kernel's debug messages too\n"
+    "      --dry-run          print the QEMU command line and run nothing\n"
+    "\n"
+    "  -o, --output DIR       build: where to write (a name ending in .img: only the root image)\n"
+    "\n"
+    "Exit status: the program's own; 128+N killed by signal N; 2 bad usage or input;\n"
+    "123 kernel panic; 124 timeout; 125 the guest could not boot.\n";
+
+// ---- the run configuration, /.lethe/config (docs/tool.md has the format)
+
+static char *percent_encode(const char *text)
+{
+    char *encoded = xalloc(strlen(text) * 3 + 1), *p = encoded;
+
+    for (; *text; text++) {
+        unsigned char c = *text;
+        if (c == '%' || c < 0x21 || c > 0x7e)
+            p += sprintf(p, "%%%02X", c);
+        else
+            *p++ = c;
+    }
+    return encoded;
+}
+
+static void config_line(char **config, const char *key, const char *value)
+{
+    char *encoded = percent_encode(value), *longer = format("%s%s %s\n", *config, key, encoded);
+
+    free(encoded);
+    free(*config);
+    *config = longer;
+}
+
+static char *guest_config(const struct job *job)
+{
+    char *config = xstrdup("lethe-config 1\n");
+
+    config_line(&config, "program", job->program_guest);
+    config_line(&config, "arg", job->program_guest);
+    for (size_t i = 0; i < job->args.count; i++)
+        config_line(&config, "arg", job->args.items[i]);
+    for (size_t i = 0; i < job->env.count; i++)
+        config_line(&config, "env", job->env.items[i]);
+    if (job->cwd)
+        config_line(&config, "cwd", job->cwd);
+    if (job->hostname)
+        config_line(&config, "hostname", job->hostname);
+    return config;
+}
+
+// ---- from options to a job that can run
+
+// Go collects garbage by the size of its heap and knows nothing of the machine's memory unless it is told:
+// nine tenths of what is left beside kernel, image and the program's own segments.
+static void set_go_limit(struct job *job, const struct elf_info *info, uint64_t image_bytes)
+{
+    uint64_t taken = image_bytes + info->memory_bytes + 2 * MIB + job->memory_bytes / 64;
+    uint64_t left = job->memory_bytes > taken ? job->memory_bytes - taken : 0;
+    uint64_t limit = left / 10 * 9;
+    char *value;
+
+    if (!info->is_go || env_get(&job->env, "GOMEMLIMIT"))
+        return;
+    if (limit < 2 * MIB)
+        limit = 2 * MIB;
+    value = format("GOMEMLIMIT=%lluKiB", (unsigned long long)(limit >> 10));
+    env_set(&job->env, value);
+    if (job->verbose)
+        fprintf(stderr, "lethe: a Go program: set %s\n", value);
+}
+
+static void set_default(struct strings *env, const char *name, const char *value)
+{
+    if (!env_get(env, name))
+        env_set(env, format("%s=%s", name, value));
+}
+
+static uint64_t tree_bytes(const struct node *node)
+{
+    uint64_t bytes = S_ISDIR(node->mode) ? 4096 : node->size;
+
+    for (const struct node *child = node->child; child; child = child->next)
+        bytes += tree_bytes(child);
+    return bytes;
+}
+
+// What cannot boot is said before QEMU says it less well.
+static void check_memory(const struct job *job, uint64_t image_bytes)
+{
+    uint64_t least = machine_kernel_bytes(job) + image_bytes + MIB;
+
+    if (job->memory_bytes < least)
+        die_status(STATUS_NOBOOT,
+                   "the guest could not boot: %llu KiB of memory is too little; kernel and image "
+                   "alone need %llu KiB (-m)",
+                   (unsigned long long)(job->memory_bytes >> 10),
+                   (unsigned long long)(least >> 10));
+}
+
+static void settle(struct job *job)
+{
+    struct elf_info info;
+
+    if (!job->program_host)
+        die("no program named; try 'lethe help'");
+    info = elf_check(job->program_host, job->arch);
+    if (!job->program_guest) {
+        const char *slash = strrchr(job->program_host, '/');
+        job->program_guest = format("/%s", slash ? slash + 1 : job->program_host);
+    }
+    machine_settle(job);
+    tree_add_program(job->root, job->program_host, job->program_guest);
+    set_default(&job->env, "PATH", GUEST_PATH);
+    set_default(&job->env, "HOME", "/");
+    set_go_limit(job, &info, tree_bytes(job->root));
+    tree_add_text(job->root, "/.lethe/config", guest_config(job));
+    check_memory(job, tree_bytes(job->root));
+}
+
+static void print_command(FILE *out, const struct strings *command)
+{
+    for (size_t i = 0; i < command->count; i++)
+        fprintf(out, "%s%s", i ? " " : "", shell_quote(command->items[i]));
+    fputc('\n', out);
+}
+
+// ---- verbs
+
+static int verb_run(struct job *job)
+{
+    char *image = format("/proc/self/fd/%d", IMAGE_FD), *own_path;
+    struct strings command;
+    uint64_t bytes;
+    int fd;
+
+    settle(job);
+    job->input_is_pipe = !terminal_interactive();
+    strings_add(&job->qemu_args, "-add-fd");
+    strings_take(&job->qemu_args, format("fd=%d,set=1", CONTROL_FD));
+    command = machine_command(job, image, "/dev/fdset/1");
+    if (job->dry_run) {
+        print_command(stdout, &command);
+        return 0;
+    }
+    fd = memfd_create("lethe-root", MFD_CLOEXEC);
+    if (fd < 0)
+        die_status(STATUS_NOBOOT, "cannot make the image: %s", strerror(errno));
+    own_path = format("/proc/self/fd/%d", fd);
+    bytes = image_write(own_path, job->root, job->image_min_bytes);
+    if (job->verbose) {
+        fprintf(stderr, "lethe: root image of %llu KiB\n", (unsigned long long)(bytes >> 10));
+        print_command(stderr, &command);
+    }
+    return guest_run(job, &command, fd);
+}
+
+static char *unfinished;  // a file that must not stay when the tool ends early
+
+static void remove_unfinished(void)
+{
+    if (unfinished)
+        unlink(unfinished);
+}
+
+static void on_signal(int number)
+{
+    remove_unfinished();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void write_image_file(const struct job *job, const char *path)
+{
+    int fd;
+
+    unfinished = format("%s.part", path);
+    fd = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        die("cannot write %s: %s", unfinished, strerror(errno));
+    close(fd);
+    image_write(unfinished, job->root, job->image_min_bytes);
+    if (rename(unfinished, path))
+        die("cannot write %s: %s", path, strerror(errno));
+    unfinished = NULL;
+}
+
+static void copy_kernel(const struct job *job, const char *path)
+{
+    char buffer[65536];
+    int from = open(job->kernel, O_RDONLY | O_CLOEXEC), to;
+    ssize_t n;
+
+    unfinished = format("%s.part", path);
+    to = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (from < 0 || to < 0)
+        die("cannot copy the kernel to %s: %s", path, strerror(errno));
+    while ((n = read(from, buffer, sizeof(buffer))) > 0)
+        if (write(to, buffer, n) != n)
+            die("cannot write %s: %s", unfinished, strerror(errno));
+    if (n < 0 || close(to) || rename(unfinished, path))
+        die("cannot write %s: %s", path, strerror(errno));
+    close(from);
+    unfinished = NULL;
+}
+
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t len = strlen(text), tail_len = strlen(tail);
+
+    return len > tail_len && !strcmp(text + len - tail_len, tail);
+}
+
+static int verb_build(struct job *job)
+{
+    struct strings command;
+    char *image;
+
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGHUP, on_signal);
+    if (!job->output)
+        die("build: say where to write with -o DIR");
+    settle(job);
+    if (job->dry_run) {
+        command = machine_command(job, format("%s/root.img", job->output), "/dev/null");
+        print_command(stdout, &command);
+        return 0;
+    }
+    if (ends_with(job->output, ".img")) {
+        write_image_file(job, job->output);
+        return 0;
+    }
+    if (mkdir(job->output, 0777) && errno != EEXIST)
+        die("cannot make the directory %s: %s", job->output, strerror(errno));
+    image = format("%s/root.img", job->output);
+    write_image_file(job, image);
+    copy_kernel(job, format("%s/lethe-kernel", job->output));
+    job->kernel = format("%s/lethe-kernel", job->output);
+    command = machine_command(job, image, "/dev/null");
+    print_command(stdout, &command);
+    return 0;
+}
+
+static const char *const verbs[] = {"run", "build", "help", "version"};
+
+static int unknown_verb(const char *verb)
+{
+    die("unknown verb '%s'; the nearest is '%s' (try 'lethe help')", verb,
+        nearest(verb, verbs, sizeof(verbs) / sizeof(verbs[0])));
+}
+
+int main(int argc, char **argv)
+{
+    struct job job = {.arch = "x86_64",
+                      .machine = "microvm",
+                      .memory_bytes = 512 * MIB,
+                      .cpus = 1,
+                      .root = tree_new()};
+    const char *verb = argc > 1 ? argv[1] : "";
+
+    atexit(remove_unfinished);
+    if (!*verb)
+        die("name a verb: run, build, help or version");
+    if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h")) {
+        fputs(help_text, stdout);
+        return 0;
+    }
+    if (!strcmp(verb, "version") || !strcmp(verb, "--version")) {
+        puts("lethe " LETHE_VERSION);
+        return 0;
+    }
+    if (strcmp(verb, "run") && strcmp(verb, "build"))
+        return unknown_verb(verb);
+    options_parse(&job, argc - 1, argv + 1);
+    return !strcmp(verb, "run") ? verb_run(&job) : verb_build(&job);
+}

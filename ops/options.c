@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The command line of `lethe run` and `lethe build`. Options may stand before and behind the program; what
+// follows `--` belongs to the program.
+#include "lethe.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {  // long options without a letter
+    OPT_SMP = 256,
+    OPT_HOSTNAME,
+    OPT_ACCEL,
+    OPT_MACHINE,
+    OPT_ARCH,
+    OPT_KERNEL,
+    OPT_APPEND,
+    OPT_QEMU_ARG,
+    OPT_TIMEOUT,
+    OPT_STRACE,
+    OPT_DRY_RUN,
+};
+
+// '-' first: words that are no options are handed out in their place, as option 1.
+static const char letters[] = "-:c:m:e:f:w:o:p:v";
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"memory", required_argument, NULL, 'm'},
+    {"smp", required_argument, NULL, OPT_SMP},
+    {"env", required_argument, NULL, 'e'},
+    {"file", required_argument, NULL, 'f'},
+    {"cwd", required_argument, NULL, 'w'},
+    {"hostname", required_argument, NULL, OPT_HOSTNAME},
+    {"accel", required_argument, NULL, OPT_ACCEL},
+    {"machine", required_argument, NULL, OPT_MACHINE},
+    {"arch", required_argument, NULL, OPT_ARCH},
+    {"kernel", required_argument, NULL, OPT_KERNEL},
+    {"append", required_argument, NULL, OPT_APPEND},
+    {"qemu-arg", required_argument, NULL, OPT_QEMU_ARG},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"strace", optional_argument, NULL, OPT_STRACE},
+    {"output", required_argument, NULL, 'o'},
+    {"port", required_argument, NULL, 'p'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {NULL, 0, NULL, 0},
+};
+
+static void unknown_option(const char *word)
+{
+    const char *names[sizeof(long_options) / sizeof(long_options[0])];
+    size_t count = 0;
+    char *name = xstrdup(word + strspn(word, "-"));
+
+    name[strcspn(name, "=")] = '\0';
+    if (strncmp(word, "--", 2))
+        die("unknown option '%s' (try 'lethe help')", word);
+    for (; long_options[count].name; count++)
+        names[count] = long_options[count].name;
+    die("unknown option '--%s'; the nearest is '--%s' (try 'lethe help')", name,
+        nearest(name, names, count));
+}
+
+static void set_env(struct job *job, const char *text)
+{
+    const char *value = getenv(text);
+
+    if (*text == '=' || !*text)
+        die("-e '%s': a variable needs a name, as in -e NAME=VALUE", text);
+    if (strchr(text, '='))
+        env_set(&job->env, text);
+    else if (value)
+        env_set(&job->env, format("%s=%s", text, value));
+    else
+        die("-e %s: no such variable here; give a value, as in -e %s=VALUE", text, text);
+}
+
+// HOST[:GUEST]; the whole word is the host's path when such a file exists.
+static void add_file(struct job *job, const char *text)
+{
+    struct stat st;
+    const char *colon = strrchr(text, ':'), *guest = text;
+    char *host = xstrdup(text);
+
+    if (colon && stat(text, &st)) {
+        host[colon - text] = '\0';
+        guest = colon + 1;
+        if (*guest != '/')
+            die("-f %s: the path in the image must begin with '/'", text);
+    }
+    tree_add_host(job->root, host, guest);
+    free(host);
+}
+
+static void set_memory(struct job *job, const char *text)
+{
+    if (!parse_size(text, MIB, &job->memory_bytes))
+        die("-m %s: not a size; write it as 512m or 2g", text);
+    if (job->memory_bytes < MIB || job->memory_bytes > (uint64_t)1 << 42)
+        die("-m %s: memory must be between 1 MiB and 4 TiB", text);
+    job->memory_bytes &= ~(uint64_t)4095;
+}
+
+static void set_cpus(struct job *job, const char *text)
+{
+    long cpus;
+
+    if (!parse_number(text, 1, 255, &cpus))
+        die("--smp %s: the number of processors is 1 to 255", text);
+    job->cpus = cpus;
+}
+
+static void set_timeout(struct job *job, const char *text)
+{
+    char *end;
+
+    job->timeout_seconds = strtod(text, &end);
+    if (!*text || *end || !(job->timeout_seconds > 0 && job->timeout_seconds < 1e9))
+        die("--timeout %s: not a number of seconds", text);
+}
+
+static void set_accel(struct job *job, const char *text)
+{
+    static const char *const names[] = {
+        [ACCEL_AUTO] = "auto", [ACCEL_KVM] = "kvm", [ACCEL_TCG] = "tcg"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (!strcmp(text, names[i])) {
+            job->accel = i;
+            return;
+        }
+    }
+    die("--accel %s: choose auto, kvm or tcg", text);
+}
+
+static void set_machine(struct job *job, const char *text)
+{
+    if (strncmp(text, "microvm", 7) && strncmp(text, "pc", 2) && strncmp(text, "q35", 3))
+        die("--machine %s: choose microvm, pc or q35", text);
+    job->machine = xstrdup(text);
+}
+
+static void set_arch(struct job *job, const char *text)
+{
+    if (strcmp(text, "x86_64"))
+        die("--arch %s: this version runs x86_64 only", text);
+    job->arch = xstrdup(text);
+}
+
+static void set_program(struct job *job, const char *text, bool *seen)
+{
+    if (*seen)
+        die("one program at a time: '%s' is one more; its arguments go behind '--'", text);
+    *seen = true;
+    job->program_host = xstrdup(text);
+    job->program_guest = NULL;
+}
+
+static void set_strace(struct job *job, const char *names)
+{
+    job->strace = xstrdup(names ? names : "");
+    if (job->strace[strcspn(job->strace, " \t\n")])
+        die("--strace=%s: names are separated by commas, without spaces", job->strace);
+}
+
+static void set_append(struct job *job, const char *word) { strings_add(&job->append, word); }
+
+static void apply(struct job *job, int option, const char *value, bool *program_seen)
+{
+    switch (option) {
+    case 1: set_program(job, value, program_seen); break;
+    case 'c': break;  // read before everything else
+    case 'm': set_memory(job, value); break;
+    case 'e': set_env(job, value); break;
+    case 'f': add_file(job, value); break;
+    case 'w': job->cwd = xstrdup(value); break;
+    case 'o': job->output = xstrdup(value); break;
+    case 'p': die("-p %s: ports need a network, which this version does not have", value);
+    case 'v': job->verbose++; break;
+    case OPT_SMP: set_cpus(job, value); break;
+    case OPT_HOSTNAME: job->hostname = xstrdup(value); break;
+    case OPT_ACCEL: set_accel(job, value); break;
+    case OPT_MACHINE: set_machine(job, value); break;
+    case OPT_ARCH: set_arch(job, value); break;
+    case OPT_KERNEL: job->kernel = xstrdup(value); break;
+    case OPT_APPEND: set_append(job, value); break;
+    case OPT_QEMU_ARG: strings_add(&job->qemu_args, value); break;
+    case OPT_TIMEOUT: set_timeout(job, value); break;
+    case OPT_STRACE: set_strace(job, value); break;
+    case OPT_DRY_RUN: job->dry_run = true; break;
+    }
+}
+
+static void refuse(int result, char **argv)
+{
+    const char *word = argv[optind - 1];
+
+    if (result == ':')
+        die("option '%s' needs a value (try 'lethe help')", word);
+    if (optopt && optopt < 256 && strncmp(word, "--", 2))
+        die("unknown option '-%c' (try 'lethe help')", optopt);
+    if (optopt)
+        die("option '%s' takes no value", word);
+    unknown_option(word);
+}
+
+// Reads the command line behind the verb into JOB. => ops.conf first, so that options win over it
+void options_parse(struct job *job, int argc, char **argv)
+{
+    bool program_seen = false;
+    int option;
+
+    opterr = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        optind = 0;
+        while ((option = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
+            if (option == '?' || option == ':')
+                refuse(option, argv);
+            if (pass == 0 && option == 'c')
+                config_load(job, optarg);
+            if (pass == 1)
+                apply(job, option, optarg, &program_seen);
+        }
+    }
+    if (optind < argc)
+        job->args.count = 0;  // arguments given here replace those of ops.conf
+    for (; optind < argc; optind++)
+        strings_add(&job->args, argv[optind]);
+}

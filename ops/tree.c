@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The tree of the root image: which file of this machine, or which text, stands under which name.
+// Entries are kept sorted by name, so that the same input gives the same image wherever it is packed.
+#include "lethe.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DEPTH_MAX = 128 };
+
+static struct node *node_new(const char *name, size_t name_len, mode_t mode)
+{
+    struct node *node = xalloc(sizeof(*node));
+
+    node->name = xalloc(name_len + 1);
+    memcpy(node->name, name, name_len);
+    node->mode = mode;
+    return node;
+}
+
+// A tree with the directories that every guest has; the kernel mounts its own file systems on them.
+struct node *tree_new(void)
+{
+    static const char *const standard[] = {"dev", "proc", "run", "sys", "tmp"};
+    struct node *root = node_new("", 0, S_IFDIR | 0755), **at = &root->child;
+
+    for (size_t i = 0; i < sizeof(standard) / sizeof(standard[0]); i++) {
+        *at = node_new(standard[i], strlen(standard[i]), S_IFDIR | 0755);
+        at = &(*at)->next;
+    }
+    return root;
+}
+
+// The entry of DIRECTORY with this name, made with MODE when it is not there.
+static struct node *entry(struct node *directory, const char *name, size_t name_len, mode_t mode)
+{
+    struct node **at = &directory->child, *made;
+
+    for (; *at; at = &(*at)->next) {
+        int order = strncmp((*at)->name, name, name_len);
+        if (order == 0 && (*at)->name[name_len] == '\0')
+            return *at;
+        if (order > 0 || (order == 0 && (*at)->name[name_len]))
+            break;
+    }
+    made = node_new(name, name_len, mode);
+    made->next = *at;
+    *at = made;
+    return made;
+}
+
+// The node at GUEST_PATH; missing parents become directories, the node itself gets MODE's type.
+static struct node *place(struct node *root, const char *guest_path, mode_t mode)
+{
+    struct node *node = root;
+
+    for (const char *p = guest_path; *(p += strspn(p, "/"));) {
+        size_t len = strcspn(p, "/");
+        bool last = p[len + strspn(p + len, "/")] == '\0';
+        if (len == 2 && !strncmp(p, "..", 2))
+            die("the image path %s must not contain '..'; name another, as in HOST:GUEST",
+                guest_path);
+        if (len > NAME_MAX)
+            die("a name in the image path %s is longer than %d bytes", guest_path, NAME_MAX);
+        if (!S_ISDIR(node->mode))
+            die("cannot pack %s: a part of that path is a file", guest_path);
+        if (len != 1 || *p != '.')
+            node = entry(node, p, len, last ? mode : S_IFDIR | 0755);
+        p += len;
+    }
+    if (node == root && !S_ISDIR(mode))
+        die("%s is no file name for the image", guest_path);
+    if (S_ISDIR(node->mode) != S_ISDIR(mode))
+        die("cannot pack %s twice, as a directory and as a file", guest_path);
+    node->mode = mode;
+    return node;
+}
+
+static void add_link(struct node *root, const char *host_path, const char *guest_path)
+{
+    char target[PATH_MAX];
+    ssize_t len = readlink(host_path, target, sizeof(target) - 1);
+    struct node *node;
+
+    if (len < 0)
+        die("cannot read the link %s: %s", host_path, strerror(errno));
+    target[len] = '\0';
+    node = place(root, guest_path, S_IFLNK | 0777);
+    node->content = xstrdup(target);
+    node->host_path = NULL;
+    node->size = len;
+}
+
+static void add_file(struct node *root, const char *host_path, const char *guest_path,
+                     const struct stat *st)
+{
+    struct node *node = place(root, guest_path, S_IFREG | (st->st_mode & 07777));
+
+    if (access(host_path, R_OK))
+        die("cannot read %s: %s", host_path, strerror(errno));
+    node->host_path = xstrdup(host_path);
+    node->content = NULL;
+    node->size = st->st_size;
+}
+
+static void add_any(struct node *root, const char *host_path, const char *guest_path,
+                    const char *pattern, int depth);
+
+static void add_directory(struct node *root, const char *host_path, const char *guest_path,
+                          const char *pattern, int depth)
+{
+    struct dirent **names;
+    int count = scandir(host_path, &names, NULL, alphasort);
+
+    if (count < 0)
+        die("cannot read the directory %s: %s", host_path, strerror(errno));
+    if (depth > DEPTH_MAX)
+        die("%s lies more than %d directories deep", host_path, DEPTH_MAX);
+    for (int i = 0; i < count; i++) {
+        const char *name = names[i]->d_name;
+        if (strcmp(name, ".") && strcmp(name, "..")) {
+            char *host = format("%s/%s", host_path, name);
+            char *guest = format("%s/%s", guest_path, name);
+            add_any(root, host, guest, pattern, depth + 1);
+            free(host);
+            free(guest);
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
+// => PATTERN (or NULL) is matched with the names of files, not of directories.
+static void add_any(struct node *root, const char *host_path, const char *guest_path,
+                    const char *pattern, int depth)
+{
+    struct stat st;
+    const char *name = strrchr(host_path, '/');
+
+    if (depth ? lstat(host_path, &st) : stat(host_path, &st))
+        die("cannot pack %s: %s", host_path, strerror(errno));
+    name = name ? name + 1 : host_path;
+    if (pattern && !S_ISDIR(st.st_mode) && fnmatch(pattern, name, 0))
+        return;
+    if (S_ISDIR(st.st_mode)) {
+        if (!pattern)
+            place(root, guest_path, S_IFDIR | (st.st_mode & 07777));
+        add_directory(root, host_path, guest_path, pattern, depth);
+    } else if (S_ISLNK(st.st_mode)) {
+        add_link(root, host_path, guest_path);
+    } else if (S_ISREG(st.st_mode)) {
+        add_file(root, host_path, guest_path, &st);
+    } else if (depth) {
+        warn("%s is neither a file, a directory nor a link; left out", host_path);
+    } else {
+        die("cannot pack %s: it is neither a file nor a directory", host_path);
+    }
+}
+
+static void refuse_own_names(const char *guest_path)
+{
+    const char *p = guest_path + strspn(guest_path, "/");
+
+    if (!strncmp(p, ".lethe", 6) && (p[6] == '/' || !p[6]))
+        die("cannot pack %s: the name /.lethe is taken by the configuration", guest_path);
+}
+
+// Packs a file, or a directory with all below it, as GUEST_PATH. Links below it stay links.
+void tree_add_host(struct node *root, const char *host_path, const char *guest_path)
+{
+    refuse_own_names(guest_path);
+    add_any(root, host_path, guest_path, NULL, 0);
+}
+
+// Packs the files below HOST_DIR whose names match PATTERN.
+void tree_add_matching(struct node *root, const char *host_dir, const char *pattern,
+                       const char *guest_dir)
+{
+    refuse_own_names(guest_dir);
+    add_any(root, host_dir, guest_dir, pattern, 0);
+}
+
+// Packs the program; it is executable in the image whatever its mode here.
+void tree_add_program(struct node *root, const char *host_path, const char *guest_path)
+{
+    struct stat st;
+
+    refuse_own_names(guest_path);
+    if (stat(host_path, &st))
+        die("cannot pack %s: %s", host_path, strerror(errno));
+    st.st_mode |= 0555;
+    add_file(root, host_path, guest_path, &st);
+}
+
+// A file with this text, which the tree owns from now on.
+void tree_add_text(struct node *root, const char *guest_path, char *content)
+{
+    struct node *node = place(root, guest_path, S_IFREG | 0444);
+
+    node->content = content;
+    node->size = strlen(content);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// platform_x86.h: what the files of platform/x86_64 share.
+#pragma once
+
+#include "core/platform.h"
+
+// CPUs and interrupt routing as the firmware tells them (ACPI MADT, MP table, or fw_cfg).
+struct machine {
+    u32 n_cpus;                 // 0 until the tables have been read
+    u32 cpu_apic_id[64];        // as listed; the boot CPU need not be first
+    phys_t ioapic;              // 0: none
+    u32 ioapic_gsi_base;
+    struct {
+        u32 gsi;
+        u16 flags;              // MPS INTI flags: polarity in bits 0-1, trigger mode in bits 2-3
+        bool set;
+    } isa[16];                  // interrupt source overrides
+};
+extern struct machine machine;
+
+void pvh_parse(phys_t start_info);
+
+void serial_init(void);
+void serial_write(const char *text, size_t len);
+void serial_start_input(void);
+
+// acpi.c. Tables are found once, by acpi_init; without an RSDP there are none.
+void acpi_init(phys_t rsdp);
+bool acpi_present(void);
+void acpi_read_madt(struct machine *m);
+u32 acpi_pm_timer_port(void);  // 0: none
+void acpi_power_off(void);     // returns if it cannot
+void acpi_reset(void);
+
+void mptable_read(struct machine *m);
+// Number of CPUs from QEMU's configuration device, 0 without one.
+u32 fw_cfg_cpu_count(void);
+
+void ioapic_init(struct machine *m);
+
+void tsc_init(void);  // counter rate and wall clock
+u64 tsc_hz(void);
+
+// a * b / c with a 128-bit product. => The quotient fits in 64 bits.
+static inline u64 mul_div(u64 a, u64 b, u64 c)
+{
+    u64 high, quotient;
+    __asm__("mulq %3\n\tdivq %4"
+            : "=&a"(quotient), "=&d"(high)
+            : "0"(a), "rm"(b), "rm"(c));
+    return quotient;
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// brk and mremap. Sources: brk(2), mremap(2).
+#include "harness.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#define RW (PROT_READ | PROT_WRITE)
+#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+static uintptr_t brk_to(uintptr_t wanted)
+{
+    return (uintptr_t)syscall(SYS_brk, wanted);
+}
+
+static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+    return (void *)syscall(SYS_mremap, old, old_len, new_len, flags, to);
+}
+
+TEST(brk_grows_and_shrinks)
+{
+    uintptr_t start = brk_to(0);
+    CHECK(start != 0);
+    CHECK_EQ(brk_to(start + 10 * PAGE), start + 10 * PAGE);
+    char *p = (char *)((start + PAGE - 1) & ~(PAGE - 1));
+    CHECK_BYTES(p, 0, 9 * PAGE);
+    memset(p, 1, 9 * PAGE);
+    CHECK_EQ(brk_to(start + 5 * PAGE), start + 5 * PAGE);
+    CHECK_FAULT(READ(p + 8 * PAGE), SIGSEGV, SEGV_MAPERR, p + 8 * PAGE);
+    CHECK_EQ(brk_to(start + 10 * PAGE), start + 10 * PAGE);
+    CHECK_BYTES(p, 1, 4 * PAGE);
+    CHECK_BYTES(p + 5 * PAGE, 0, 4 * PAGE);                  // comes back as zeros
+    struct vma vma;
+    REQUIRE(vma_at(p, &vma));
+    CHECK_STR(vma.name, "[heap]");
+    CHECK_STR(vma.perms, "rw-p");
+    CHECK_EQ(brk_to(start), start);
+}
+
+TEST(brk_takes_any_byte)
+{
+    uintptr_t start = brk_to(0);
+    CHECK_EQ(brk_to(start + 1), start + 1);
+    CHECK_EQ(brk_to(start + 5), start + 5);
+    CHECK_EQ(brk_to(start), start);
+}
+
+TEST(brk_refuses_by_answering_the_old_break)
+{
+    uintptr_t start = brk_to(0);
+    CHECK_EQ(brk_to(1), start);
+    CHECK_EQ(brk_to(PAGE), start);
+    CHECK_EQ(brk_to((uintptr_t)-1), start);
+    CHECK_EQ(brk_to(0xffff800000000000), start);
+    CHECK_EQ(brk_to(0x7ffffffff000), start);
+    CHECK_EQ(brk_to(0), start);
+}
+
+TEST(brk_stops_at_another_mapping)
+{
+    uintptr_t start = brk_to(0);
+    uintptr_t wall = ((start + PAGE - 1) & ~(PAGE - 1)) + 16 * PAGE;
+    char *p = mmap((void *)wall, PAGE, RW, ANON | 0x100000 /* FIXED_NOREPLACE */, -1, 0);
+    REQUIRE((uintptr_t)p == wall);
+    CHECK_EQ(brk_to(wall + PAGE), start);
+    CHECK_EQ(brk_to(start + PAGE), start + PAGE);
+    CHECK_EQ(brk_to(start), start);
+    munmap(p, PAGE);
+    CHECK_EQ(brk_to(wall + PAGE), wall + PAGE);
+    CHECK_EQ(brk_to(start), start);
+}
+
+TEST(brk_obeys_rlimit_data)
+{
+    struct rlimit old, limit;
+    REQUIRE_OK(getrlimit(RLIMIT_DATA, &old));
+    limit = old;
+    limit.rlim_cur = 1ul << 20;
+    REQUIRE_OK(setrlimit(RLIMIT_DATA, &limit));
+    uintptr_t start = brk_to(0);
+    uintptr_t after = brk_to(start + (64ul << 20));
+    REQUIRE_OK(setrlimit(RLIMIT_DATA, &old));
+    CHECK_EQ(after, start);
+}
+
+TEST(mremap_shrinks_in_place)
+{
+    char *p = map_anon(8 * PAGE);
+    memset(p, 1, 8 * PAGE);
+    CHECK_EQ(remap(p, 8 * PAGE, 3 * PAGE, 0, NULL), p);
+    CHECK_BYTES(p, 1, 3 * PAGE);
+    CHECK_FAULT(READ(p + 3 * PAGE), SIGSEGV, SEGV_MAPERR, p + 3 * PAGE);
+    munmap(p, 3 * PAGE);
+}
+
+TEST(mremap_grows_in_place_when_it_can)
+{
+    char *hole = map_hole(16 * PAGE);
+    char *p = mmap(hole, 4 * PAGE, RW, ANON | MAP_FIXED, -1, 0);
+    REQUIRE(p == hole);
+    memset(p, 1, 4 * PAGE);
+    CHECK_EQ(remap(p, 4 * PAGE, 8 * PAGE, 0, NULL), p);
+    CHECK_BYTES(p, 1, 4 * PAGE);
+    CHECK_BYTES(p + 4 * PAGE, 0, 4 * PAGE);
+    CHECK_EQ(vma_count(p, p + 8 * PAGE), 1);
+    munmap(p, 8 * PAGE);
+}
+
+TEST(mremap_moves_only_when_allowed)
+{
+    char *p = map_anon(8 * PAGE);
+    memset(p, 1, 4 * PAGE);
+    REQUIRE_OK(mprotect(p + 4 * PAGE, 4 * PAGE, PROT_READ));   // in the way
+    CHECK_ERRNO(remap(p, 4 * PAGE, 6 * PAGE, 0, NULL), ENOMEM);
+    char *q = remap(p, 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE, NULL);
+    REQUIRE(q != MAP_FAILED && q != p);
+    CHECK_BYTES(q, 1, 4 * PAGE);
+    CHECK_BYTES(q + 4 * PAGE, 0, 2 * PAGE);
+    CHECK_FAULT(READ(p), SIGSEGV, SEGV_MAPERR, p);             // the old place is free
+    CHECK_NO_FAULT(READ(p + 4 * PAGE));
+    munmap(q, 6 * PAGE), munmap(p, 8 * PAGE);
+}
+
+TEST(mremap_fixed)
+{
+    char *p = map_anon(4 * PAGE), *to = map_anon(6 * PAGE);
+    memset(p, 1, 4 * PAGE), memset(to, 2, 6 * PAGE);
+    CHECK_EQ(remap(p, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE), to + PAGE);
+    CHECK_BYTES(to, 2, PAGE);
+    CHECK_BYTES(to + PAGE, 1, 4 * PAGE);
+    CHECK_BYTES(to + 5 * PAGE, 2, PAGE);
+    CHECK_FAULT(READ(p), SIGSEGV, SEGV_MAPERR, p);
+    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_FIXED, p), EINVAL);                              // FIXED alone
+    CHECK_ERRNO(remap(to, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE), EINVAL);   // overlap
+    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + 1), EINVAL);
+    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)0x7ffffffff000), EINVAL);
+    munmap(to, 6 * PAGE);
+}
+
+TEST(mremap_errors)
+{
+    char *p = map_anon(4 * PAGE);
+    CHECK_ERRNO(remap(p + 1, PAGE, PAGE, MREMAP_MAYMOVE, NULL), EINVAL);
+    CHECK_ERRNO(remap(p, PAGE, 0, MREMAP_MAYMOVE, NULL), EINVAL);
+    CHECK_ERRNO(remap(p, PAGE, PAGE, 8, NULL), EINVAL);
+    CHECK_ERRNO(remap(p, PAGE, (size_t)-1, MREMAP_MAYMOVE, NULL), EINVAL);
+    CHECK_ERRNO(remap(p, PAGE, 1ul << 47, MREMAP_MAYMOVE, NULL), EINVAL);
+    CHECK_ERRNO(remap(map_hole(PAGE), PAGE, 2 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);
+    CHECK_ERRNO(remap(p, 0, PAGE, MREMAP_MAYMOVE, NULL), EINVAL);          // duplicates shared memory only
+    REQUIRE_OK(munmap(p + 2 * PAGE, PAGE));
+    CHECK_ERRNO(remap(p, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);   // over a hole
+    munmap(p, 4 * PAGE);
+}
+
+TEST(mremap_old_size_zero_duplicates_shared_memory)
+{
+    char *p = map_with(2 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
+    char *q = remap(p, 0, 2 * PAGE, MREMAP_MAYMOVE, NULL);
+    REQUIRE(q != MAP_FAILED && q != p);
+    p[0] = 7;
+    CHECK_EQ(BYTE(q), 7);
+    munmap(p, 2 * PAGE), munmap(q, 2 * PAGE);
+}
+
+TEST(mremap_dontunmap)
+{
+    char *p = map_anon(4 * PAGE);
+    memset(p, 1, 4 * PAGE);
+    char *q = remap(p, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+    REQUIRE(q != MAP_FAILED && q != p);
+    CHECK_BYTES(q, 1, 4 * PAGE);
+    CHECK_BYTES(p, 0, 4 * PAGE);                                          // mapped still, and empty
+    CHECK_ERRNO(remap(p, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), EINVAL);
+    CHECK_ERRNO(remap(p, 4 * PAGE, 4 * PAGE, MREMAP_DONTUNMAP, NULL), EINVAL);
+    munmap(p, 4 * PAGE), munmap(q, 4 * PAGE);
+}
+
+TEST(mremap_of_a_part_splits_the_area)
+{
+    char *p = map_anon(8 * PAGE);
+    for (int i = 0; i < 8; i++)
+        memset(p + (size_t)i * PAGE, i, PAGE);
+    char *q = remap(p + 2 * PAGE, 3 * PAGE, 5 * PAGE, MREMAP_MAYMOVE, NULL);
+    REQUIRE(q != MAP_FAILED);
+    for (int i = 0; i < 3; i++)
+        CHECK_BYTES(q + (size_t)i * PAGE, i + 2, PAGE);
+    CHECK_BYTES(q + 3 * PAGE, 0, 2 * PAGE);
+    CHECK_BYTES(p + PAGE, 1, PAGE);
+    CHECK_FAULT(READ(p + 2 * PAGE), SIGSEGV, SEGV_MAPERR, p + 2 * PAGE);
+    CHECK_BYTES(p + 5 * PAGE, 5, PAGE);
+    munmap(p, 8 * PAGE), munmap(q, 5 * PAGE);
+}
+
+TEST(mremap_of_a_file_keeps_offset_and_sharing)
+{
+    int fd = new_file("f", 8 * PAGE, 1);
+    char *p = mmap(NULL, 2 * PAGE, RW, MAP_SHARED, fd, 2 * PAGE);
+    REQUIRE(p != MAP_FAILED);
+    p[1] = 99;
+    char *q = remap(p, 2 * PAGE, 5 * PAGE, MREMAP_MAYMOVE, NULL);
+    REQUIRE(q != MAP_FAILED);
+    CHECK_EQ(BYTE(q), 3);
+    CHECK_EQ(BYTE(q + 1), 99);
+    CHECK_BYTES(q + 4 * PAGE, 7, PAGE);
+    char c;
+    CHECK_EQ(pread(fd, &c, 1, 2 * PAGE + 1), 1);
+    CHECK_EQ(c, 99);
+    struct vma vma;
+    REQUIRE(vma_at(q, &vma));
+    CHECK_EQ(vma.offset, 2 * PAGE);
+    munmap(q, 5 * PAGE);
+    close(fd);
+    unlink("f");
+}
+
+TEST(mremap_moves_huge_memory)
+{
+    char *p = map_huge_aligned(4 * HUGE);
+    for (size_t i = 0; i < 4 * HUGE; i += PAGE)
+        *(size_t *)(p + i) = i;
+    char *to = map_hole(8 * HUGE);
+    to = (char *)(((uintptr_t)to + HUGE - 1) & ~(HUGE - 1)) + 3 * PAGE;    // a place that does not fit 2 MiB
+    char *q = remap(p, 4 * HUGE, 4 * HUGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    CHECK_EQ(q, to);
+    for (size_t i = 0; i < 4 * HUGE; i += PAGE)
+        if (*(size_t *)(to + i) != i) {
+            FAIL("page %zu holds %zu", i / PAGE, *(size_t *)(to + i));
+            break;
+        }
+    munmap(to, 4 * HUGE);
+    p = map_huge_aligned(2 * HUGE);
+    memset(p, 4, 2 * HUGE);
+    q = remap(p + 5 * PAGE, HUGE, HUGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    CHECK_EQ(q, to);
+    CHECK_BYTES(to, 4, HUGE);
+    CHECK_BYTES(p, 4, 5 * PAGE);
+    CHECK_FAULT(READ(p + 5 * PAGE), SIGSEGV, SEGV_MAPERR, p + 5 * PAGE);
+    CHECK_BYTES(p + HUGE + 5 * PAGE, 4, HUGE - 5 * PAGE);
+    munmap(p, 2 * HUGE), munmap(to, HUGE);
+}
+
+TEST(mremap_growing_like_realloc)
+{
+    size_t len = PAGE;
+    char *p = map_anon(len);
+    p[0] = 1;
+    while (len < 4096 * PAGE) {
+        p = remap(p, len, len * 2, MREMAP_MAYMOVE, NULL);
+        REQUIRE(p != MAP_FAILED);
+        p[len] = (char)(len / PAGE);
+        len *= 2;
+    }
+    CHECK_EQ(p[0], 1);
+    for (size_t at = PAGE; at < len; at *= 2)
+        CHECK_EQ(p[at], (char)(at / PAGE));
+    munmap(p, len);
+}
+
+TEST(mseal_forbids_changes)
+{
+#ifdef SYS_mseal
+    long number = SYS_mseal;
+#else
+    long number = 462;
+#endif
+    char *p = map_anon(2 * PAGE);
+    memset(p, 1, 2 * PAGE);
+    if (syscall(number, p, PAGE, 0) != 0) {
+        CHECK_EQ(errno, ENOSYS);
+        SKIP("no mseal here");
+    }
+    CHECK_ERRNO(munmap(p, PAGE), EPERM);
+    CHECK_ERRNO(mprotect(p, PAGE, PROT_READ), EPERM);
+    CHECK_ERRNO(remap(p, PAGE, 4 * PAGE, MREMAP_MAYMOVE, NULL), EPERM);
+    CHECK_ERRNO(mmap(p, PAGE, RW, ANON | MAP_FIXED, -1, 0), EPERM);
+    CHECK_BYTES(p, 1, 2 * PAGE);
+    CHECK_OK(munmap(p + PAGE, PAGE));
+    CHECK_ERRNO(syscall(number, p + 1, PAGE, 0), EINVAL);
+    CHECK_ERRNO(syscall(number, p, PAGE, 1), EINVAL);
+    CHECK_ERRNO(syscall(number, p, 3 * PAGE, 0), ENOMEM);
+}

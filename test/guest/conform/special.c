@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Special files that the other areas do not reach: FIFOs, packet pipes, splice, tee, vmsplice, signalfd,
+// pidfds, inotify, the terminal, and what /proc and /sys say about descriptors, threads and knobs.
+#include "harness.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <termios.h>
+
+static short revents_of(int fd, short events)
+{
+    struct pollfd p = {fd, events, 0};
+    return poll(&p, 1, 0) < 0 ? -1 : p.revents;
+}
+
+// ---- pipes
+
+TEST(packet_pipe_keeps_writes_apart)
+{
+    int fds[2];
+    char text[16];
+    if (pipe2(fds, O_DIRECT | O_NONBLOCK) != 0) {
+        CHECK_EQ(errno, EINVAL);
+        return;
+    }
+    CHECK_EQ(write(fds[1], "one", 3), 3);
+    CHECK_EQ(write(fds[1], "three", 5), 5);
+    CHECK_EQ(read(fds[0], text, sizeof text), 3);
+    CHECK_EQ(read(fds[0], text, 2), 2);          // the rest of the packet is lost
+    CHECK_ERRNO(read(fds[0], text, sizeof text), EAGAIN);
+    close(fds[0]), close(fds[1]);
+}
+
+TEST(pipe_hang_up)
+{
+    int fds[2];
+    char c;
+    REQUIRE_OK(pipe(fds));
+    CHECK_EQ(revents_of(fds[0], POLLIN), 0);
+    CHECK_EQ(revents_of(fds[1], POLLOUT), POLLOUT);
+    CHECK_EQ(write(fds[1], "x", 1), 1);
+    close(fds[1]);
+    CHECK_EQ(revents_of(fds[0], POLLIN), POLLIN | POLLHUP);
+    CHECK_EQ(read(fds[0], &c, 1), 1);
+    CHECK_EQ(revents_of(fds[0], POLLIN), POLLHUP);
+    CHECK_EQ(read(fds[0], &c, 1), 0);
+    close(fds[0]);
+
+    REQUIRE_OK(pipe(fds));
+    close(fds[0]);
+    CHECK_EQ(revents_of(fds[1], POLLOUT), POLLOUT | POLLERR);
+    signal(SIGPIPE, SIG_IGN);
+    CHECK_ERRNO(write(fds[1], "x", 1), EPIPE);
+    signal(SIGPIPE, SIG_DFL);
+    close(fds[1]);
+}
+
+TEST(pipe_through_proc)
+{
+    int fds[2];
+    char path[64], text[64];
+    REQUIRE_OK(pipe(fds));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fds[1]);
+    ssize_t n = readlink(path, text, sizeof text - 1);
+    REQUIRE(n > 0);
+    text[n] = 0;
+    CHECK(strncmp(text, "pipe:[", 6) == 0);
+    int again = open(path, O_WRONLY);
+    REQUIRE(again >= 0);
+    CHECK_EQ(write(again, "hi", 2), 2);
+    close(fds[1]);
+    CHECK_EQ(read(fds[0], text, 8), 2);
+    CHECK_EQ(revents_of(fds[0], POLLIN), 0);     // the second writer is still there
+    close(again);
+    CHECK_EQ(read(fds[0], text, 8), 0);
+    close(fds[0]);
+}
+
+static void *open_and_write(void *path)
+{
+    int fd = open(path, O_WRONLY);
+    if (fd >= 0) {
+        CHECK_EQ(write(fd, "through", 7), 7);
+        close(fd);
+    }
+    return NULL;
+}
+
+TEST(fifo_opens_meet)
+{
+    char text[16];
+    pthread_t id;
+    unlink("fifo");
+    REQUIRE_OK(mkfifo("fifo", 0600));
+    CHECK_ERRNO(open("fifo", O_WRONLY | O_NONBLOCK), ENXIO);
+    int reader = open("fifo", O_RDONLY | O_NONBLOCK);
+    REQUIRE(reader >= 0);
+    CHECK_EQ(read(reader, text, 1), 0);          // no writer yet
+    CHECK_EQ(revents_of(reader, POLLIN), 0);     // and no hang-up either
+    int writer = open("fifo", O_WRONLY | O_NONBLOCK);
+    REQUIRE(writer >= 0);
+    CHECK_ERRNO(read(reader, text, 1), EAGAIN);
+    close(writer);
+    CHECK_EQ(revents_of(reader, POLLIN), POLLHUP);
+    close(reader);
+
+    REQUIRE(pthread_create(&id, NULL, open_and_write, "fifo") == 0);
+    reader = open("fifo", O_RDONLY);             // waits for the writer, or the writer for us
+    REQUIRE(reader >= 0);
+    CHECK_EQ(read(reader, text, sizeof text), 7);
+    CHECK_EQ(read(reader, text, sizeof text), 0);
+    pthread_join(id, NULL);
+    close(reader);
+
+    int both = open("fifo", O_RDWR);
+    REQUIRE(both >= 0);
+    CHECK_EQ(write(both, "ab", 2), 2);
+    CHECK_EQ(read(both, text, 2), 2);
+    close(both);
+    unlink("fifo");
+}
+
+// ---- splice
+
+TEST(splice_file_pipe_file)
+{
+    int fds[2], from = new_file("from", 3 * PAGE, 'a'), to = new_file("to", 0, 0);
+    char a[3 * PAGE], b[3 * PAGE];
+    REQUIRE_OK(pipe(fds));
+    REQUIRE_OK(lseek(from, 0, SEEK_SET));
+    loff_t off = 100;
+    CHECK_EQ(splice(from, &off, fds[1], NULL, 2 * PAGE, 0), 2 * PAGE);
+    CHECK_EQ(off, 100 + 2 * PAGE);
+    CHECK_EQ(lseek(from, 0, SEEK_CUR), 0);
+    CHECK_EQ(splice(fds[0], NULL, to, NULL, 3 * PAGE, 0), 2 * PAGE);
+    CHECK_EQ(lseek(to, 0, SEEK_CUR), 2 * PAGE);
+    CHECK_EQ(pread(from, a, 2 * PAGE, 100), 2 * PAGE);
+    CHECK_EQ(pread(to, b, 3 * PAGE, 0), 2 * PAGE);
+    CHECK(memcmp(a, b, 2 * PAGE) == 0);
+    CHECK_ERRNO(splice(from, NULL, to, NULL, 10, 0), EINVAL);
+    CHECK_ERRNO(splice(fds[0], &off, to, NULL, 10, 0), ESPIPE);
+    CHECK_ERRNO(splice(fds[1], NULL, to, NULL, 10, 0), EBADF);
+    CHECK_ERRNO(splice(fds[0], NULL, to, NULL, 10, SPLICE_F_NONBLOCK), EAGAIN);
+    CHECK_EQ(lseek(from, 0, SEEK_END), 3 * PAGE);
+    CHECK_EQ(splice(from, NULL, fds[1], NULL, 10, 0), 0);    // end of file
+    close(fds[1]);
+    CHECK_EQ(splice(fds[0], NULL, to, NULL, 10, 0), 0);
+    close(fds[0]), close(from), close(to);
+    unlink("from"), unlink("to");
+}
+
+TEST(tee_shares_and_vmsplice_fills)
+{
+    int a[2], b[2];
+    char text[64] = {0};
+    REQUIRE_OK(pipe(a));
+    REQUIRE_OK(pipe(b));
+    char hello[] = "hello ";
+    struct iovec iov[2] = {{hello, 6}, {"world", 5}};
+    CHECK_EQ(vmsplice(a[1], iov, 2, 0), 11);
+    CHECK_EQ(tee(a[0], b[1], 5, 0), 5);
+    CHECK_EQ(tee(a[0], b[1], 100, 0), 11);
+    CHECK_EQ(write(a[1], "!", 1), 1);            // must not show in the copy
+    CHECK_EQ(read(b[0], text, sizeof text), 16);
+    CHECK(memcmp(text, "hellohello world", 16) == 0);
+    CHECK_EQ(splice(a[0], NULL, b[1], NULL, 3, 0), 3);
+    CHECK_EQ(read(a[0], text, sizeof text), 9);
+    CHECK(memcmp(text, "lo world!", 9) == 0);
+    CHECK_EQ(read(b[0], text, sizeof text), 3);
+    CHECK(memcmp(text, "hel", 3) == 0);
+    CHECK_ERRNO(tee(a[0], a[1], 1, SPLICE_F_NONBLOCK), EINVAL);
+    close(a[0]), close(a[1]), close(b[0]), close(b[1]);
+}
+
+// ---- signalfd
+
+TEST(signalfd_reads_instead_of_delivering)
+{
+    sigset_t set, old;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGRTMIN + 1);
+    sigprocmask(SIG_BLOCK, &set, &old);
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    REQUIRE(fd >= 0);
+    struct signalfd_siginfo info[4];
+    CHECK_ERRNO(read(fd, info, sizeof info), EAGAIN);
+    CHECK_ERRNO(read(fd, info, 8), EINVAL);
+    int epoll = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN};
+    REQUIRE_OK(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+    CHECK_EQ(epoll_wait(epoll, &event, 1, 0), 0);
+    CHECK_OK(kill(getpid(), SIGUSR1));
+    CHECK_EQ(epoll_wait(epoll, &event, 1, 1000), 1);
+    union sigval value = {.sival_int = 77};
+    CHECK_OK(sigqueue(getpid(), SIGRTMIN + 1, value));
+    CHECK_OK(sigqueue(getpid(), SIGRTMIN + 1, value));
+    CHECK_EQ(revents_of(fd, POLLIN), POLLIN);
+    CHECK_EQ(read(fd, info, sizeof info), 3 * sizeof info[0]);
+    CHECK_EQ(info[0].ssi_signo, SIGUSR1);
+    CHECK_EQ(info[0].ssi_pid, getpid());
+    CHECK_EQ(info[0].ssi_code, SI_USER);
+    CHECK_EQ(info[1].ssi_signo, SIGRTMIN + 1);
+    CHECK_EQ(info[2].ssi_int, 77);
+    CHECK_EQ(revents_of(fd, POLLIN), 0);
+    close(fd), close(epoll);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+// ---- pidfd
+
+TEST(pidfd_of_self)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    REQUIRE(pidfd >= 0);
+    CHECK_EQ(fcntl(pidfd, F_GETFD), FD_CLOEXEC);
+    CHECK_EQ(revents_of(pidfd, POLLIN), 0);
+    CHECK_ERRNO(syscall(SYS_pidfd_open, 0, 0), EINVAL);
+    CHECK_ERRNO(syscall(SYS_pidfd_open, getpid(), 1), EINVAL);
+    CHECK_ERRNO(syscall(SYS_pidfd_open, 4000000, 0), ESRCH);
+    int event = eventfd(3, 0);
+    int copy = (int)syscall(SYS_pidfd_getfd, pidfd, event, 0);
+    REQUIRE(copy >= 0);
+    uint64_t value = 0;
+    CHECK_EQ(read(copy, &value, 8), 8);
+    CHECK_EQ(value, 3);
+    CHECK_ERRNO(syscall(SYS_pidfd_getfd, pidfd, 9999, 0), EBADF);
+    CHECK_ERRNO(syscall(SYS_pidfd_getfd, event, 0, 0), EBADF);
+    close(pidfd), close(event), close(copy);
+}
+
+// ---- inotify
+
+static size_t next_event(int fd, char *buf, size_t size)
+{
+    ssize_t n = read(fd, buf, size);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+TEST(inotify_tells_what_happens)
+{
+    char buf[4096];
+    struct inotify_event *e = (void *)buf;
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd < 0)
+        SKIP("no inotify");
+    rmdir("watched");
+    REQUIRE_OK(mkdir("watched", 0700));
+    int wd = inotify_add_watch(fd, "watched", IN_CREATE | IN_DELETE | IN_CLOSE_WRITE | IN_MOVED_TO);
+    REQUIRE(wd > 0);
+    CHECK_EQ(inotify_add_watch(fd, "watched", IN_CREATE | IN_DELETE | IN_CLOSE_WRITE), wd);
+    CHECK_EQ(next_event(fd, buf, sizeof buf), 0);
+    int file = open("watched/one", O_CREAT | O_WRONLY, 0600);
+    REQUIRE(file >= 0);
+    CHECK_ERRNO(read(fd, buf, 16), EINVAL);
+    CHECK_EQ(revents_of(fd, POLLIN), POLLIN);
+    int waiting = 0;
+    CHECK_OK(ioctl(fd, FIONREAD, &waiting));
+    CHECK_EQ(waiting, 32);
+    CHECK_EQ(next_event(fd, buf, sizeof buf), 32);
+    CHECK_EQ(e->mask, IN_CREATE);
+    CHECK_EQ(e->wd, wd);
+    CHECK_STR(e->name, "one");
+    CHECK_EQ(write(file, "x", 1), 1);
+    close(file);
+    CHECK_EQ(next_event(fd, buf, sizeof buf), 32);
+    CHECK_EQ(e->mask, IN_CLOSE_WRITE);
+    unlink("watched/one");
+    CHECK_EQ(next_event(fd, buf, sizeof buf), 32);
+    CHECK_EQ(e->mask, IN_DELETE);
+    CHECK_OK(inotify_rm_watch(fd, wd));
+    CHECK_EQ(next_event(fd, buf, sizeof buf), 16);
+    CHECK_EQ(e->mask, IN_IGNORED);
+    CHECK_ERRNO(inotify_rm_watch(fd, wd), EINVAL);
+    CHECK_ERRNO(inotify_add_watch(fd, "no-such-thing", IN_CREATE), ENOENT);
+    CHECK_ERRNO(inotify_add_watch(fd, "watched", 0), EINVAL);
+    close(fd);
+    rmdir("watched");
+}
+
+// ---- /proc
+
+TEST(fdinfo_and_links)
+{
+    char path[64], text[1024];
+    struct { const char *name; int fd; const char *text; } files[] = {
+        {"anon_inode:[eventfd]", eventfd(7, 0), "eventfd-count:                7"},
+        {"anon_inode:[timerfd]", timerfd_create(CLOCK_MONOTONIC, 0), "clockid: 1"},
+        {"anon_inode:[eventpoll]", epoll_create1(EPOLL_CLOEXEC), "flags:\t02000002"},
+    };
+    for (size_t i = 0; i < COUNT(files); i++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", files[i].fd);
+        ssize_t n = readlink(path, text, sizeof text - 1);
+        REQUIRE(n > 0);
+        text[n] = 0;
+        CHECK_STR(text, files[i].name);
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", files[i].fd);
+        slurp(path, text, sizeof text);
+        CHECK(strncmp(text, "pos:\t0\n", 7) == 0);
+        if (!strstr(text, files[i].text))
+            FAIL("%s has no \"%s\": %s", path, files[i].text, text);
+        close(files[i].fd);
+        CHECK_ERRNO(open(path, O_RDONLY), ENOENT);
+    }
+}
+
+static void *name_and_wait(void *stop)
+{
+    pthread_setname_np(pthread_self(), "other-thread");
+    while (!__atomic_load_n((int *)stop, __ATOMIC_ACQUIRE))
+        sleep_ns(1 * MS);
+    return NULL;
+}
+
+#include <dirent.h>
+
+TEST(task_directory)
+{
+    int stop = 0, seen = 0;
+    pthread_t id;
+    REQUIRE(pthread_create(&id, NULL, name_and_wait, &stop) == 0);
+    for (int tries = 0; tries < 1000 && !seen; tries++) {
+        DIR *d = opendir("/proc/self/task");
+        REQUIRE(d != NULL);
+        int entries = 0;
+        for (struct dirent *e; (e = readdir(d));) {
+            char path[300];
+            if (e->d_name[0] == '.')
+                continue;
+            entries++;
+            CHECK_EQ(e->d_type, DT_DIR);
+            snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+            seen |= reads_as(path, "other-thread\n");
+        }
+        closedir(d);
+        CHECK(entries >= 2);
+        sleep_ns(1 * MS);
+    }
+    CHECK(seen);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    pthread_join(id, NULL);
+}
+
+TEST(stat_has_52_fields)
+{
+    char text[2048], *p;
+    slurp("/proc/self/stat", text, sizeof text);
+    p = strrchr(text, ')');
+    REQUIRE(p != NULL);
+    int fields = 2;
+    for (char *word = strtok(p + 1, " \n"); word; word = strtok(NULL, " \n"))
+        fields++;
+    CHECK_EQ(fields, 52);
+}
+
+TEST(proc_lists_this_process)
+{
+    bool self = false, one = false;
+    DIR *d = opendir("/proc");
+    REQUIRE(d != NULL);
+    for (struct dirent *e; (e = readdir(d));) {
+        self |= atoi(e->d_name) == getpid();
+        one |= strcmp(e->d_name, "1") == 0;
+    }
+    closedir(d);
+    CHECK(self && one);
+    CHECK(in_lethe() ? reads_as("/proc/1/comm", "lethe\n") : true);
+    CHECK_EQ(access("/proc/self/cgroup", F_OK) == 0, !in_lethe());
+}
+
+TEST(thread_names_and_scores_can_be_written)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/comm", my_tid());
+    int fd = open(path, O_RDWR);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(write(fd, "a-very-long-thread-name", 23), 23);
+    close(fd);
+    CHECK(reads_as(path, "a-very-long-thr\n"));
+    fd = open("/proc/self/oom_score_adj", O_RDWR);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(write(fd, "17", 2), 2);
+    CHECK(reads_as("/proc/self/oom_score_adj", "17\n"));
+    CHECK_ERRNO(write(fd, "1001", 4), EINVAL);
+    CHECK_ERRNO(write(fd, "x", 1), EINVAL);
+    close(fd);
+}
+
+TEST(reads_of_own_memory)
+{
+    char secret[32] = "found through /proc/self/mem", copy[32];
+    int fd = open("/proc/self/mem", O_RDONLY);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(pread(fd, copy, 32, (off_t)(uintptr_t)secret), 32);
+    CHECK(memcmp(secret, copy, 32) == 0);
+    CHECK_ERRNO(pread(fd, copy, 32, 8), EIO);
+    close(fd);
+}
+
+TEST(pagemap_knows_what_is_present)
+{
+    char *p = map_anon(4 * PAGE);
+    uint64_t entry[4];
+    madvise(p, 4 * PAGE, MADV_NOHUGEPAGE);
+    p[2 * PAGE] = 1;
+    int fd = open("/proc/self/pagemap", O_RDONLY);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(pread(fd, entry, 32, (off_t)((uintptr_t)p / PAGE * 8)), 32);
+    CHECK_EQ(entry[0] >> 63, 0);
+    CHECK_EQ(entry[2] >> 63, 1);
+    CHECK_ERRNO(pread(fd, entry, 7, 0), EINVAL);
+    close(fd);
+    munmap(p, 4 * PAGE);
+}
+
+// ---- the terminal
+
+TEST(terminal_settings)
+{
+    struct termios t, saved;
+    if (tcgetattr(0, &saved) != 0)
+        SKIP("standard input is no terminal");
+    t = saved;
+    t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    t.c_cc[VMIN] = 0;
+    t.c_cc[VTIME] = 1;
+    CHECK_OK(tcsetattr(0, TCSANOW, &t));
+    struct termios now;
+    CHECK_OK(tcgetattr(0, &now));
+    CHECK_EQ(now.c_lflag & (ICANON | ECHO), 0);
+    char c;
+    uint64_t before = now_ns(CLOCK_MONOTONIC);
+    CHECK_EQ(read(0, &c, 1), 0);                 // nobody types: the tenth of a second runs out
+    CHECK_RANGE(now_ns(CLOCK_MONOTONIC) - before, 90 * MS, 2000 * MS);
+    CHECK_EQ(revents_of(0, POLLIN | POLLOUT), POLLOUT);
+    CHECK_OK(tcsetattr(0, TCSANOW, &saved));
+    struct winsize size;
+    CHECK_OK(ioctl(0, TIOCGWINSZ, &size));
+    int waiting = -1;
+    CHECK_OK(ioctl(0, FIONREAD, &waiting));
+    CHECK_EQ(waiting, 0);
+}
+
+TEST(dev_names)
+{
+    struct stat st;
+    char text[64];
+    REQUIRE_OK(stat("/dev/null", &st));
+    CHECK(S_ISCHR(st.st_mode));
+    CHECK_EQ(st.st_rdev, 0x103);
+    CHECK_EQ(st.st_mode & 0777, 0666);
+    ssize_t n = readlink("/dev/fd", text, sizeof text);
+    CHECK(n == 13 && memcmp(text, "/proc/self/fd", 13) == 0);
+    int fds[2];
+    REQUIRE_OK(pipe(fds));
+    snprintf(text, sizeof text, "/dev/fd/%d", fds[1]);
+    int fd = open(text, O_WRONLY);
+    CHECK(fd >= 0);
+    close(fd), close(fds[0]), close(fds[1]);
+    fd = open("/dev/shm/special-test", O_CREAT | O_RDWR | O_EXCL, 0600);
+    CHECK(fd >= 0);
+    close(fd);
+    unlink("/dev/shm/special-test");
+    fd = open("/dev/zero", O_RDWR);
+    char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    REQUIRE(p != MAP_FAILED);
+    CHECK_BYTES(p, 0, 2 * PAGE);
+    p[PAGE] = 5;
+    CHECK_EQ(p[PAGE], 5);
+    munmap(p, 2 * PAGE);
+    p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    REQUIRE(p != MAP_FAILED);
+    p[1] = 7;
+    CHECK_EQ(p[1], 7);
+    munmap(p, PAGE);
+    close(fd);
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The CPU that the test pretends to run on.
+#pragma once
+
+#include <string.h>
+
+#include "core/base.h"
+
+struct cpu;
+extern struct cpu *fake_cpu;
+static inline struct cpu *this_cpu(void) { return fake_cpu; }
+static inline void arch_cpu_relax(void) {}
+static inline u64 arch_counter(void) { return 0; }
+static inline void arch_clear_page(void *page) { memset(page, 0, 4096); }
+static inline void arch_copy_page(void *to, const void *from) { memcpy(to, from, 4096); }

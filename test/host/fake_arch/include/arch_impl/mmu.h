@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Fake RAM: one anonymous mapping of the test process; its direct map is that mapping.
+#pragma once
+
+#define USER_END 0x00007ffffffff000ul
+
+extern char *fake_ram;
+static inline void *phys_to_virt(phys_t pa) { return fake_ram + pa; }
+static inline phys_t virt_to_phys(const void *kva) { return (phys_t)((const char *)kva - fake_ram); }
+
+struct arch_mm {
+    phys_t root;
+};
+void arch_tlb_flush_page(vaddr_t va);
+void arch_tlb_flush_all_user(void);

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// host.c: see host.h. Everything above the memory core that it calls is a stub here.
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/cpu.h"
+#include "arch/uaccess.h"
+#include "core/cpu.h"
+#include "core/log.h"
+#include "core/platform.h"
+#include "core/random.h"
+#include "core/wait.h"
+#include "host.h"
+#include "mm/mm_internal.h"
+#include "mm/pagetable.h"
+
+char *fake_ram;
+struct boot_info boot_info;
+struct cpu *fake_cpu;
+struct cpu *cpus[MAX_CPUS];
+u32 n_cpus = 1;
+struct mm *host_mm;
+int host_last_code, log_level = 3;
+bool host_oom;
+u64 host_rlimits[16];
+
+void *mmap(void *addr, size_t len, int prot, int flags, int fd, long off);  // <sys/mman.h> clashes
+extern char __start_percpu[], __stop_percpu[];
+
+// ---- TLBs: small, direct mapped, never forgetting by themselves
+
+#define TLB_SLOTS 256
+struct tlb_entry {
+    vaddr_t page;  // 1: empty
+    pte_t e;
+    bool huge;
+};
+static struct tlb_entry tlbs[FAKE_CPUS][TLB_SLOTS];
+
+static struct tlb_entry *tlb_slot(vaddr_t va)
+{
+    return &tlbs[fake_cpu->id][(va >> PAGE_SHIFT) % TLB_SLOTS];
+}
+
+void arch_tlb_flush_page(vaddr_t va)
+{
+    for (unsigned i = 0; i < TLB_SLOTS; i++) {
+        struct tlb_entry *t = &tlbs[fake_cpu->id][i];
+        if (t->page == (va & PAGE_MASK) || (t->huge && t->page >> HUGE_SHIFT == va >> HUGE_SHIFT))
+            t->page = 1;
+    }
+}
+
+void arch_tlb_flush_all_user(void)
+{
+    for (unsigned i = 0; i < TLB_SLOTS; i++)
+        tlbs[fake_cpu->id][i].page = 1;
+}
+
+int arch_mm_init(struct arch_mm *am)
+{
+    struct page *p = page_alloc(0, PAGE_ZERO);
+    if (!p)
+        return -ENOMEM;
+    am->root = page_to_phys(p);
+    return 0;
+}
+
+void arch_mm_destroy(struct arch_mm *am) { page_put(phys_to_page(am->root)); }
+void arch_mm_switch(struct arch_mm *am) { arch_tlb_flush_all_user(); }
+pte_t *arch_mm_root(struct arch_mm *am) { return phys_to_virt(am->root); }
+void arch_clear_pages(void *start, size_t n) { memset(start, 0, n << PAGE_SHIFT); }
+
+// ---- the hardware's way to memory
+
+// Walks the tables and sets the accessed and dirty flags. => false: fault
+static bool walk(struct mm *mm, vaddr_t va, bool write, struct tlb_entry *out, unsigned *access)
+{
+    int level;
+    *access = write ? FAULT_WRITE : FAULT_READ;
+    pte_t *slot = pt_lookup(mm, va, &level);
+    if (!slot || !pte_present(*slot))
+        return false;
+    *access |= FAULT_PROT;
+    unsigned prot = pte_prot(*slot);
+    if (!(prot & PTE_READ) || (write && !(prot & PTE_WRITE)))
+        return false;
+    *slot = pte_mk_young(*slot);
+    if (write)
+        *slot = pte_mk_dirty(*slot);
+    *out = (struct tlb_entry){va & PAGE_MASK, *slot, level == 1};
+    return true;
+}
+
+static u32 *translate(vaddr_t va, bool write, int *sig)
+{
+    struct tlb_entry *t = tlb_slot(va);
+    for (int tries = 0;; tries++) {
+        unsigned access;
+        bool hit = t->page == (va & PAGE_MASK) && (!write || (pte_writable(t->e) && pte_dirty(t->e)));
+        if (hit || walk(host_mm, va, write, t, &access))
+            break;
+        KASSERT(tries < 20);
+        struct fault_result r = mm_fault(host_mm, va, access);
+        host_oom = r.oom;
+        if (r.sig || r.oom) {
+            *sig = r.oom ? 9 : r.sig;
+            host_last_code = r.code;
+            return NULL;
+        }
+    }
+    *sig = 0;
+    size_t mask = t->huge ? HUGE_SIZE - 1 : PAGE_SIZE - 1;
+    return (u32 *)((char *)phys_to_virt(pte_phys(t->e)) + (va & mask));
+}
+
+int user_write(vaddr_t va, u32 value)
+{
+    int sig;
+    u32 *p = translate(va, true, &sig);
+    if (p)
+        *p = value;
+    return sig;
+}
+
+int user_read(vaddr_t va, u32 *value)
+{
+    int sig;
+    u32 *p = translate(va, false, &sig);
+    if (p)
+        *value = *p;
+    return sig;
+}
+
+// ---- CPUs
+
+static struct cpu cpu_areas[FAKE_CPUS];
+
+void host_set_cpu(unsigned cpu)
+{
+    fake_cpu = cpus[cpu];
+}
+
+void host_run(struct mm *mm)
+{
+    mm_switch(mm);
+    host_mm = mm;
+}
+
+void cross_send(cpumask_t mask, enum cross_call call)
+{
+    struct cpu *me = fake_cpu;
+    KASSERT(call == CROSS_TLB && !(mask & (1ull << me->id)));
+    for (unsigned i = 0; i < n_cpus; i++) {
+        if (!(mask & (1ull << i)))
+            continue;
+        fake_cpu = cpus[i];
+        tlb_cross_handler();
+    }
+    fake_cpu = me;
+}
+
+void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
+{
+    struct cpu *me = fake_cpu;
+    for (unsigned i = 0; i < n_cpus; i++) {
+        if (!(mask & (1ull << i)))
+            continue;
+        fake_cpu = cpus[i];
+        fn(arg);
+    }
+    fake_cpu = me;
+}
+
+void cross_poll(void) {}
+
+static void start_cpus(void)
+{
+    size_t size = (size_t)(__stop_percpu - __start_percpu);
+    char *copies = mmap(NULL, (size + 4096) * FAKE_CPUS, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (unsigned i = 0; i < FAKE_CPUS; i++) {
+        cpus[i] = &cpu_areas[i];
+        *cpus[i] = (struct cpu){.self = cpus[i], .id = i, .hw_id = i};
+        if (i)
+            cpus[i]->percpu_offset = (uintptr_t)copies + size * i - (uintptr_t)__start_percpu;
+        fake_cpu = cpus[i];
+        arch_tlb_flush_all_user();
+    }
+    fake_cpu = cpus[0];
+    n_cpus = FAKE_CPUS;
+}
+
+// RAM: [0, 640 KiB), hole, [1 MiB, ram_bytes), the root image at the top; the "kernel" lies at 1 MiB.
+void host_boot(size_t ram_bytes)
+{
+    fake_ram = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    memset(fake_ram, 0xa5, MIN(ram_bytes, 32u << 20));  // what firmware leaves is not zero
+    boot_info.n_mem = 2;
+    boot_info.mem[0] = (struct mem_range){0, 640 << 10, MEM_RAM};
+    boot_info.mem[1] = (struct mem_range){1 << 20, ram_bytes, MEM_RAM};
+    boot_info.image_start = ram_bytes - (200 << 10);
+    boot_info.image_end = ram_bytes;
+    for (unsigned i = 0; i < ARRAY_SIZE(host_rlimits); i++)
+        host_rlimits[i] = UINT64_MAX;
+    host_rlimits[RLIMIT_STACK] = 8 << 20;
+    start_cpus();
+    page_reserve(1 << 20, (1 << 20) + (400 << 10));
+    page_alloc_init();
+    mm_init();
+}
+
+void host_settle(void)
+{
+    unsigned before = fake_cpu->id;
+    for (unsigned i = 0; i < n_cpus; i++) {
+        host_set_cpu(i);
+        kmalloc_drain_cpu();
+    }
+    host_set_cpu(before);
+}
+
+// ---- what the layers above and beside would do
+
+void klog_line(int level, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+void kprintf(const char *fmt, ...) {}
+void control_line(const char *fmt, ...) {}
+void panic(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fprintf(stderr, "panic: ");
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    abort();
+}
+void noboot(const char *fmt, ...)
+{
+    fprintf(stderr, "noboot: %s\n", fmt);
+    exit(3);
+}
+__weak const char *cmdline_get(const char *name, char *buf, size_t size) { return NULL; }
+void random_bytes(void *out, size_t len)
+{
+    static u64 state = 88172645463325252ull;
+    for (size_t i = 0; i < len; i++)
+        ((u8 *)out)[i] = (u8)rnd(&state);
+}
+struct mm *current_mm(void) { return host_mm; }
+u64 rlimit_current(int resource) { return host_rlimits[resource]; }
+bool capable_ipc_lock(void) { return false; }
+void oom_kill_current(void) {}
+void sched_point(void) {}
+void thread_yield(void) {}
+bool thread_kill_pending(void) { return false; }
+void spin_lock_slow(struct spinlock *lock) { panic("spinlock held"); }
+void mutex_init(struct mutex *m) { memset(m, 0, sizeof *m); }
+void mutex_lock(struct mutex *m)
+{
+    KASSERT(m->state == 0);
+    m->state = 1;
+}
+void mutex_unlock(struct mutex *m)
+{
+    KASSERT(m->state == 1);
+    m->state = 0;
+}
+void rwlock_init(struct rwlock *l) { memset(l, 0, sizeof *l); }
+void rwlock_read_slow(struct rwlock *l) { panic("read lock would wait"); }
+void rwlock_write_slow(struct rwlock *l) { panic("write lock would wait"); }
+void rwlock_wake(struct rwlock *l) {}
+bool rwlock_try_read(struct rwlock *l)
+{
+    if (l->state & RWLOCK_WRITER)
+        return false;
+    l->state++;
+    return true;
+}
+void file_get(struct file *f) {}
+void file_put(struct file *f) {}
+const char *file_path_for_maps(struct file *f, char *buf, size_t size) { return "/file"; }
+void file_stat_ids(struct file *f, u64 *dev, u64 *ino) { *dev = *ino = 1; }
+__weak long file_mmap_object(int fd, int prot, int flags, struct file **file, struct vm_object **obj,
+                             u64 *may_flags)
+{
+    return -EBADF;
+}
+// System calls that read or write user memory do it through the page tables, a byte at a time.
+int copy_from_user(void *to, uptr_t from, size_t len)
+{
+    return mm_read(host_mm, from, to, len) ? -EFAULT : 0;
+}
+int copy_to_user(uptr_t to, const void *from, size_t len)
+{
+    return mm_write(host_mm, to, from, len) ? -EFAULT : 0;
+}

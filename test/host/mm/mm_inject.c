@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// mm_inject.c: each operation is run with its first, second, third, … allocation failing until it gets through. A
+// failure must leave the address space as it was, the verifiers green, and at the end no frame may be lost.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "host.h"
+#include "mm/mm_internal.h"
+#include "mm/syscalls.h"
+
+#define BASE 0x40000000ul
+#define AT(page) (BASE + (page)*PAGE_SIZE)
+#define RW (PROT_READ | PROT_WRITE)
+#define FIXED (MAP_PRIVATE | MAP_FIXED)
+
+static struct mm *mm;
+static struct vm_object *obj;
+
+#define MUST(cond)                                                            \
+    do {                                                                      \
+        if (!(cond)) {                                                        \
+            fprintf(stderr, "FAIL host/mm %s:%d %s\n", name, __LINE__, #cond); \
+            abort();                                                          \
+        }                                                                     \
+    } while (0)
+
+static u32 word(const char *name, unsigned page)
+{
+    u32 value = 0;
+    MUST(user_read(AT(page), &value) == 0);
+    return value;
+}
+
+// Pages 0..1023: anonymous, each holding its number plus one, the second 2 MiB on a huge page;
+// 1024..1087: private mapping of an object; 1100..1163: shared mapping.
+static void build(const char *name)
+{
+    mm = mm_create();
+    MUST(mm);
+    host_run(mm);
+    obj = vm_object_create_anon(64 * PAGE_SIZE);
+    MUST(mm_map(mm, AT(0), 1024 * PAGE_SIZE, RW, FIXED, NULL, NULL, 0) == (long)AT(0));
+    MUST(mm_map(mm, AT(1024), 64 * PAGE_SIZE, RW, FIXED, obj, NULL, 0) == (long)AT(1024));
+    MUST(mm_map(mm, AT(1100), 64 * PAGE_SIZE, RW, MAP_SHARED | MAP_FIXED, obj, NULL, 0) ==
+         (long)AT(1100));
+    MUST(madvise_range(mm, AT(0), HUGE_SIZE, MADV_NOHUGEPAGE) == 0);
+    for (unsigned i = 0; i < 1024; i += i < 512 ? 37 : 1)
+        MUST(user_write(AT(i), i + 1) == 0);
+    for (unsigned i = 0; i < 64; i += 9)
+        MUST(user_write(AT(1024 + i), 5000 + i) == 0 && user_write(AT(1100 + i), 6000 + i) == 0);
+}
+
+static void check_unchanged(const char *name)
+{
+    for (unsigned i = 0; i < 1024; i += i < 512 ? 37 : 1)
+        MUST(word(name, i) == i + 1);
+    for (unsigned i = 0; i < 64; i += 9)
+        MUST(word(name, 1024 + i) == 5000 + i && word(name, 1100 + i) == 6000 + i);
+}
+
+static void destroy(void)
+{
+    host_run(NULL);
+    mm_put(mm);
+    vm_object_put(obj);
+    mm = NULL;
+}
+
+struct op {
+    const char *name;
+    long (*run)(void);
+    bool may_progress;  // Linux documents partial progress: contents are not compared after a failure
+};
+
+static long do_map(void) { return mm_map(mm, AT(300), 400 * PAGE_SIZE, PROT_READ, FIXED, NULL, NULL, 0); }
+static long do_map_shared(void) { return sys_mmap(AT(600), 9 * PAGE_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0); }
+static long unmap_middle(void) { return mm_unmap(mm, AT(700), 10 * PAGE_SIZE); }
+static long unmap_across(void) { return mm_unmap(mm, AT(600), 460 * PAGE_SIZE); }
+static long protect(void) { return mm_protect(mm, AT(600), 10 * PAGE_SIZE, PROT_READ); }
+static long remap_grow(void) { return sys_mremap(AT(600), 20 * PAGE_SIZE, 2000 * PAGE_SIZE, MREMAP_MAYMOVE, 0); }
+static long remap_move(void)
+{
+    return sys_mremap(AT(520), 400 * PAGE_SIZE, 400 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(2000));
+}
+static long remap_table(void)
+{
+    return sys_mremap(AT(512), 512 * PAGE_SIZE, 512 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(2048));
+}
+static long dontneed(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_DONTNEED); }
+static long guard(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_GUARD_INSTALL); }
+static long lock(void) { return sys_mlock2(AT(600), 10 * PAGE_SIZE, MLOCK_ONFAULT); }
+static long name_it(void) { return mm_set_vma_name(mm, AT(600), 10 * PAGE_SIZE, "a name"); }
+static long fork_it(void)
+{
+    struct mm *child = mm_fork(mm);
+    if (IS_ERR(child))
+        return PTR_ERR(child);
+    mm_verify(child);
+    mm_put(child);
+    return 0;
+}
+static long write_fault(void)
+{
+    int sig = user_write(AT(5), 1);
+    return sig == 9 ? -ENOMEM : sig;
+}
+static long object_fault(void)
+{
+    int sig = user_write(AT(1101), 1);
+    return sig == 9 ? -ENOMEM : sig;
+}
+static long collapse(void) { return madvise_range(mm, AT(0), HUGE_SIZE, MADV_COLLAPSE); }
+static long hugepage(void) { return madvise_range(mm, AT(0), HUGE_SIZE, MADV_HUGEPAGE) ?: collapse(); }
+
+static const struct op ops[] = {
+    {"mmap over", do_map, false}, {"mmap shared", do_map_shared, false},
+    {"munmap middle", unmap_middle, false}, {"munmap across", unmap_across, false},
+    {"mprotect", protect, false}, {"mremap grow", remap_grow, false}, {"mremap move", remap_move, false},
+    {"mremap of 2 MiB", remap_table, false},
+    {"dontneed", dontneed, true}, {"guard", guard, true}, {"mlock", lock, false}, {"name", name_it, false},
+    {"fork", fork_it, false}, {"write fault", write_fault, false}, {"object fault", object_fault, false},
+    {"collapse", hugepage, false},
+};
+
+static unsigned try_op(const struct op *op)
+{
+    const char *name = op->name;
+    for (unsigned n = 1;; n++) {
+        build(name);
+        page_fail_at = n;
+        long result = op->run();
+        bool failed = page_fail_at == 0;
+        page_fail_at = 0;
+        mm_verify(mm);
+        if (failed && result < 0 && !op->may_progress)
+            check_unchanged(name);
+        if (result < 0)
+            MUST(op->run() >= 0);
+        mm_verify(mm);
+        destroy();
+        page_allocator_verify();
+        kmalloc_verify();
+        if (!failed)
+            return n;
+        MUST(n < 5000);
+    }
+}
+
+int main(void)
+{
+    host_boot(96 << 20);
+    build("warm up");
+    destroy();
+    host_settle();
+    u64 pages = page_free_count() + kmalloc_page_count();
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        try_op(&ops[i]);
+        host_settle();
+        if (page_free_count() + kmalloc_page_count() != pages) {
+            fprintf(stderr, "FAIL host/mm %s: %llu frames lost\n", ops[i].name,
+                    (unsigned long long)(pages - page_free_count() - kmalloc_page_count()));
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# ops.conf: effects, types, warnings and errors.
+d=$work/config
+mkdir -p "$d/tree/sub" "$d/root/etc"
+echo one > "$d/tree/one.txt"
+echo two > "$d/tree/sub/two.txt"
+echo three > "$d/tree/sub/three.bin"
+echo rooted > "$d/root/etc/thing"
+ln -s one.txt "$d/tree/link"
+
+# conf NAME JSON: writes $d/NAME.json
+conf() { printf '%s\n' "$2" > "$d/$1.json"; }
+wrong() { # wrong NAME PATTERN JSON
+    conf "$1" "$3"
+    expect "config/$1" 2 "$2" "$LETHE" run --kernel "$STUB" -c "$d/$1.json" "$PROBE" --dry-run
+}
+wrong syntax 'not valid JSON at line 2' '{
+"Args": [,]}'
+wrong trailing 'not valid JSON' '{} x'
+wrong not_object 'must be a JSON object' '[]'
+wrong unknown "unknown key 'Argz'; the nearest is 'Args'" '{"Argz": []}'
+wrong unknown_run "unknown key 'Memmory' of RunConfig; the nearest is 'Memory'" '{"RunConfig": {"Memmory": "1g"}}'
+wrong args_type 'Args must be an array of strings' '{"Args": "x"}'
+wrong args_item 'Args must be an array of strings' '{"Args": [1]}'
+wrong env_type 'Env must be an object of strings' '{"Env": []}'
+wrong env_name 'no name for a variable' '{"Env": {"A=B": "c"}}'
+wrong memory 'Memory must be a size' '{"RunConfig": {"Memory": "much"}}'
+wrong cpus 'CPUs must be a whole number' '{"RunConfig": {"CPUs": 1.5}}'
+wrong accel 'Accel must be true or false' '{"RunConfig": {"Accel": "yes"}}'
+wrong run_type 'RunConfig must be an object' '{"RunConfig": 3}'
+wrong files_missing 'Files: cannot pack' '{"Files": ["/surely/not/there"]}'
+wrong files_dir 'list it under Dirs' "{\"Files\": [\"$d/tree\"]}"
+wrong dirs_file 'list it under Files' "{\"Dirs\": [\"$d/tree/one.txt\"]}"
+wrong map_missing 'neither a directory nor' '{"MapDirs": {"/surely/not/there/x": "/y"}}'
+expect config/missing 2 'cannot read the configuration' "$LETHE" run -c "$d/none.json" "$PROBE"
+expect config/directory 2 'cannot read the configuration' "$LETHE" run -c "$d" "$PROBE"
+
+warns() { # warns NAME PATTERN JSON: goes on with one warning
+    conf "$1" "$3"
+    expect "config/$1" 0 "warning: .*$2" "$LETHE" run --kernel "$STUB" -c "$d/$1.json" "$PROBE" --dry-run
+}
+warns ports 'Ports of RunConfig is ignored: .*network' '{"RunConfig": {"Ports": ["80"]}}'
+warns klibs 'Klibs is ignored' '{"Klibs": ["tls"]}'
+warns cloud 'CloudConfig is ignored' '{"CloudConfig": {"Zone": "x", "Whatever": 1}}'
+warns uefi 'Uefi is ignored' '{"Uefi": true}'
+
+# Every key that OPS knows is taken or named in a warning.
+for key in Args Env Program ProgramPath Files Dirs MapDirs LocalFilesParentDirectory TargetRoot BaseVolumeSz Mounts \
+    Boot Uefi Kernel NanosVersion NightlyBuild Klibs ManifestPassthrough NameServers Debugflags NoTrace RebootOnExit \
+    Force BuildDir VolumesDir PackageBaseURL Version Language Description DisableArgsCopy; do
+    conf key "{\"$key\": null}"
+    run "$LETHE" run --kernel "$STUB" -c "$d/key.json" "$PROBE" --dry-run
+    if [ "$status" -eq 0 ]; then pass; else fail "config/key_$key: $(head -n 1 "$err")"; fi
+done
+for key in Memory CPUs Ports UDPPorts IPAddress IPv6Address NetMask Gateway Nics Bridged BridgeName TapName Accel Debug \
+    GdbPort QMP ImageName InstanceName Kernel Mounts VolumeSizeInGb Background AtExit JSON Verbose ShowDebug ShowErrors \
+    ShowWarnings ThreadsPerCore Vga GPUs; do
+    conf key "{\"RunConfig\": {\"$key\": null}}"
+    run "$LETHE" run --kernel "$STUB" -c "$d/key.json" "$PROBE" --dry-run
+    if [ "$status" -eq 0 ]; then pass; else fail "config/key_RunConfig.$key: $(head -n 1 "$err")"; fi
+done
+
+# Effects, read from the image.
+conf full "{\"args\": [\"first\", \"two words\"], \"Env\": {\"A\": \"b%c\"}, \"Program\": \"ignored\",
+  \"Files\": [\"tree/one.txt\", \"etc/thing\"], \"Dirs\": [\"tree/sub\"], \"LocalFilesParentDirectory\": \"$d\",
+  \"TargetRoot\": \"$d/root\", \"MapDirs\": {\"tree/*.txt\": \"/texts\", \"tree\": \"/all\"},
+  \"BaseVolumeSz\": \"3m\", \"RunConfig\": {\"Memory\": \"96m\", \"CPUs\": 3, \"Accel\": false, \"InstanceName\": \"me\"}}"
+expect config/full 0 '' "$LETHE" build --kernel "$STUB" -c "$d/full.json" "$PROBE" -o "$d/full" -e B=2
+holds config/full_memory grep -q -- '-smp 3 -m 98304k' "$out"
+holds config/full_accel grep -q -- '-accel tcg' "$out"
+in_image() { # in_image NAME PATH TEXT
+    debugfs -R "cat $2" "$d/full/root.img" 2>/dev/null > "$out"
+    if [ "$(cat "$out")" = "$3" ]; then pass; else fail "config/$1: $2 holds '$(head -n 3 "$out" | tr '\n' '|')'"; fi
+}
+in_image files /tree/one.txt one
+in_image target_root /etc/thing rooted
+in_image dirs /tree/sub/two.txt two
+in_image map_pattern /texts/one.txt one
+in_image map_pattern_below /texts/sub/two.txt two
+in_image map_pattern_else /texts/sub/three.bin ''
+in_image map_dir /all/sub/three.bin three
+in_image configuration /.lethe/config 'lethe-config 1
+program /probe
+arg /probe
+arg first
+arg two%20words
+env A=b%25c
+env B=2
+env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+env HOME=/
+hostname me'
+if [ "$(stat -c %s "$d/full/root.img")" -ge 3145728 ]; then pass; else fail "config/BaseVolumeSz"; fi
+
+conf program "{\"ProgramPath\": \"$PROBE\", \"Program\": \"bin/renamed\", \"RunConfig\": {\"Memory\": 64}}"
+expect config/program 0 '' "$LETHE" build --kernel "$STUB" -c "$d/program.json" -o "$d/program" -- only
+holds config/program_memory grep -q -- '-m 65536k' "$out"
+holds config/program_path sh -c "debugfs -R 'stat /bin/renamed' '$d/program/root.img' 2>&1 | grep -q 'Type: regular'"
+holds config/repository_file "$LETHE" run --kernel "$STUB" -c ops.conf "$PROBE" --dry-run
