@@ -162,6 +162,14 @@ static void set_ending(struct guest *guest, enum ending ending, const char *rest
     guest->term_ms = now_ms() + GRACE_MS;
 }
 
+// From here on the program hears our input; what came before its console was ready would be lost.
+static void guest_booted(struct guest *guest)
+{
+    guest->booted = true;
+    if (guest->interactive)
+        terminal_raw();
+}
+
 static void control_line(struct guest *guest, const char *line)
 {
     static const struct {
@@ -175,7 +183,7 @@ static void control_line(struct guest *guest, const char *line)
     if (guest->verbose)
         fprintf(stderr, "lethe: guest says: %s\n", line);
     if (!strcmp(line, "boot-ok"))
-        guest->booted = true;
+        guest_booted(guest);
     else if (!strncmp(line, "oom ", 4))
         guest->oom_text = xstrdup(line + 4);
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
@@ -387,7 +395,7 @@ static void serve(struct guest *guest)
            guest->control >= 0 || guest->messages >= 0) {
         struct pollfd polls[N_POLLS];
         fill_polls(guest, polls);
-        if (!guest->running)
+        if (!guest->running || !guest->booted)
             polls[P_TO].fd = -1;
         if (poll(polls, N_POLLS, next_wait_ms(guest)) < 0 && errno != EINTR)
             break;
@@ -446,8 +454,6 @@ int guest_run(const struct job *job, const struct strings *command, int image_fd
     if (job->timeout_seconds > 0)
         guest.deadline_ms = now_ms() + (int64_t)(job->timeout_seconds * 1000);
     start(&guest, command, image_fd);
-    if (guest.interactive)
-        terminal_raw();
     serve(&guest);
     terminal_restore();
     return report(&guest, job);

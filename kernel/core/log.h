@@ -36,8 +36,8 @@ void panic(const char *fmt, ...) __printf(1, 2) __noreturn __cold;
         if (unlikely(!(cond)))                                                   \
             panic("assertion failed: %s (%s:%d)", #cond, __FILE__, __LINE__);    \
     } while (0)
-// Costly checks (the verifiers): compiled in with `make CHECK=1`, which the tests use.
-#ifdef LETHE_CHECK
+// Costly checks (the verifiers): compiled in with `make VERIFY=1`, which the tests use.
+#ifdef LETHE_VERIFY
 #define KCHECK(cond) KASSERT(cond)
 #else
 #define KCHECK(cond) ((void)sizeof(cond))

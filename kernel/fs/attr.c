@@ -271,7 +271,8 @@ static int size_allowed(struct inode *inode, u64 size)
         signal_send_thread(current, &(struct siginfo){.signo = SIGXFSZ, .code = SI_KERNEL});
         return -EFBIG;
     }
-    if ((size < old && (inode->seals & F_SEAL_SHRINK)) || (size > old && (inode->seals & F_SEAL_GROW)))
+    if ((size < old && (inode->seals & F_SEAL_SHRINK)) ||
+        (size > old && (inode->seals & F_SEAL_GROW)))
         return -EPERM;
     return 0;
 }

@@ -67,14 +67,15 @@ struct dentry *dentry_find(const struct inode *dir, const char *name, u32 len, u
         }
         return NULL;
     }
-    list_for_each_entry(struct dentry, d, &dir->dir.children, sibling) {
+    list_for_each_entry (struct dentry, d, &dir->dir.children, sibling) {
         if (d->hash == hash && d->name_len == len && memcmp(d->name, name, len) == 0)
             return d;
     }
     return NULL;
 }
 
-struct dentry *dentry_alloc(struct dentry *parent, const char *name, unsigned len, struct inode *inode)
+struct dentry *dentry_alloc(struct dentry *parent, const char *name, unsigned len,
+                            struct inode *inode)
 {
     struct dentry *d = kcache_alloc(dentry_cache);
     if (!d)
@@ -170,7 +171,7 @@ static void hash_use_table(struct inode *dir, struct dentry **table, u32 mask)
 {
     dir->dir.hash = table;
     dir->dir.hash_mask = mask;
-    list_for_each_entry(struct dentry, d, &dir->dir.children, sibling)
+    list_for_each_entry (struct dentry, d, &dir->dir.children, sibling)
         hash_insert(dir, d);
 }
 
@@ -219,7 +220,8 @@ void dentry_unlink_locked(struct dentry *d)
     d->in_tree = 0;
 }
 
-struct dentry *dentry_add_child(struct dentry *dir, const char *name, unsigned len, struct inode *inode)
+struct dentry *dentry_add_child(struct dentry *dir, const char *name, unsigned len,
+                                struct inode *inode)
 {
     struct dentry *d = dentry_alloc(dir, name, len, inode);
     if (!d) {
@@ -345,7 +347,7 @@ static void dir_verify(struct inode *dir)
 {
     u32 n = 0;
     u64 cookie = 0;
-    list_for_each_entry(struct dentry, d, &dir->dir.children, sibling) {
+    list_for_each_entry (struct dentry, d, &dir->dir.children, sibling) {
         KASSERT(d->in_tree && d->refcount > 0 && d->parent->inode == dir);
         KASSERT(d->cookie > cookie && d->cookie < dir->dir.next_cookie);
         KASSERT(dentry_find(dir, d->name, d->name_len, d->hash) == d);

@@ -193,7 +193,8 @@ long sys_mknodat(int dfd, uptr_t path, u32 mode, u32 dev)
         type = S_IFREG;
     if (type == S_IFDIR)
         return -EPERM;
-    if (type != S_IFREG && type != S_IFCHR && type != S_IFBLK && type != S_IFIFO && type != S_IFSOCK)
+    if (type != S_IFREG && type != S_IFCHR && type != S_IFBLK && type != S_IFIFO &&
+        type != S_IFSOCK)
         return -EINVAL;
     if ((type == S_IFCHR || type == S_IFBLK) && !fs_capable(CAP_MKNOD))
         return -EPERM;
@@ -434,14 +435,14 @@ static int rename_check(struct rename *r)
     if (exchange && !r->new)
         return -ENOENT;
     bool old_dir = S_ISDIR(r->old->inode->mode);
-    bool new_dir = r->new && S_ISDIR(r->new->inode->mode);
+    bool new_dir = r->new &&S_ISDIR(r->new->inode->mode);
     if (!old_dir && (r->from->trailing_slash || (!exchange && r->to->trailing_slash)))
         return -ENOTDIR;
     if (exchange && !new_dir && r->to->trailing_slash)
         return -ENOTDIR;
     if (is_ancestor(r->old, to_dir))
         return -EINVAL;
-    if (r->new && is_ancestor(r->new, r->from->dir))
+    if (r->new &&is_ancestor(r->new, r->from->dir))
         return exchange ? -EINVAL : -ENOTEMPTY;
     if (r->new && r->new->inode == r->old->inode)
         return 0;
@@ -454,7 +455,8 @@ static int rename_check(struct rename *r)
 }
 
 // A dentry changes its place; its name text comes ready in name (kmalloc'd when it is long).
-static void move_dentry(struct dentry *d, struct dentry *dir, struct parent_name *pn, char *long_name)
+static void move_dentry(struct dentry *d, struct dentry *dir, struct parent_name *pn,
+                        char *long_name)
 {
     struct dentry *old_dir = d->parent;
     dentry_unlink_locked(d);
@@ -717,8 +719,8 @@ static int list_dynamic(struct inode *dir, struct dir_context *ctx)
         return 0;
     if (ctx->pos < DYNAMIC_COOKIES)
         ctx->pos = DYNAMIC_COOKIES;
-    struct dynamic_context c = {
-        .ctx = {.pos = ctx->pos - DYNAMIC_COOKIES, .emit = dynamic_emit}, .outer = ctx};
+    struct dynamic_context c = {.ctx = {.pos = ctx->pos - DYNAMIC_COOKIES, .emit = dynamic_emit},
+                                .outer = ctx};
     return dir->ops->readdir(dir, &c.ctx);
 }
 

@@ -32,8 +32,8 @@
 #define INCOMPAT_LARGEDIR 0x4000u
 #define INCOMPAT_INLINE_DATA 0x8000u
 #define INCOMPAT_ENCRYPT 0x10000u
-#define INCOMPAT_KNOWN                                                                    \
-    (INCOMPAT_FILETYPE | INCOMPAT_EXTENTS | INCOMPAT_64BIT | INCOMPAT_FLEX_BG |           \
+#define INCOMPAT_KNOWN                                                          \
+    (INCOMPAT_FILETYPE | INCOMPAT_EXTENTS | INCOMPAT_64BIT | INCOMPAT_FLEX_BG | \
      INCOMPAT_CSUM_SEED | INCOMPAT_LARGEDIR)
 
 static u16 le16(const u8 *p) { return (u16)(p[0] | p[1] << 8); }

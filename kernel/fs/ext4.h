@@ -6,8 +6,8 @@
 #include "core/base.h"
 
 struct ext4 {
-    const u8 *base;   // the image
-    u64 n_blocks;     // of 4096 bytes, that are really there
+    const u8 *base;  // the image
+    u64 n_blocks;    // of 4096 bytes, that are really there
     u32 n_inodes, inodes_per_group, n_groups;
     u32 inode_size, desc_size;
     u64 first_desc_block;
@@ -17,12 +17,12 @@ struct ext4_inode {
     u32 ino, mode, uid, gid, n_links, flags;
     u64 size, blocks_512;
     u64 atime_ns, mtime_ns, ctime_ns, btime_ns;  // since the epoch, 0 before it
-    const u8 *block;  // i_block: 60 bytes in the image
+    const u8 *block;                             // i_block: 60 bytes in the image
 };
 
 struct ext4_dirent {
     u32 ino;
-    u8 type;       // directory-entry file type: 1 regular, 2 directory, … 7 link
+    u8 type;  // directory-entry file type: 1 regular, 2 directory, … 7 link
     u8 name_len;
     const char *name;  // in the image, not terminated
 };

@@ -4,11 +4,32 @@
 #include "fs/vfs_internal.h"
 
 enum fcntl_cmd {
-    F_DUPFD = 0, F_GETFD = 1, F_SETFD = 2, F_GETFL = 3, F_SETFL = 4, F_GETLK = 5, F_SETLK = 6,
-    F_SETLKW = 7, F_SETOWN = 8, F_GETOWN = 9, F_SETSIG = 10, F_GETSIG = 11, F_SETOWN_EX = 15,
-    F_GETOWN_EX = 16, F_OFD_GETLK = 36, F_OFD_SETLK = 37, F_OFD_SETLKW = 38, F_SETLEASE = 1024,
-    F_GETLEASE = 1025, F_NOTIFY = 1026, F_DUPFD_QUERY = 1027, F_CREATED_QUERY = 1028,
-    F_DUPFD_CLOEXEC = 1030, F_SETPIPE_SZ = 1031, F_GETPIPE_SZ = 1032, F_ADD_SEALS = 1033,
+    F_DUPFD = 0,
+    F_GETFD = 1,
+    F_SETFD = 2,
+    F_GETFL = 3,
+    F_SETFL = 4,
+    F_GETLK = 5,
+    F_SETLK = 6,
+    F_SETLKW = 7,
+    F_SETOWN = 8,
+    F_GETOWN = 9,
+    F_SETSIG = 10,
+    F_GETSIG = 11,
+    F_SETOWN_EX = 15,
+    F_GETOWN_EX = 16,
+    F_OFD_GETLK = 36,
+    F_OFD_SETLK = 37,
+    F_OFD_SETLKW = 38,
+    F_SETLEASE = 1024,
+    F_GETLEASE = 1025,
+    F_NOTIFY = 1026,
+    F_DUPFD_QUERY = 1027,
+    F_CREATED_QUERY = 1028,
+    F_DUPFD_CLOEXEC = 1030,
+    F_SETPIPE_SZ = 1031,
+    F_GETPIPE_SZ = 1032,
+    F_ADD_SEALS = 1033,
     F_GET_SEALS = 1034,
 };
 #define FD_CLOEXEC 1
@@ -92,43 +113,30 @@ static long dup_query(struct file *f, int other)
 static long fcntl_file(int fd, struct file *f, u32 cmd, unsigned long arg)
 {
     switch (cmd) {
-    case F_SETFL:
-        return set_flags(f, (unsigned)arg);
+    case F_SETFL: return set_flags(f, (unsigned)arg);
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
     case F_OFD_GETLK:
     case F_OFD_SETLK:
-    case F_OFD_SETLKW:
-        return locks_fcntl(fd, f, cmd, arg);
-    case F_SETOWN:
-        return set_owner(f, (int)arg);
-    case F_GETOWN:
-        return f->owner_pid;
-    case F_SETOWN_EX:
-        return set_owner_ex(f, arg);
-    case F_GETOWN_EX:
-        return get_owner_ex(f, arg);
+    case F_OFD_SETLKW: return locks_fcntl(fd, f, cmd, arg);
+    case F_SETOWN: return set_owner(f, (int)arg);
+    case F_GETOWN: return f->owner_pid;
+    case F_SETOWN_EX: return set_owner_ex(f, arg);
+    case F_GETOWN_EX: return get_owner_ex(f, arg);
     case F_SETSIG:
         if (arg > N_SIGNALS)
             return -EINVAL;
         f->owner_signal = (u32)arg;
         return 0;
-    case F_GETSIG:
-        return f->owner_signal;
-    case F_GETLEASE:
-        return F_UNLCK;
-    case F_SETLEASE:
-        return (int)arg == F_UNLCK ? -EAGAIN : -EINVAL;  // leases are for file servers
-    case F_ADD_SEALS:
-        return memfd_add_seals(f, (u32)arg);
-    case F_GET_SEALS:
-        return memfd_get_seals(f);
+    case F_GETSIG: return f->owner_signal;
+    case F_GETLEASE: return F_UNLCK;
+    case F_SETLEASE: return (int)arg == F_UNLCK ? -EAGAIN : -EINVAL;  // leases are for file servers
+    case F_ADD_SEALS: return memfd_add_seals(f, (u32)arg);
+    case F_GET_SEALS: return memfd_get_seals(f);
     case F_SETPIPE_SZ:
-    case F_GETPIPE_SZ:
-        return f->ops->fcntl ? f->ops->fcntl(f, cmd, arg) : -EBADF;
-    default:
-        return f->ops->fcntl ? f->ops->fcntl(f, cmd, arg) : -EINVAL;
+    case F_GETPIPE_SZ: return f->ops->fcntl ? f->ops->fcntl(f, cmd, arg) : -EBADF;
+    default: return f->ops->fcntl ? f->ops->fcntl(f, cmd, arg) : -EINVAL;
     }
 }
 
@@ -139,27 +147,16 @@ long sys_fcntl(int fd, u32 cmd, unsigned long arg)
         return -EBADF;
     long ret;
     switch (cmd) {
-    case F_DUPFD:
-        ret = dup_from(f.file, arg, 0);
-        break;
-    case F_DUPFD_CLOEXEC:
-        ret = dup_from(f.file, arg, O_CLOEXEC);
-        break;
-    case F_DUPFD_QUERY:
-        ret = dup_query(f.file, (int)arg);
-        break;
-    case F_GETFD:
-        ret = fd_get_cloexec(fd) ? FD_CLOEXEC : 0;
-        break;
+    case F_DUPFD: ret = dup_from(f.file, arg, 0); break;
+    case F_DUPFD_CLOEXEC: ret = dup_from(f.file, arg, O_CLOEXEC); break;
+    case F_DUPFD_QUERY: ret = dup_query(f.file, (int)arg); break;
+    case F_GETFD: ret = fd_get_cloexec(fd) ? FD_CLOEXEC : 0; break;
     case F_SETFD:
         fd_set_cloexec(fd, arg & FD_CLOEXEC);
         ret = 0;
         break;
-    case F_GETFL:
-        ret = f.file->flags;
-        break;
-    default:
-        ret = f.file->fmode & FMODE_PATH ? -EBADF : fcntl_file(fd, f.file, cmd, arg);
+    case F_GETFL: ret = f.file->flags; break;
+    default: ret = f.file->fmode & FMODE_PATH ? -EBADF : fcntl_file(fd, f.file, cmd, arg);
     }
     fd_put(f);
     return ret;
@@ -206,12 +203,8 @@ long sys_ioctl(int fd, u32 cmd, uptr_t arg)
         fd_set_cloexec(fd, cmd == FIOCLEX);
         ret = 0;
         break;
-    case FIONBIO:
-        ret = set_one_flag(f.file, arg, O_NONBLOCK);
-        break;
-    case FIOASYNC:
-        ret = set_one_flag(f.file, arg, O_ASYNC);
-        break;
+    case FIONBIO: ret = set_one_flag(f.file, arg, O_NONBLOCK); break;
+    case FIOASYNC: ret = set_one_flag(f.file, arg, O_ASYNC); break;
     default:
         ret = f.file->ops->ioctl ? f.file->ops->ioctl(f.file, cmd, arg) : -ENOTTY;
         if (ret == -ENOTTY && f.file->inode && S_ISREG(f.file->inode->mode))

@@ -23,14 +23,14 @@
 #define CLONE_FILES 0x400u
 
 struct fd_array {
-    u32 max;             // a multiple of 64
+    u32 max;  // a multiple of 64
     struct file **files;
     u64 *open, *cloexec, *full;
     struct fd_array *old;  // outgrown, kept for readers
 };
 
 struct file_table {
-    u32 refcount;            // atomic
+    u32 refcount;  // atomic
     struct spinlock lock;
     struct fd_array *array;  // [lock to change]
     u32 next_free;           // [lock] no free number below
@@ -556,10 +556,7 @@ long sys_dup2(int oldfd, int newfd)
 }
 
 // F_GETFD, F_SETFD
-int fd_get_cloexec(int fd)
-{
-    return files_is_cloexec(current->files, fd);
-}
+int fd_get_cloexec(int fd) { return files_is_cloexec(current->files, fd); }
 
 void fd_set_cloexec(int fd, bool on)
 {
@@ -702,8 +699,8 @@ int files_clone(struct thread *child, u64 flags)
 int files_init_process(struct thread *t, const char *cwd)
 {
     struct dentry *dir;
-    int err = vfs_lookup(AT_FDCWD, cwd ? cwd : "/", LOOKUP_KERNEL | LOOKUP_FOLLOW | LOOKUP_DIRECTORY,
-                         &dir);
+    int err = vfs_lookup(AT_FDCWD, cwd ? cwd : "/",
+                         LOOKUP_KERNEL | LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &dir);
     if (err)
         return err;
     t->files = table_new();

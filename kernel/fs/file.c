@@ -121,14 +121,10 @@ void file_free(struct file *f)
 static unsigned fmode_of(unsigned flags)
 {
     switch (flags & O_ACCMODE) {
-    case O_RDONLY:
-        return FMODE_READ;
-    case O_WRONLY:
-        return FMODE_WRITE;
-    case O_RDWR:
-        return FMODE_READ | FMODE_WRITE;
-    default:
-        return 0;  // 3: for ioctl only
+    case O_RDONLY: return FMODE_READ;
+    case O_WRONLY: return FMODE_WRITE;
+    case O_RDWR: return FMODE_READ | FMODE_WRITE;
+    default: return 0;  // 3: for ioctl only
     }
 }
 
@@ -257,14 +253,12 @@ static int may_open(const struct inode *inode, unsigned flags)
 {
     unsigned mask = access_mask(flags);
     switch (inode->mode & S_IFMT) {
-    case S_IFLNK:
-        return -ELOOP;
+    case S_IFLNK: return -ELOOP;
     case S_IFDIR:
         if (mask & MAY_WRITE)
             return -EISDIR;
         break;
-    case S_IFSOCK:
-        return -ENXIO;
+    case S_IFSOCK: return -ENXIO;
     case S_IFCHR:
     case S_IFBLK:
         if (inode->sb->flags & SB_NODEV)
@@ -317,7 +311,8 @@ static struct file *open_existing(struct dentry *d, unsigned flags, bool checked
 }
 
 // Makes a regular file and opens it. => -EEXIST when somebody else was faster
-static struct file *open_new(struct dentry *dir, const struct parent_name *pn, unsigned flags, u32 mode)
+static struct file *open_new(struct dentry *dir, const struct parent_name *pn, unsigned flags,
+                             u32 mode)
 {
     struct inode *di = dir->inode;
     mutex_lock(&di->lock);
@@ -341,7 +336,8 @@ static struct file *open_new(struct dentry *dir, const struct parent_name *pn, u
     return open_dentry(d, flags & ~O_TRUNC);
 }
 
-static struct file *open_create(int dfd, const char *path, unsigned flags, u32 mode, unsigned lookup)
+static struct file *open_create(int dfd, const char *path, unsigned flags, u32 mode,
+                                unsigned lookup)
 {
     struct walk w;
     struct parent_name pn;
@@ -375,7 +371,8 @@ static struct file *open_create(int dfd, const char *path, unsigned flags, u32 m
     }
 }
 
-static struct file *open_tmpfile(int dfd, const char *path, unsigned flags, u32 mode, unsigned lookup)
+static struct file *open_tmpfile(int dfd, const char *path, unsigned flags, u32 mode,
+                                 unsigned lookup)
 {
     struct dentry *dir;
     int err = vfs_lookup(dfd, path, lookup | LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &dir);
@@ -385,8 +382,8 @@ static struct file *open_tmpfile(int dfd, const char *path, unsigned flags, u32 
     err = dir_may_create(dir);
     if (!err && !dir->inode->ops->make)
         err = -EOPNOTSUPP;
-    struct inode *inode = err ? ERR_PTR(err)
-                              : dir_make_inode(dir, S_IFREG | fs_umask_apply(mode), 0);
+    struct inode *inode =
+        err ? ERR_PTR(err) : dir_make_inode(dir, S_IFREG | fs_umask_apply(mode), 0);
     if (IS_ERR(inode)) {
         f = (struct file *)inode;
     } else {
@@ -454,10 +451,10 @@ struct file *file_open_kernel(const char *path, int flags)
 
 // ------------------------------------------------------------------------------- system calls
 
-#define KNOWN_OPEN_FLAGS                                                                         \
-    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC | \
-     O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH |          \
-     O_TMPFILE_BIT)
+#define KNOWN_OPEN_FLAGS                                                                   \
+    (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |  \
+     O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | \
+     O_PATH | O_TMPFILE_BIT)
 
 static long open_user(int dfd, uptr_t path, unsigned flags, u32 mode, unsigned lookup)
 {
@@ -533,8 +530,7 @@ long sys_openat2(int dfd, uptr_t path, uptr_t user_how, size_t size)
         return -EINVAL;
     if ((how.flags & (O_CREAT | O_TMPFILE_BIT)) ? (how.mode & ~07777ull) != 0 : how.mode != 0)
         return -EINVAL;
-    if ((how.flags & O_PATH) &&
-        (how.flags & ~(u64)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
+    if ((how.flags & O_PATH) && (how.flags & ~(u64)(O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
         return -EINVAL;
     // RESOLVE_CACHED asks for an answer without I/O; all names are in memory here, but O_TRUNC,
     // O_CREAT and O_TMPFILE may not be answered that way (openat2(2)).
@@ -624,7 +620,9 @@ void file_getattr(struct file *f, struct kstat *st)
         .nlink = 1,
         .uid = p ? p->fsuid : 0,
         .gid = p ? p->fsgid : 0,
-        .dev = MAKE_DEV(0, f->ops->type == S_IFIFO ? 13 : f->ops->type == S_IFSOCK ? 8 : 14),
+        .dev = MAKE_DEV(0, f->ops->type == S_IFIFO    ? 13
+                           : f->ops->type == S_IFSOCK ? 8
+                                                      : 14),
         .blksize = PAGE_SIZE,
     };
     st->atime_ns = st->mtime_ns = st->ctime_ns = now_ns();

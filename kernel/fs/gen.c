@@ -131,7 +131,8 @@ static struct inode *gen_lookup(struct inode *dir, const char *name, unsigned le
     if (ephemeral || !(dir->flags & I_COMPLETE))
         e = table_find(node->e.children, name, len);
     if (e)
-        return gen_inode(dir->sb, e, node, ephemeral ? ephemeral_ino(dir, name, len) : 0, ephemeral);
+        return gen_inode(dir->sb, e, node, ephemeral ? ephemeral_ino(dir, name, len) : 0,
+                         ephemeral);
     if (!node->e.dir || !node->e.dir->lookup)
         return ERR_PTR(-ENOENT);
     struct gen_entry made = {0};
@@ -220,12 +221,16 @@ static const struct inode_ops gen_magic_inode_ops = {
 // none, so that the walk can take it for complete.
 static const struct inode_ops gen_static_ops = {
     .lookup = gen_lookup, .load = gen_load, .instantiate = gen_instantiate, .evict = gen_evict};
-static const struct inode_ops gen_dynamic_ops = {
-    .lookup = gen_lookup, .load = gen_load, .instantiate = gen_instantiate, .readdir = gen_readdir,
-    .evict = gen_evict};
-static const struct inode_ops gen_static_rw_ops = {
-    .lookup = gen_lookup, .load = gen_load, .instantiate = gen_instantiate, .make = memfs_make,
-    .evict = gen_evict};
+static const struct inode_ops gen_dynamic_ops = {.lookup = gen_lookup,
+                                                 .load = gen_load,
+                                                 .instantiate = gen_instantiate,
+                                                 .readdir = gen_readdir,
+                                                 .evict = gen_evict};
+static const struct inode_ops gen_static_rw_ops = {.lookup = gen_lookup,
+                                                   .load = gen_load,
+                                                   .instantiate = gen_instantiate,
+                                                   .make = memfs_make,
+                                                   .evict = gen_evict};
 
 // ------------------------------------------------------------------------------- files
 
@@ -318,7 +323,8 @@ static void gen_destroy(struct superblock *sb)
     kfree(sb);
 }
 
-struct superblock *gen_superblock(const char *type, u32 magic, u32 flags, const struct gen_entry *root)
+struct superblock *gen_superblock(const char *type, u32 magic, u32 flags,
+                                  const struct gen_entry *root)
 {
     struct superblock *sb = superblock_alloc(type, magic, flags | SB_RELATIME);
     if (!sb)
@@ -406,7 +412,8 @@ struct dentry *vfs_make_dir_kernel(const char *path)
     return d;
 }
 
-int gen_mount(const char *path, const char *type, u32 magic, u32 flags, const struct gen_entry *root)
+int gen_mount(const char *path, const char *type, u32 magic, u32 flags,
+              const struct gen_entry *root)
 {
     gen_register_type(type, magic, flags, root);
     struct superblock *sb = gen_superblock(type, magic, flags, root);

@@ -40,9 +40,7 @@ struct inode *inode_alloc(struct superblock *sb, u32 mode)
         inode->symlink.link = NULL;
         inode->symlink.link_len = 0;
         break;
-    default:
-        inode->special.pipe = inode->special.socket = NULL;
-        break;
+    default: inode->special.pipe = inode->special.socket = NULL; break;
     }
     return inode;
 }
@@ -83,12 +81,9 @@ u64 inode_size(const struct inode *inode)
     switch (inode->mode & S_IFMT) {
     case S_IFREG:
         return (inode->flags & I_HAS_OBJECT) ? READ_ONCE(inode->file.object.size_bytes) : 0;
-    case S_IFLNK:
-        return inode->symlink.link_len;
-    case S_IFDIR:
-        return (inode->sb->flags & SB_NO_CREATE) ? 0 : 40 + 20ull * inode->dir.n_children;
-    default:
-        return 0;
+    case S_IFLNK: return inode->symlink.link_len;
+    case S_IFDIR: return (inode->sb->flags & SB_NO_CREATE) ? 0 : 40 + 20ull * inode->dir.n_children;
+    default: return 0;
     }
 }
 
@@ -127,8 +122,7 @@ void inode_touch_mtime(struct inode *inode) { inode->mtime_ns = inode->ctime_ns 
 // old; the day is looked at when the file is opened.
 void inode_accessed(struct inode *inode)
 {
-    if (inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns &&
-        !inode->atime_due)
+    if (inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns && !inode->atime_due)
         return;
     if ((inode->flags & I_NO_ATIME) || (inode->sb->flags & (SB_NOATIME | SB_RDONLY)))
         return;

@@ -16,7 +16,14 @@
 #include "fs/vfs_internal.h"
 
 enum { F_RDLCK = 0, F_WRLCK = 1, F_UNLCK = 2 };
-enum { F_GETLK = 5, F_SETLK = 6, F_SETLKW = 7, F_OFD_GETLK = 36, F_OFD_SETLK = 37, F_OFD_SETLKW = 38 };
+enum {
+    F_GETLK = 5,
+    F_SETLK = 6,
+    F_SETLKW = 7,
+    F_OFD_GETLK = 36,
+    F_OFD_SETLK = 37,
+    F_OFD_SETLKW = 38
+};
 enum { LOCK_SH = 1, LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8 };
 #define MAX_CHAIN 64  // waiters that the search for a deadlock follows
 
@@ -28,11 +35,11 @@ struct flock_user {
 };
 
 struct file_lock {
-    struct list link;    // [context lock]
+    struct list link;  // [context lock]
     const void *owner;
     bool ofd, write;
     s32 pid;
-    u64 start, end;      // both inclusive
+    u64 start, end;  // both inclusive
 };
 
 struct file_lock_context {
@@ -78,7 +85,7 @@ static struct file_lock_context *context_of(struct inode *inode)
 
 static struct file_lock *find_conflict(struct list *locks, const struct file_lock *want)
 {
-    list_for_each_entry(struct file_lock, l, locks, link) {
+    list_for_each_entry (struct file_lock, l, locks, link) {
         if (l->owner != want->owner && l->start <= want->end && want->start <= l->end &&
             (l->write || want->write))
             return l;
@@ -92,7 +99,7 @@ static struct file_lock *find_conflict(struct list *locks, const struct file_loc
 static void cut_range(struct list *locks, const void *owner, u64 start, u64 end,
                       struct file_lock **spare)
 {
-    list_for_each_safe(pos, locks) {
+    list_for_each_safe (pos, locks) {
         struct file_lock *l = list_entry(pos, struct file_lock, link);
         if (l->owner != owner || l->start > end || l->end < start)
             continue;
@@ -119,12 +126,12 @@ static void cut_range(struct list *locks, const void *owner, u64 start, u64 end,
 // Adds a lock, joined with the owner's equal neighbours. [lock]
 static void add_range(struct list *locks, struct file_lock *new)
 {
-    list_for_each_safe(pos, locks) {
+    list_for_each_safe (pos, locks) {
         struct file_lock *l = list_entry(pos, struct file_lock, link);
         if (l->owner != new->owner || l->write != new->write)
             continue;
         bool touches = (l->end != UINT64_MAX && l->end + 1 == new->start) ||
-                       (new->end != UINT64_MAX && new->end + 1 == l->start);
+                       (new->end != UINT64_MAX &&new->end + 1 == l->start);
         if (!touches)
             continue;
         new->start = MIN(new->start, l->start);
@@ -143,7 +150,7 @@ static int wait_enter(struct lock_waiter *w)
     const void *owner = w->blocked_on;
     for (int i = 0; i < MAX_CHAIN && owner && !err; i++) {
         const void *next = NULL;
-        list_for_each_entry(struct lock_waiter, other, &waiters, link) {
+        list_for_each_entry (struct lock_waiter, other, &waiters, link) {
             if (other->owner == owner) {
                 next = other->blocked_on;
                 break;
@@ -216,7 +223,7 @@ static long set_range(struct file *f, struct file_lock *want, bool unlock, bool 
     struct file_lock_context *c = context_of(f->inode);
     struct file_lock *new = kmalloc(sizeof(*new)), *spare = kmalloc(sizeof(*spare));
     const void *blocker = NULL;
-    long err = c && new && spare ? 0 : -ENOLCK;
+    long err = c && new &&spare ? 0 : -ENOLCK;
     if (!err) {
         f->fmode |= FMODE_LOCKED;
         err = try_range(c, want, unlock, &new, &spare, &blocker);
@@ -308,7 +315,7 @@ long locks_fcntl(int fd, struct file *f, u32 cmd, uptr_t arg)
 // [lock]
 static struct file_lock *whole_of(struct file_lock_context *c, const struct file *f)
 {
-    list_for_each_entry(struct file_lock, l, &c->whole, link) {
+    list_for_each_entry (struct file_lock, l, &c->whole, link) {
         if (l->owner == f)
             return l;
     }
@@ -316,7 +323,8 @@ static struct file_lock *whole_of(struct file_lock_context *c, const struct file
 }
 
 // Drops or changes what f holds. A change of kind gives the old lock up first, as flock(2) says.
-static int try_whole(struct file_lock_context *c, struct file *f, struct file_lock **new, bool write)
+static int try_whole(struct file_lock_context *c, struct file *f, struct file_lock **new,
+                     bool write)
 {
     spin_lock(&c->lock);
     struct file_lock *mine = whole_of(c, f);
@@ -438,7 +446,7 @@ void locks_show(struct seq_buf *out)
 {
     u32 number = 0;
     spin_lock(&all_lock);
-    list_for_each_entry(struct file_lock_context, c, &all_contexts, all_link) {
+    list_for_each_entry (struct file_lock_context, c, &all_contexts, all_link) {
         spin_lock(&c->lock);
         show_list(out, c, &c->ranges, &number);
         show_list(out, c, &c->whole, &number);

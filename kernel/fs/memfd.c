@@ -34,8 +34,8 @@ static struct file *memfd_make(const char *name, unsigned flags)
         memfd_sb = superblock_alloc("tmpfs", 0x01021994, SB_NO_CREATE);
     if (!memfd_sb)
         return ERR_PTR(-ENOMEM);
-    struct inode *inode = memfs_make_sb(
-        memfd_sb, S_IFREG | (flags & MFD_NOEXEC_SEAL ? 0666 : 0777), 0);
+    struct inode *inode =
+        memfs_make_sb(memfd_sb, S_IFREG | (flags & MFD_NOEXEC_SEAL ? 0666 : 0777), 0);
     if (IS_ERR(inode))
         return (struct file *)inode;
     const struct process *p = current->process;

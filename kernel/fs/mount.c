@@ -125,15 +125,18 @@ static u64 parse_size(const char *text, char **end, u64 percent_of)
 {
     u64 v = strtoul(text, end, 0);
     switch (**end) {
-    case 'k': case 'K':
+    case 'k':
+    case 'K':
         v <<= 10;
         (*end)++;
         break;
-    case 'm': case 'M':
+    case 'm':
+    case 'M':
         v <<= 20;
         (*end)++;
         break;
-    case 'g': case 'G':
+    case 'g':
+    case 'G':
         v <<= 30;
         (*end)++;
         break;
@@ -179,7 +182,8 @@ static int parse_tmpfs_options(const char *p, struct tmpfs_options *o)
 
 static struct superblock *make_tmpfs(const char *options, bool ramfs)
 {
-    struct tmpfs_options o = {.size = ramfs ? 0 : page_total_count() / 2 * PAGE_SIZE, .mode = 01777};
+    struct tmpfs_options o = {.size = ramfs ? 0 : page_total_count() / 2 * PAGE_SIZE,
+                              .mode = 01777};
     int err = ramfs ? 0 : parse_tmpfs_options(options, &o);
     if (err)
         return ERR_PTR(err);
@@ -239,7 +243,8 @@ static int mount_change(struct dentry *on, const char *source, const char *type,
     return mount_new(on, source, type, options, flags);
 }
 
-long sys_mount(uptr_t user_source, uptr_t target, uptr_t user_type, unsigned long flags, uptr_t data)
+long sys_mount(uptr_t user_source, uptr_t target, uptr_t user_type, unsigned long flags,
+               uptr_t data)
 {
     struct dentry *on;
     int err = 0;
@@ -264,7 +269,7 @@ long sys_mount(uptr_t user_source, uptr_t target, uptr_t user_type, unsigned lon
 
 static bool has_submounts(const struct superblock *sb)
 {
-    list_for_each_entry(struct superblock, other, &mounts, link) {
+    list_for_each_entry (struct superblock, other, &mounts, link) {
         if (other->mounted_on && other->mounted_on->inode->sb == sb)
             return true;
     }
@@ -318,7 +323,10 @@ long sys_umount2(uptr_t target, int flags)
     return 0;
 }
 
-long sys_pivot_root(uptr_t new_root, uptr_t put_old) { return fs_capable(CAP_SYS_ADMIN) ? -EINVAL : -EPERM; }
+long sys_pivot_root(uptr_t new_root, uptr_t put_old)
+{
+    return fs_capable(CAP_SYS_ADMIN) ? -EINVAL : -EPERM;
+}
 
 // ------------------------------------------------------------------------------- /proc/mounts
 
@@ -346,7 +354,8 @@ static void show_mount(struct seq_buf *out, struct superblock *sb, bool mountinf
     const char *source = sb->source ? sb->source : "none";
     if (mountinfo) {
         s32 parent = sb->mounted_on ? sb->mounted_on->inode->sb->mount_id : 0;
-        seq_printf(out, "%d %d %u:%u / ", sb->mount_id, parent, DEV_MAJOR(sb->dev), DEV_MINOR(sb->dev));
+        seq_printf(out, "%d %d %u:%u / ", sb->mount_id, parent, DEV_MAJOR(sb->dev),
+                   DEV_MINOR(sb->dev));
         show_escaped(out, path);
         seq_printf(out, " ");
         show_flags(out, sb->flags);
@@ -373,7 +382,7 @@ void mounts_show(struct seq_buf *out, bool mountinfo)
         return;
     }
     mutex_lock(&mount_mutex);
-    list_for_each_entry(struct superblock, sb, &mounts, link) {
+    list_for_each_entry (struct superblock, sb, &mounts, link) {
         char *path = dentry_path(sb->root, NULL, buf, PATH_MAX);
         if (!IS_ERR(path))
             show_mount(out, sb, mountinfo, path);

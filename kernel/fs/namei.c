@@ -210,7 +210,7 @@ int walk_start(struct walk *w, int dfd, const char *path, unsigned flags)
     w->root = process_root(w);
     struct fs_context *fs = current->fs;
     if (!start)
-        start = *path == '/' && !confined      ? w->root
+        start = *path == '/' && !confined        ? w->root
                 : fs && !(flags & LOOKUP_KERNEL) ? fs->cwd
                                                  : w->root;
     if (confined) {
@@ -366,8 +366,8 @@ static int walk_step(struct walk *w, const char *name, u32 len, u32 hash, bool f
     struct dentry *child = dentry_find(dir, name, len, hash);
     int err;
     if (unlikely(!child || !child->inode)) {
-        if (!child && (!dir->ops || !dir->ops->lookup ||
-                       ((dir->flags & I_COMPLETE) && !dir->ops->readdir)))
+        if (!child &&
+            (!dir->ops || !dir->ops->lookup || ((dir->flags & I_COMPLETE) && !dir->ops->readdir)))
             return -ENOENT;
         child = walk_slow(w, name, len, hash, &err);
         if (!child)
@@ -390,7 +390,8 @@ static int walk_may_search(const struct walk *w)
     const struct inode *inode = w->d->inode;
     if (unlikely(!S_ISDIR(inode->mode)))
         return -ENOTDIR;
-    if (likely(inode->uid == w->cred.uid ? inode->mode & 0100 : w->cred.caps & BIT(CAP_DAC_OVERRIDE)))
+    if (likely(inode->uid == w->cred.uid ? inode->mode & 0100
+                                         : w->cred.caps & BIT(CAP_DAC_OVERRIDE)))
         return 0;
     return inode_permission_as(inode, MAY_EXEC, &w->cred);
 }

@@ -152,13 +152,16 @@ static int rootfs_set_size(struct inode *inode, u64 size)
 static void rootfs_getattr(struct inode *inode, struct kstat *st)
 {
     if (S_ISREG(inode->mode))
-        st->blocks = inode->flags & I_CHANGED ? rootfs_count_blocks(inode)
-                                              : inode->file.image_blocks;
+        st->blocks =
+            inode->flags & I_CHANGED ? rootfs_count_blocks(inode) : inode->file.image_blocks;
 }
 
 // ------------------------------------------------------------------------------- inodes
 
-static struct inode **link_slot(struct rootfs *r, u64 ino) { return &r->linked[ino % LINK_BUCKETS]; }
+static struct inode **link_slot(struct rootfs *r, u64 ino)
+{
+    return &r->linked[ino % LINK_BUCKETS];
+}
 
 static struct inode *find_linked(struct rootfs *r, u64 ino)
 {
@@ -240,19 +243,13 @@ static struct inode *rootfs_iget(struct superblock *sb, u32 ino)
         inode->file.image_pages = DIV_ROUND_UP(ei.size, PAGE_SIZE);
         inode->file.image_blocks = ei.blocks_512;
         break;
-    case S_IFLNK:
-        err = fill_link(r, inode, &ei);
-        break;
+    case S_IFLNK: err = fill_link(r, inode, &ei); break;
     case S_IFCHR:
-    case S_IFBLK:
-        inode->rdev = ext4_rdev(&ei);
-        break;
+    case S_IFBLK: inode->rdev = ext4_rdev(&ei); break;
     case S_IFDIR:
     case S_IFIFO:
-    case S_IFSOCK:
-        break;
-    default:
-        err = -EUCLEAN;
+    case S_IFSOCK: break;
+    default: err = -EUCLEAN;
     }
     if (err) {
         inode->ops = NULL;
@@ -285,7 +282,8 @@ static struct inode *rootfs_lookup(struct inode *dir, const char *name, unsigned
 
 static int rootfs_load(struct dentry *dir)
 {
-    static const u8 types[8] = {DT_UNKNOWN, DT_REG, DT_DIR, DT_CHR, DT_BLK, DT_FIFO, DT_SOCK, DT_LNK};
+    static const u8 types[8] = {DT_UNKNOWN, DT_REG,  DT_DIR,  DT_CHR,
+                                DT_BLK,     DT_FIFO, DT_SOCK, DT_LNK};
     struct rootfs *r = rootfs_of(dir->inode);
     struct ext4_inode ei;
     struct ext4_dirent de;

@@ -240,9 +240,7 @@ loff_t vfs_lseek_generic(struct file *f, loff_t offset, int whence, u64 size)
 {
     loff_t pos;
     switch (whence) {
-    case SEEK_SET:
-        pos = offset;
-        break;
+    case SEEK_SET: pos = offset; break;
     case SEEK_CUR:
         if (__builtin_add_overflow(f->pos, offset, &pos))
             return -EOVERFLOW;
@@ -261,8 +259,7 @@ loff_t vfs_lseek_generic(struct file *f, loff_t offset, int whence, u64 size)
             return -ENXIO;
         pos = (loff_t)size;
         break;
-    default:
-        return -EINVAL;
+    default: return -EINVAL;
     }
     if (pos < 0)
         return -EINVAL;
@@ -375,6 +372,19 @@ static inline ssize_t rw_at_file_pos(struct file *f, struct uio *u, rw_fn fn)
     return n;
 }
 
+static inline bool bad_user_range(uptr_t buf, size_t len)
+{
+    return len > USER_END || buf > USER_END - len;
+}
+
+// What the descriptor cannot do comes before the bad address.
+static ssize_t bad_range_error(const struct file *f, rw_fn fn)
+{
+    if (!(f->fmode & (fn == do_read ? FMODE_READ : FMODE_WRITE)))
+        return -EBADF;
+    return (fn == do_read ? f->ops->read : f->ops->write) ? -EFAULT : -EINVAL;
+}
+
 static inline long rw_buffer(int fd, uptr_t buf, size_t len, rw_fn fn)
 {
     struct uio u;
@@ -382,8 +392,8 @@ static inline long rw_buffer(int fd, uptr_t buf, size_t len, rw_fn fn)
     if (unlikely(!f.file))
         return -EBADF;
     ssize_t n;
-    if (unlikely((ssize_t)len < 0)) {
-        n = f.file->fmode & (fn == do_read ? FMODE_READ : FMODE_WRITE) ? -EINVAL : -EBADF;
+    if (unlikely(bad_user_range(buf, len))) {
+        n = bad_range_error(f.file, fn);
     } else {
         uio_init_user(&u, buf, MIN(len, (size_t)MAX_RW_COUNT));
         n = rw_at_file_pos(f.file, &u, fn);
@@ -406,8 +416,8 @@ static inline long rw_buffer_at(int fd, uptr_t buf, size_t len, loff_t pos, rw_f
     ssize_t n;
     if (unlikely(f.file->fmode & FMODE_NO_SEEK)) {
         n = -ESPIPE;
-    } else if (unlikely((ssize_t)len < 0)) {
-        n = -EINVAL;
+    } else if (unlikely(bad_user_range(buf, len))) {
+        n = bad_range_error(f.file, fn);
     } else {
         uio_init_user(&u, buf, MIN(len, (size_t)MAX_RW_COUNT));
         n = fn(f.file, &u, &pos);
@@ -456,8 +466,9 @@ static long rw_vector(int fd, uptr_t iov, size_t n_iov, loff_t pos, u32 flags, r
         n = uio_init_vec(&u, &v, iov, n_iov);
         u.flags = flags;
         if (n > 0 || (n == 0 && n_iov == 0))
-            n = n == 0 ? 0 : pos == AT_FILE_POS ? rw_at_file_pos(f.file, &u, fn)
-                                                : fn(f.file, &u, &pos);
+            n = n == 0               ? 0
+                : pos == AT_FILE_POS ? rw_at_file_pos(f.file, &u, fn)
+                                     : fn(f.file, &u, &pos);
         uio_vec_free(&v);
     }
     fd_put(f);
@@ -609,7 +620,8 @@ static int copy_range_check(struct file *in, struct file *out, u64 in_pos, u64 o
     return 0;
 }
 
-long sys_copy_file_range(int in_fd, uptr_t in_off, int out_fd, uptr_t out_off, size_t len, u32 flags)
+long sys_copy_file_range(int in_fd, uptr_t in_off, int out_fd, uptr_t out_off, size_t len,
+                         u32 flags)
 {
     u64 in_pos = 0, out_pos = 0;
     struct fd in = fd_get(in_fd), out = fd_get(out_fd);

@@ -240,7 +240,8 @@ static long put_statfs(uptr_t buf, struct superblock *sb)
         .fsid = {sb->dev, 0},
         .namelen = NAME_MAX,
         .frsize = PAGE_SIZE,
-        .flags = ST_VALID | (sb->flags & (SB_RDONLY | SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NOATIME)),
+        .flags =
+            ST_VALID | (sb->flags & (SB_RDONLY | SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NOATIME)),
     };
     if (sb->flags & SB_RELATIME)
         u.flags |= ST_RELATIME;

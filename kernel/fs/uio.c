@@ -59,7 +59,10 @@ ssize_t uio_copy_to(struct uio *u, const void *from, size_t len)
     return uio_move(u, UIO_TO, (char *)(uintptr_t)from, len);
 }
 
-ssize_t uio_copy_from(struct uio *u, void *to, size_t len) { return uio_move(u, UIO_FROM, to, len); }
+ssize_t uio_copy_from(struct uio *u, void *to, size_t len)
+{
+    return uio_move(u, UIO_FROM, to, len);
+}
 
 ssize_t uio_zero(struct uio *u, size_t len) { return uio_move(u, UIO_ZERO, NULL, len); }
 

@@ -55,8 +55,8 @@ ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t iov, size_t n_iov)
 void uio_vec_free(struct uio_vec *v);
 
 // Moves up to len bytes and advances. => bytes moved, or -EFAULT if none could be.
-ssize_t uio_copy_to(struct uio *u, const void *from, size_t len);    // kernel -> uio (read)
-ssize_t uio_copy_from(struct uio *u, void *to, size_t len);          // uio -> kernel (write)
+ssize_t uio_copy_to(struct uio *u, const void *from, size_t len);  // kernel -> uio (read)
+ssize_t uio_copy_from(struct uio *u, void *to, size_t len);        // uio -> kernel (write)
 ssize_t uio_zero(struct uio *u, size_t len);
 void uio_skip(struct uio *u, size_t len);  // advances without moving
 static inline size_t uio_remaining(const struct uio *u) { return u->remaining; }

@@ -99,12 +99,27 @@ struct file_lock_context;
 #define MAX_FILE_SIZE INT64_MAX
 
 enum poll_events {
-    POLLIN = 1, POLLPRI = 2, POLLOUT = 4, POLLERR = 8, POLLHUP = 16, POLLNVAL = 32,
-    POLLRDNORM = 64, POLLRDBAND = 128, POLLWRNORM = 256, POLLWRBAND = 512, POLLRDHUP = 0x2000,
+    POLLIN = 1,
+    POLLPRI = 2,
+    POLLOUT = 4,
+    POLLERR = 8,
+    POLLHUP = 16,
+    POLLNVAL = 32,
+    POLLRDNORM = 64,
+    POLLRDBAND = 128,
+    POLLWRNORM = 256,
+    POLLWRBAND = 512,
+    POLLRDHUP = 0x2000,
 };
 
 enum dirent_type {
-    DT_UNKNOWN = 0, DT_FIFO = 1, DT_CHR = 2, DT_DIR = 4, DT_BLK = 6, DT_REG = 8, DT_LNK = 10,
+    DT_UNKNOWN = 0,
+    DT_FIFO = 1,
+    DT_CHR = 2,
+    DT_DIR = 4,
+    DT_BLK = 6,
+    DT_REG = 8,
+    DT_LNK = 10,
     DT_SOCK = 12,
 };
 static inline unsigned mode_to_dtype(u32 mode) { return (mode & S_IFMT) >> 12; }
@@ -154,13 +169,13 @@ struct file_ops {
     // What mmap maps, with a reference. NULL: -ENODEV. flags: MAP_SHARED etc. may be refused.
     struct vm_object *(*mmap_object)(struct file *f, int prot, int flags);
     int (*getdents)(struct file *f, struct dir_context *ctx);
-    int (*fsync)(struct file *f, bool data_only);                // NULL: -EINVAL
+    int (*fsync)(struct file *f, bool data_only);  // NULL: -EINVAL
     long (*fallocate)(struct file *f, int mode, loff_t offset, loff_t len);
     // fcntl(2) commands of the kind: F_GETPIPE_SZ, F_SETPIPE_SZ. NULL: -EINVAL (-EBADF for pipes' ones)
     long (*fcntl)(struct file *f, unsigned cmd, unsigned long arg);
     // O_NONBLOCK, O_ASYNC, O_DIRECT, O_APPEND are about to change to these. NULL: allowed.
     int (*set_flags)(struct file *f, unsigned flags);
-    void (*flush)(struct file *f);    // each close(2) of a descriptor
+    void (*flush)(struct file *f);  // each close(2) of a descriptor
     void (*show_fdinfo)(struct file *f, struct seq_buf *out);
     // Text of /proc/PID/fd/N for files without a dentry. NULL: name, or name:[ino] for pipes, sockets.
     int (*describe)(struct file *f, char *buf, size_t size);
@@ -171,29 +186,29 @@ enum file_mode {
     FMODE_READ = 1,
     FMODE_WRITE = 2,
     FMODE_EXEC = 4,
-    FMODE_PATH = 8,        // O_PATH: names a place, no I/O
-    FMODE_NO_SEEK = 16,    // lseek and pread give ESPIPE: pipes, sockets, ttys
-    FMODE_STREAM = 32,     // has no position at all: read and write take no position lock
+    FMODE_PATH = 8,            // O_PATH: names a place, no I/O
+    FMODE_NO_SEEK = 16,        // lseek and pread give ESPIPE: pipes, sockets, ttys
+    FMODE_STREAM = 32,         // has no position at all: read and write take no position lock
     FMODE_WRITE_COUNTED = 64,  // counted in inode->n_writers
-    FMODE_LOCKED = 128,    // may hold flock or POSIX locks
+    FMODE_LOCKED = 128,        // may hold flock or POSIX locks
 };
 
 // The memory of a struct file is never used for anything else (fdtable.c: fd_get relies on it).
 struct file {
-    u32 refcount;  // atomic
-    u32 flags;     // O_*; changed by F_SETFL
-    u32 fmode;     // FMODE_*
-    s32 owner_pid; // F_SETOWN
+    u32 refcount;   // atomic
+    u32 flags;      // O_*; changed by F_SETFL
+    u32 fmode;      // FMODE_*
+    s32 owner_pid;  // F_SETOWN
     const struct file_ops *ops;
     struct dentry *dentry;  // where it was opened; NULL for pipes, sockets, anonymous files
     struct inode *inode;    // NULL exactly when dentry is NULL
     loff_t pos;             // [pos_lock]
     struct mutex pos_lock;
-    void *data;             // of the implementation
-    u64 ino;                // inode number that fstat shows when inode is NULL; set by file_alloc
+    void *data;               // of the implementation
+    u64 ino;                  // inode number that fstat shows when inode is NULL; set by file_alloc
     struct list epoll_links;  // [epoll_lock] watches on this file
     struct spinlock epoll_lock;
-    u32 owner_signal;       // F_SETSIG
+    u32 owner_signal;  // F_SETSIG
 };
 
 // A new file without a name: eventfd, pipe end, socket. flags are O_* (access mode and status).
@@ -219,8 +234,8 @@ struct fd {
     struct file *file;  // NULL: -EBADF
     bool need_put;
 };
-struct fd fd_get(int fd);       // not for O_PATH descriptors (NULL)
-struct fd fd_get_raw(int fd);   // O_PATH too
+struct fd fd_get(int fd);      // not for O_PATH descriptors (NULL)
+struct fd fd_get_raw(int fd);  // O_PATH too
 static inline void fd_put(struct fd f)
 {
     if (f.need_put)
@@ -235,7 +250,7 @@ void fd_install(int fd, struct file *f);  // takes over the caller's reference
 void fd_cancel(int fd);                   // gives a reserved number back
 // fd_alloc and fd_install in one; on error the caller keeps its reference.
 int fd_new(struct file *f, unsigned flags);
-int fd_close(int fd);                     // close(2)
+int fd_close(int fd);  // close(2)
 
 // Another process's descriptors (/proc/PID/fd, pidfd_getfd). NULL when there is none.
 struct file *files_get_file(struct file_table *t, int fd);  // with a reference; O_PATH too
@@ -252,7 +267,7 @@ void fs_context_put(struct fs_context *fs);
 struct kstat {
     u64 ino, size, blocks;  // blocks of 512 bytes
     u32 mode, nlink, uid, gid;
-    u32 dev, rdev;          // MAKE_DEV form
+    u32 dev, rdev;  // MAKE_DEV form
     u32 blksize;
     u64 atime_ns, mtime_ns, ctime_ns, btime_ns;  // since the epoch; btime 0: unknown
 };
@@ -290,72 +305,74 @@ struct inode_ops {
     int (*readlink)(struct inode *inode, char *buf, size_t size);
     // Links that lead to a place without a text (/proc/PID/exe, fd/N): a referenced dentry or ERR_PTR.
     struct dentry *(*follow)(struct inode *inode);
-    void (*getattr)(struct inode *inode, struct kstat *st);  // corrects what the generic part filled
-    int (*set_size)(struct inode *inode, u64 size);          // truncate of a regular file
-    void (*evict)(struct inode *inode);                      // no name and no user any more
+    void (*getattr)(struct inode *inode,
+                    struct kstat *st);               // corrects what the generic part filled
+    int (*set_size)(struct inode *inode, u64 size);  // truncate of a regular file
+    void (*evict)(struct inode *inode);              // no name and no user any more
 };
 
 enum inode_flags {
-    I_COMPLETE = 1,      // [lock] directory: every name is in memory
-    I_EPHEMERAL = 2,     // made by a dynamic directory; its children are not cached either
-    I_DEAD = 4,          // [tree lock] directory removed: nothing can be made in it
+    I_COMPLETE = 1,   // [lock] directory: every name is in memory
+    I_EPHEMERAL = 2,  // made by a dynamic directory; its children are not cached either
+    I_DEAD = 4,       // [tree lock] directory removed: nothing can be made in it
     I_APPEND_ONLY = 8,
     I_IMMUTABLE = 16,
-    I_CHANGED = 32,      // [lock] the contents differ from the image
-    I_HAS_OBJECT = 64,   // object is initialised
-    I_IMAGE = 128,       // contents lie in the root image (rootfs.c)
+    I_CHANGED = 32,     // [lock] the contents differ from the image
+    I_HAS_OBJECT = 64,  // object is initialised
+    I_IMAGE = 128,      // contents lie in the root image (rootfs.c)
     I_NO_ATIME = 256,
-    I_ANON = 512,        // stands for a file without a name (file_dentry)
+    I_ANON = 512,  // stands for a file without a name (file_dentry)
 };
 
 struct inode {
-    u32 refcount;  // atomic
-    u32 mode;      // [lock]
-    u32 uid, gid;  // [lock]
-    u32 nlink;     // [tree lock]
-    u32 flags;     // [lock] I_*
-    u32 rdev;      // MAKE_DEV form
-    s32 n_writers; // atomic: > 0 open for writing so often, < 0 being executed
+    u32 refcount;   // atomic
+    u32 mode;       // [lock]
+    u32 uid, gid;   // [lock]
+    u32 nlink;      // [tree lock]
+    u32 flags;      // [lock] I_*
+    u32 rdev;       // MAKE_DEV form
+    s32 n_writers;  // atomic: > 0 open for writing so often, < 0 being executed
     u64 ino;
     struct superblock *sb;
     const struct inode_ops *ops;
-    const struct file_ops *fops;  // of opened files
+    const struct file_ops *fops;                 // of opened files
     u64 atime_ns, mtime_ns, ctime_ns, btime_ns;  // [lock]
-    struct mutex lock;  // directories: names; files: size and writes
-    void *data;         // of the file system; a u64 argument for generated files
+    struct mutex lock;                           // directories: names; files: size and writes
+    void *data;                       // of the file system; a u64 argument for generated files
     struct file_lock_context *locks;  // locks.c
     struct xattr *xattrs;             // [lock] xattr.c
     void *watches;                    // inotify.c; NULL when nobody watches
     u32 seals;                        // [lock] memfd
     bool atime_due;                   // the access time is a day old: the next read sets it
     union {
-        struct {                // directories
-            struct list children;      // [tree lock] in cookie order
-            struct dentry **hash;      // [tree lock] NULL while small
+        struct {                   // directories
+            struct list children;  // [tree lock] in cookie order
+            struct dentry **hash;  // [tree lock] NULL while small
             u32 hash_mask;
-            u32 n_children;            // [tree lock]
-            u64 next_cookie;           // [tree lock]
-            struct dentry *self;       // the one dentry of a directory, not counted
-            u32 n_misses;              // look-ups that had to ask below
+            u32 n_children;       // [tree lock]
+            u64 next_cookie;      // [tree lock]
+            struct dentry *self;  // the one dentry of a directory, not counted
+            u32 n_misses;         // look-ups that had to ask below
         } dir;
-        struct {                // regular files
-            struct vm_object object;   // I_HAS_OBJECT; size_bytes is the file's size
-            u64 image_pages;           // [lock] pages that still shine through from below
-            u64 image_blocks;          // 512-byte blocks below
-            u64 charged;               // [lock] pages counted in sb->n_pages
+        struct {                      // regular files
+            struct vm_object object;  // I_HAS_OBJECT; size_bytes is the file's size
+            u64 image_pages;          // [lock] pages that still shine through from below
+            u64 image_blocks;         // 512-byte blocks below
+            u64 charged;              // [lock] pages counted in sb->n_pages
         } file;
-        struct {                // symbolic links
+        struct {  // symbolic links
             const char *link;
             u32 link_len;
         } symlink;
-        struct {                // FIFOs, sockets
+        struct {  // FIFOs, sockets
             void *pipe;
             void *socket;
         } special;
     };
 };
 
-struct inode *inode_alloc(struct superblock *sb, u32 mode);  // refcount 1, nlink 1, times now; or NULL
+struct inode *inode_alloc(struct superblock *sb,
+                          u32 mode);  // refcount 1, nlink 1, times now; or NULL
 static inline void inode_get(struct inode *inode) { atomic_add(&inode->refcount, 1); }
 void inode_put(struct inode *inode);
 void inode_init_object(struct inode *inode, const struct vm_object_ops *ops, u32 flags, u64 size);
@@ -378,27 +395,29 @@ void inode_allow_write(struct inode *inode);
 struct dentry {
     u32 refcount;  // atomic; one reference for being in the tree
     u32 hash;
-    struct dentry *parent;  // [tree lock] itself at a root; referenced
-    struct inode *inode;    // NULL: a stub
+    struct dentry *parent;       // [tree lock] itself at a root; referenced
+    struct inode *inode;         // NULL: a stub
     struct superblock *mounted;  // [tree lock] what is mounted here
-    struct list sibling;    // [tree lock] parent's children
+    struct list sibling;         // [tree lock] parent's children
     struct dentry *hash_next;    // [tree lock]
-    u64 cookie;             // readdir position, grows with each new name
-    const char *name;       // [tree lock] NUL-terminated
-    u64 stub_ino;           // stub: inode number below
-    u32 stub_data;          // stub: DT_* type, or whatever instantiate needs
+    u64 cookie;                  // readdir position, grows with each new name
+    const char *name;            // [tree lock] NUL-terminated
+    u64 stub_ino;                // stub: inode number below
+    u32 stub_data;               // stub: DT_* type, or whatever instantiate needs
     u8 name_len;
-    u8 in_tree;             // [tree lock]
+    u8 in_tree;  // [tree lock]
     char inline_name[38];
 };
 
 static inline void dentry_get(struct dentry *d) { atomic_add(&d->refcount, 1); }
 void dentry_put(struct dentry *d);
 // A dentry that is in no directory; takes over the inode reference. => NULL: no memory
-struct dentry *dentry_alloc(struct dentry *parent, const char *name, unsigned len, struct inode *inode);
+struct dentry *dentry_alloc(struct dentry *parent, const char *name, unsigned len,
+                            struct inode *inode);
 // Adds a name to a directory. The reference of inode is taken over (on error too).
 // => a new reference to the dentry, or ERR_PTR(-EEXIST, -ENOMEM, -ENOENT for a removed directory)
-struct dentry *dentry_add_child(struct dentry *dir, const char *name, unsigned len, struct inode *inode);
+struct dentry *dentry_add_child(struct dentry *dir, const char *name, unsigned len,
+                                struct inode *inode);
 // Adds a name whose inode is made when it is first walked to; a name that exists is left alone. => 0, -ENOMEM
 int dentry_add_stub(struct dentry *dir, const char *name, unsigned len, u64 ino, u32 data);
 // Absolute path as seen from root (NULL: the real root). => start within buf, or ERR_PTR(-ENAMETOOLONG)
@@ -408,15 +427,15 @@ char *dentry_path(struct dentry *d, struct dentry *root, char *buf, size_t size)
 // ---------------------------------------------------------------------------------- path walk
 
 enum lookup_flags {
-    LOOKUP_FOLLOW = 1,       // follow a symbolic link at the end
-    LOOKUP_DIRECTORY = 2,    // -ENOTDIR otherwise
-    LOOKUP_EMPTY = 4,        // "" is the start directory or descriptor itself
-    LOOKUP_NO_XDEV = 8,      // openat2(2) RESOLVE_*
+    LOOKUP_FOLLOW = 1,     // follow a symbolic link at the end
+    LOOKUP_DIRECTORY = 2,  // -ENOTDIR otherwise
+    LOOKUP_EMPTY = 4,      // "" is the start directory or descriptor itself
+    LOOKUP_NO_XDEV = 8,    // openat2(2) RESOLVE_*
     LOOKUP_NO_MAGICLINKS = 16,
     LOOKUP_NO_SYMLINKS = 32,
     LOOKUP_BENEATH = 64,
     LOOKUP_IN_ROOT = 128,
-    LOOKUP_KERNEL = 256,     // no permission checks, from the real root
+    LOOKUP_KERNEL = 256,  // no permission checks, from the real root
 };
 // A path copied in from the user; short ones need no allocation.
 struct pathname {
@@ -424,7 +443,8 @@ struct pathname {
     size_t len;
     char inline_text[224];
 };
-int pathname_get(struct pathname *p, uptr_t user);  // -EFAULT, -ENAMETOOLONG, -ENOMEM; "" is allowed
+int pathname_get(struct pathname *p,
+                 uptr_t user);  // -EFAULT, -ENAMETOOLONG, -ENOMEM; "" is allowed
 void pathname_put(struct pathname *p);
 // => *out referenced, or -errno as path_resolution(7) tells.
 int vfs_lookup(int dfd, const char *path, unsigned flags, struct dentry **out);
@@ -437,7 +457,8 @@ u32 current_umask(void);
 
 // ---------------------------------------------------------------------------------- files by path
 
-struct file *file_open(int dfd, const char *path, unsigned flags, u32 mode);  // as openat(2), or ERR_PTR
+struct file *file_open(int dfd, const char *path, unsigned flags,
+                       u32 mode);  // as openat(2), or ERR_PTR
 // Opens d itself (no walk); takes its own reference.
 struct file *file_open_dentry(struct dentry *d, unsigned flags);
 // For the kernel itself: from the real root, no permission checks.
@@ -445,10 +466,11 @@ struct file *file_open_kernel(const char *path, int flags);
 ssize_t file_read_kernel(struct file *f, void *buf, size_t len, loff_t pos);
 ssize_t file_write_kernel(struct file *f, const void *buf, size_t len, loff_t pos);
 struct vm_object *file_object(struct file *f);  // pages of a regular file, with a reference; NULL
-bool file_executable(struct file *f);           // regular, x permission for the caller, mount not noexec
-int file_deny_write(struct file *f);            // while it is executed: 0, -ETXTBSY
+bool file_executable(struct file *f);  // regular, x permission for the caller, mount not noexec
+int file_deny_write(struct file *f);   // while it is executed: 0, -ETXTBSY
 void file_allow_write(struct file *f);
-char *file_path(struct file *f, char *buf, size_t size);  // start within buf; ERR_PTR(-ENAMETOOLONG)
+char *file_path(struct file *f, char *buf,
+                size_t size);  // start within buf; ERR_PTR(-ENAMETOOLONG)
 // The dentry of any open file, referenced; one is made up for nameless files. ERR_PTR(-ENOMEM)
 struct dentry *file_dentry(struct file *f);
 void file_getattr(struct file *f, struct kstat *st);
@@ -459,7 +481,8 @@ long file_mmap_object(int fd, int prot, int flags, struct file **file, struct vm
 void file_identity(struct file *f, u32 *dev, u64 *ino);  // for /proc/PID/maps
 u64 file_size(struct file *f);
 loff_t vfs_lseek_generic(struct file *f, loff_t offset, int whence, u64 size);
-loff_t lseek_fixed(struct file *f, loff_t offset, int whence);  // stays at 0 (/dev/null, ttys differ)
+loff_t lseek_fixed(struct file *f, loff_t offset,
+                   int whence);  // stays at 0 (/dev/null, ttys differ)
 
 // Generic reads and writes of files whose pages are in inode->file.object.
 ssize_t object_read(struct file *f, struct uio *to, loff_t *pos);
@@ -485,24 +508,28 @@ int files_init_process(struct thread *t, const char *cwd);
 // ---------------------------------------------------------------------------------- mounts
 
 enum superblock_flags {  // MS_* of mount(2)
-    SB_RDONLY = 1, SB_NOSUID = 2, SB_NODEV = 4, SB_NOEXEC = 8, SB_NOATIME = 1024,
+    SB_RDONLY = 1,
+    SB_NOSUID = 2,
+    SB_NODEV = 4,
+    SB_NOEXEC = 8,
+    SB_NOATIME = 1024,
     SB_RELATIME = 1 << 21,
     SB_NO_CREATE = 1 << 28,  // generated: nothing can be made or removed
     SB_DETACHED = 1 << 29,
 };
 struct superblock {
-    u32 dev;     // st_dev, MAKE_DEV form
-    u32 flags;   // SB_*
-    u32 magic;   // statfs f_type
+    u32 dev;       // st_dev, MAKE_DEV form
+    u32 flags;     // SB_*
+    u32 magic;     // statfs f_type
     u32 n_active;  // atomic: open files, roots and working directories in it
     const char *type;
     char *source;
     char *options;
     struct dentry *root;
-    struct dentry *mounted_on;  // [tree lock] NULL: the root
-    u64 next_ino;               // atomic
-    u64 n_pages, max_pages;     // atomic; 0: no limit
-    u64 n_inodes, max_inodes;   // atomic
+    struct dentry *mounted_on;        // [tree lock] NULL: the root
+    u64 next_ino;                     // atomic
+    u64 n_pages, max_pages;           // atomic; 0: no limit
+    u64 n_inodes, max_inodes;         // atomic
     const struct inode_ops *dir_ops;  // of directories made in it
     void *data;
     void (*destroy)(struct superblock *sb);
@@ -530,9 +557,9 @@ struct gen_ops {
     int (*show)(struct seq_buf *out, u64 arg);  // 0 or -errno (then read fails with it)
     // data is NUL-terminated. => bytes taken or -errno
     ssize_t (*write)(u64 arg, const char *data, size_t len);
-    int (*readlink)(u64 arg, char *buf, size_t size);   // symlinks: length or -errno
-    struct dentry *(*follow)(u64 arg);                  // magic links: referenced dentry or ERR_PTR
-    const struct file_ops *fops;                        // full control; argument by file_gen_arg(f)
+    int (*readlink)(u64 arg, char *buf, size_t size);  // symlinks: length or -errno
+    struct dentry *(*follow)(u64 arg);                 // magic links: referenced dentry or ERR_PTR
+    const struct file_ops *fops;                       // full control; argument by file_gen_arg(f)
 };
 struct gen_entry;
 struct gen_dir_ops {
@@ -546,28 +573,51 @@ struct gen_dir_ops {
 // One name. Tables are static, end with name == NULL, and cost nothing until looked at.
 struct gen_entry {
     const char *name;
-    u32 mode;                          // type and permissions; type 0: S_IFREG, or S_IFDIR with children/dir
-    u32 rdev;                          // S_IFCHR, S_IFBLK
+    u32 mode;  // type and permissions; type 0: S_IFREG, or S_IFDIR with children/dir
+    u32 rdev;  // S_IFCHR, S_IFBLK
     const struct gen_ops *ops;
     const struct gen_entry *children;  // directory: static names
     const struct gen_dir_ops *dir;     // directory: dynamic names, tried after the static ones
     const char *link;                  // S_IFLNK with a fixed text
     u64 arg;
 };
-#define GEN_DIR(n, m, table) { .name = (n), .mode = S_IFDIR | (m), .children = (table) }
-#define GEN_DYN(n, m, table, dops) \
-    { .name = (n), .mode = S_IFDIR | (m), .children = (table), .dir = (dops) }
-#define GEN_FILE(n, m, o) { .name = (n), .mode = S_IFREG | (m), .ops = (o) }
-#define GEN_FILE_ARG(n, m, o, a) { .name = (n), .mode = S_IFREG | (m), .ops = (o), .arg = (u64)(a) }
-#define GEN_LINK(n, text) { .name = (n), .mode = S_IFLNK | 0777, .link = (text) }
-#define GEN_LINK_OPS(n, o) { .name = (n), .mode = S_IFLNK | 0777, .ops = (o) }
-#define GEN_CHR(n, m, major, minor) \
-    { .name = (n), .mode = S_IFCHR | (m), .rdev = MAKE_DEV(major, minor) }
-#define GEN_END { .name = NULL }
+#define GEN_DIR(n, m, table)                                    \
+    {                                                           \
+        .name = (n), .mode = S_IFDIR | (m), .children = (table) \
+    }
+#define GEN_DYN(n, m, table, dops)                                             \
+    {                                                                          \
+        .name = (n), .mode = S_IFDIR | (m), .children = (table), .dir = (dops) \
+    }
+#define GEN_FILE(n, m, o)                              \
+    {                                                  \
+        .name = (n), .mode = S_IFREG | (m), .ops = (o) \
+    }
+#define GEN_FILE_ARG(n, m, o, a)                                        \
+    {                                                                   \
+        .name = (n), .mode = S_IFREG | (m), .ops = (o), .arg = (u64)(a) \
+    }
+#define GEN_LINK(n, text)                                   \
+    {                                                       \
+        .name = (n), .mode = S_IFLNK | 0777, .link = (text) \
+    }
+#define GEN_LINK_OPS(n, o)                              \
+    {                                                   \
+        .name = (n), .mode = S_IFLNK | 0777, .ops = (o) \
+    }
+#define GEN_CHR(n, m, major, minor)                                        \
+    {                                                                      \
+        .name = (n), .mode = S_IFCHR | (m), .rdev = MAKE_DEV(major, minor) \
+    }
+#define GEN_END      \
+    {                \
+        .name = NULL \
+    }
 
 // A file system over a static table, mounted at path: procfs, sysfs, devtmpfs. root->name is unused.
 // SB_NO_CREATE in flags for proc and sys; /dev leaves it out: names can be made and removed in memory.
-int gen_mount(const char *path, const char *type, u32 magic, u32 flags, const struct gen_entry *root);
+int gen_mount(const char *path, const char *type, u32 magic, u32 flags,
+              const struct gen_entry *root);
 // Adds one entry at run time to a generated or in-memory directory (parents are made).
 // The entry is copied; what it points to must stay. => 0, -errno
 int gen_create(const char *path, const struct gen_entry *entry);
@@ -580,9 +630,20 @@ static inline u64 file_gen_arg(const struct file *f) { return inode_gen_arg(f->i
 // IN_* bits (inotify(7)). inotify.c implements inotify_event; it is called only when d's inode or its
 // directory has watches. => may sleep
 enum {
-    IN_ACCESS = 1, IN_MODIFY = 2, IN_ATTRIB = 4, IN_CLOSE_WRITE = 8, IN_CLOSE_NOWRITE = 16,
-    IN_OPEN = 32, IN_MOVED_FROM = 64, IN_MOVED_TO = 128, IN_CREATE = 256, IN_DELETE = 512,
-    IN_DELETE_SELF = 1024, IN_MOVE_SELF = 2048, IN_UNMOUNT = 0x2000, IN_ISDIR = 0x40000000,
+    IN_ACCESS = 1,
+    IN_MODIFY = 2,
+    IN_ATTRIB = 4,
+    IN_CLOSE_WRITE = 8,
+    IN_CLOSE_NOWRITE = 16,
+    IN_OPEN = 32,
+    IN_MOVED_FROM = 64,
+    IN_MOVED_TO = 128,
+    IN_CREATE = 256,
+    IN_DELETE = 512,
+    IN_DELETE_SELF = 1024,
+    IN_MOVE_SELF = 2048,
+    IN_UNMOUNT = 0x2000,
+    IN_ISDIR = 0x40000000,
 };
 // dir_event: for the directory's watches with name; else for the inode's own watches.
 void inotify_event(struct inode *watched, u32 mask, u32 cookie, const char *name) __weak;
@@ -598,14 +659,15 @@ static inline void fs_notify(struct dentry *d, u32 mask)
 // ---------------------------------------------------------------------------------- locks
 
 void locks_file_closed(struct file *f, const struct file_table *owner);  // close(2): POSIX locks go
-void locks_file_released(struct file *f);   // last reference: flock and OFD locks go
-void locks_show(struct seq_buf *out);       // /proc/locks
+void locks_file_released(struct file *f);  // last reference: flock and OFD locks go
+void locks_show(struct seq_buf *out);      // /proc/locks
 void locks_inode_gone(struct inode *inode);
 void xattrs_free(struct inode *inode);
 
 // ---------------------------------------------------------------------------------- bring-up
 
-void vfs_init(void);  // caches, the root image or an empty root, /tmp /run /dev/shm; noboot on a bad image
+void vfs_init(
+    void);  // caches, the root image or an empty root, /tmp /run /dev/shm; noboot on a bad image
 // /dev, /proc and /sys over static tables, and the terminal. After vfs_init; /dev/shm is mounted by it.
 void special_init(void);
 void vfs_init_late(void);  // after /dev, /proc and /sys are mounted: /tmp, /run, /dev/shm

@@ -60,16 +60,16 @@ static inline bool fs_capable(int cap)
 enum last_type { LAST_NAME, LAST_DOT, LAST_DOTDOT, LAST_NONE };
 
 struct walk {
-    struct dentry *d;        // where the walk is: kept by the tree lock or by one of held
-    struct dentry *held[2];  // referenced by slow steps: the directory and the child
-    struct dentry *root;     // of the process; read anew after each slow step
+    struct dentry *d;          // where the walk is: kept by the tree lock or by one of held
+    struct dentry *held[2];    // referenced by slow steps: the directory and the child
+    struct dentry *root;       // of the process; read anew after each slow step
     struct dentry *root_held;  // RESOLVE_BENEATH, RESOLVE_IN_ROOT: the start directory, referenced
-    const char *rest;        // what is still to be walked
-    unsigned flags;          // LOOKUP_*
-    int n_links;             // symbolic links followed so far
-    int depth;               // stack[0 .. depth)
+    const char *rest;          // what is still to be walked
+    unsigned flags;            // LOOKUP_*
+    int n_links;               // symbolic links followed so far
+    int depth;                 // stack[0 .. depth)
     struct fs_cred cred;
-    struct fd start;         // of dfd
+    struct fd start;  // of dfd
     // The last component, after walk_parent.
     const char *last;
     u32 last_len, last_hash;
@@ -90,7 +90,7 @@ int walk_end(struct walk *w, int err);
 // Ends a walk with a reference to where it is.
 struct dentry *walk_end_get(struct walk *w);
 
-struct parent_name {  // a directory and a name in it, for create, unlink, rename …
+struct parent_name {     // a directory and a name in it, for create, unlink, rename …
     struct dentry *dir;  // referenced
     char name[NAME_MAX + 1];
     u32 len, hash;
@@ -111,11 +111,13 @@ u32 name_hash(const char *name, size_t len);
 
 // In memory only. Tree lock held. => unreferenced, or NULL
 struct dentry *dentry_find(const struct inode *dir, const char *name, u32 len, u32 hash);
-int dentry_link(struct dentry *dir, struct dentry *d);  // into the tree: 0, -EEXIST, -ENOENT; takes a reference
-void dentry_unlink_locked(struct dentry *d);            // tree write lock held; reference stays with the caller
+int dentry_link(struct dentry *dir,
+                struct dentry *d);  // into the tree: 0, -EEXIST, -ENOENT; takes a reference
+void dentry_unlink_locked(
+    struct dentry *d);  // tree write lock held; reference stays with the caller
 void dentry_init(void);
 extern struct mutex rename_mutex;
-void dentry_release_tree(struct dentry *root);          // umount of a memory file system
+void dentry_release_tree(struct dentry *root);  // umount of a memory file system
 
 // ---- directories (dir.c)
 
@@ -164,7 +166,7 @@ static inline bool sb_may_add_page(const struct superblock *sb)
 {
     return !sb->max_pages || READ_ONCE(sb->n_pages) < sb->max_pages;
 }
-void inode_recharge(struct inode *inode);   // [inode->lock] after its number of pages changed
+void inode_recharge(struct inode *inode);    // [inode->lock] after its number of pages changed
 void drop_beyond_size(struct inode *inode);  // [inode->lock] pages of a write that failed
 
 // rootfs.c: the part of a file that still lies in the image; indexes are pages
@@ -180,7 +182,8 @@ long regular_fallocate(struct file *f, int mode, loff_t offset, loff_t len);
 void dentry_relink_locked(struct dentry *dir, struct dentry *d);
 
 // gen.c, mount.c
-struct superblock *gen_superblock(const char *type, u32 magic, u32 flags, const struct gen_entry *root);
+struct superblock *gen_superblock(const char *type, u32 magic, u32 flags,
+                                  const struct gen_entry *root);
 void gen_register_type(const char *type, u32 magic, u32 flags, const struct gen_entry *root);
 struct dentry *gen_walk_parent(const char *path, bool make_dirs, const char **last);
 struct dentry *vfs_make_dir_kernel(const char *path);  // as mkdir -p; referenced

@@ -46,7 +46,8 @@ static int xattr_allowed(const struct inode *inode, const char *name, bool write
     if (strncmp(name, "user.", 5) == 0 && name[5]) {
         if (!S_ISREG(inode->mode) && !S_ISDIR(inode->mode))
             return write ? -EPERM : -ENODATA;
-        if (write && S_ISDIR(inode->mode) && (inode->mode & S_ISVTX) && !inode_owner_or_capable(inode))
+        if (write && S_ISDIR(inode->mode) && (inode->mode & S_ISVTX) &&
+            !inode_owner_or_capable(inode))
             return -EPERM;
         return inode_permission(inode, write ? MAY_WRITE : MAY_READ);
     }
@@ -203,12 +204,12 @@ static struct dentry *by_fd(int fd)
     return d;
 }
 
-#define ON(dentry_expr, call)          \
-    struct dentry *d = (dentry_expr);  \
-    if (IS_ERR(d))                     \
-        return PTR_ERR(d);             \
-    long ret = (call);                 \
-    dentry_put(d);                     \
+#define ON(dentry_expr, call)         \
+    struct dentry *d = (dentry_expr); \
+    if (IS_ERR(d))                    \
+        return PTR_ERR(d);            \
+    long ret = (call);                \
+    dentry_put(d);                    \
     return ret
 
 long sys_setxattr(uptr_t path, uptr_t name, uptr_t value, size_t size, int flags)

@@ -25,13 +25,17 @@ u64 mm_commit_limit(void)
     return page_total_count() * vm_overcommit_ratio / 100;
 }
 
+// Beyond Linux's rule for mode 0 (RAM plus swap), so that a machine of 10 MiB runs Go: its runtime maps
+// 32 MiB writable at the start for an index of which it touches a page or two.
+#define SPARSE_SLACK_PAGES ((64ul << 20) >> PAGE_SHIFT)
+
 // proc_sys_vm(5), overcommit_memory: 0 refuses what can never fit, 1 nothing, 2 keeps to the limit.
 bool commit_allowed(u64 pages)
 {
     if (vm_overcommit_memory == 1)
         return true;
     if (vm_overcommit_memory == 0)
-        return pages <= page_total_count();
+        return pages <= page_total_count() + SPARSE_SLACK_PAGES;
     return (u64)MAX(atomic_load(&vm_committed), 0) + pages <= mm_commit_limit();
 }
 

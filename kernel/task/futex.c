@@ -94,7 +94,10 @@ static inline int get_key(uptr_t addr, bool shared, struct futex_key_info *key)
         key->offset = addr;
         return 0;
     }
-    return mm_futex_key(current->mm, addr, true, key);
+    int err = mm_futex_key(current->mm, addr, true, key);
+    if (key->object == current->mm)  // private memory by a shared call: a name of its own, as on Linux
+        key->offset |= 1;
+    return err;
 }
 
 static inline void lock_bucket(struct bucket *b)

@@ -42,12 +42,16 @@ enum {  // register offsets; as MSRs: MSR_X2APIC + offset / 16
 #define APIC_DIVIDE_BY_1 0xb
 #define LVT_MASKED BIT(16)
 #define LVT_NMI (4 << 8)
+#define LVT_EXTINT (7 << 8)
 #define LVT_PERIODIC BIT(17)
 #define LVT_TSC_DEADLINE BIT(18)
 #define ICR_INIT (5 << 8)
 #define ICR_STARTUP (6 << 8)
 #define ICR_ASSERT BIT(14)
 #define ICR_BUSY BIT(12)
+
+#define PIC_MASTER_MASK 0x21
+#define PIC_SLAVE_MASK 0xa1
 
 static volatile u32 *mmio;  // NULL: x2APIC
 
@@ -263,7 +267,11 @@ void apic_init_cpu(void)
         wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_ENABLE | APIC_BASE_X2APIC);
     apic_write(APIC_SPURIOUS, APIC_SOFT_ENABLE | VEC_SPURIOUS);
     apic_write(APIC_TPR, 0);
-    apic_write(APIC_LVT_LINT0, LVT_MASKED);
+    // The old controllers may have a timer tick from the firmware's time waiting for us. They are
+    // silenced while LINT0 still listens to them, or QEMU's APIC would not see the request go.
+    outb(PIC_MASTER_MASK, 0xff);
+    outb(PIC_SLAVE_MASK, 0xff);
+    apic_write(APIC_LVT_LINT0, LVT_MASKED | LVT_EXTINT);
     apic_write(APIC_LVT_LINT1, this_cpu()->id == 0 ? LVT_NMI : LVT_MASKED);
     apic_write(APIC_TIMER_DIVIDE, APIC_DIVIDE_BY_1);
 }

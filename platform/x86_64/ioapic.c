@@ -33,8 +33,6 @@ static void ioapic_write(u32 reg, u32 value)
 // before a handler is there: its interrupts go nowhere while no CPU takes any.
 void ioapic_init(struct machine *m)
 {
-    outb(0x21, 0xff);  // the old interrupt controllers: mask all
-    outb(0xa1, 0xff);
     regs = arch_map_device(m->ioapic ? m->ioapic : IOAPIC_DEFAULT, PAGE_SIZE);
 }
 

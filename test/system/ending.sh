@@ -32,7 +32,7 @@ options=
 expect_output ending/console 0 'some text' stub say=some+text tell=exit+0
 
 head -c 20000 /dev/urandom | od -An -tx1 > "$work/in"
-timeout 60 "$LETHE" run --accel tcg -m 16 --kernel "$STUB" "$PROBE" --append echo --append tell=exit+0 \
+timeout 60 "$LETHE" run --accel tcg -m 16 --kernel "$STUB" "$PROBE" --append tell=boot-ok --append echo --append tell=exit+0 \
     < "$work/in" > "$out" 2>"$err"
 holds ending/input_and_output cmp "$work/in" "$out"
 

@@ -34,7 +34,12 @@ struct sigcontext {
     u64 r8, r9, r10, r11, r12, r13, r14, r15;
     u64 rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip;
     u64 rflags;
-    u16 cs, gs, fs, ss;
+    union {
+        struct {
+            u16 cs, gs, fs, ss;
+        };
+        u64 selectors;
+    };
     u64 error, trap_nr, old_mask, cr2;
     u64 fpstate;  // user address of the vector state, or 0
     u64 reserved[8];
@@ -79,28 +84,37 @@ u64 arch_signal_min_stack(void)
 
 // ------------------------------------------------------------------ delivery
 
+// The part of an XSAVE area in a frame that the CPU does not write: what follows, and a header of
+// zeros, which XRSTOR insists on (XSAVE fills in xstate_bv alone). One run of bytes.
+static struct {
+    struct fp_software software;
+    u64 header[8];
+} frame_header;
+_Static_assert(offsetof(struct xsave_area, xstate_bv) - offsetof(struct xsave_area, software) == 48,
+               "the header follows the software bytes");
+
 static int save_vector(vaddr_t at)
 {
     if (!fpu.xsave)
         return fxsave_user(at);
-    // XSAVE leaves the rest of the header alone, and XRSTOR insists that it is zero.
-    const vaddr_t header = at + offsetof(struct xsave_area, xstate_bv);
-    if (clear_user(header, 64) || xsave_user(at, fpu.features))
+    if (unlikely(!frame_header.software.magic1)) {
+        frame_header.software = (struct fp_software){
+            .magic1 = FP_XSTATE_MAGIC1,
+            .extended_size = fpu.area_size + 4,
+            .features = fpu.features,
+            .xstate_size = fpu.area_size,
+        };
+    }
+    const vaddr_t software = at + offsetof(struct xsave_area, software);
+    const vaddr_t present_at = at + offsetof(struct xsave_area, xstate_bv);
+    if (copy_to_user(software, &frame_header, sizeof(frame_header)) || xsave_user(at, fpu.features))
         return -EFAULT;
     // Components in their initial state are marked absent. A handler that edits x87 or SSE registers
     // in the frame does not know of the mark, so those two always count as present.
     u64 present;
-    if (get_user_u64(&present, header))
+    if (get_user_u64(&present, present_at))
         return -EFAULT;
-    if ((present & 3) != 3 && put_user_u64(header, present | 3))
-        return -EFAULT;
-    const struct fp_software software = {
-        .magic1 = FP_XSTATE_MAGIC1,
-        .extended_size = fpu.area_size + 4,
-        .features = fpu.features,
-        .xstate_size = fpu.area_size,
-    };
-    if (copy_to_user(at + offsetof(struct xsave_area, software), &software, sizeof(software)))
+    if ((present & 3) != 3 && put_user_u64(present_at, present | 3))
         return -EFAULT;
     return put_user_u32(at + fpu.area_size, FP_XSTATE_MAGIC2);
 }
@@ -109,20 +123,26 @@ static void fill_context(struct ucontext *uc, const struct regs *r, u64 old_mask
                          const struct stack_user *stack, vaddr_t vector)
 {
     const struct arch_thread *at = &current->arch;
-    *uc = (struct ucontext){
-        .flags = (fpu.xsave ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
-        .stack = *stack,
-        // clang-format off
-        .mc = {.r8 = r->r8, .r9 = r->r9, .r10 = r->r10, .r11 = r->r11, .r12 = r->r12,
-               .r13 = r->r13, .r14 = r->r14, .r15 = r->r15, .rdi = r->rdi, .rsi = r->rsi,
-               .rbp = r->rbp, .rbx = r->rbx, .rdx = r->rdx, .rax = r->rax, .rcx = r->rcx,
-               .rsp = r->rsp, .rip = r->rip, .rflags = r->rflags,
-               .cs = (u16)r->cs, .ss = (u16)r->ss,
-               .error = at->trap_error, .trap_nr = at->trap_nr, .cr2 = at->trap_addr,
-               .old_mask = old_mask, .fpstate = vector},
-        // clang-format on
-        .sigmask = old_mask,
-    };
+    struct sigcontext *mc = &uc->mc;
+    uc->flags = (fpu.xsave ? UC_FP_XSTATE : 0) | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
+    uc->link = 0;
+    uc->stack = *stack;
+    // clang-format off
+    mc->r8 = r->r8, mc->r9 = r->r9, mc->r10 = r->r10, mc->r11 = r->r11;
+    mc->r12 = r->r12, mc->r13 = r->r13, mc->r14 = r->r14, mc->r15 = r->r15;
+    mc->rdi = r->rdi, mc->rsi = r->rsi, mc->rbp = r->rbp, mc->rbx = r->rbx;
+    mc->rdx = r->rdx, mc->rax = r->rax, mc->rcx = r->rcx, mc->rsp = r->rsp;
+    mc->rip = r->rip, mc->rflags = r->rflags;
+    // clang-format on
+    mc->selectors = SEL_USER_CS | (u64)SEL_USER_DS << 48;
+    mc->error = at->trap_error;
+    mc->trap_nr = at->trap_nr;
+    mc->old_mask = old_mask;
+    mc->cr2 = at->trap_addr;
+    mc->fpstate = vector;
+    for (unsigned i = 0; i < ARRAY_SIZE(mc->reserved); i++)
+        mc->reserved[i] = 0;
+    uc->sigmask = old_mask;
 }
 
 // Where the frame goes; 0 if that would be below the alternate stack that it is on.
@@ -149,15 +169,16 @@ int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct
     if (save_vector(vector))
         return -EFAULT;
 
-    struct rt_sigframe frame;
-    frame.restorer = action->restorer;
-    fill_context(&frame.uc, r, old_mask, uc_stack, vector);
-    size_t len = offsetof(struct rt_sigframe, info);
-    if (action->flags & SA_SIGINFO) {
-        frame.info = *info;
-        len = sizeof(frame);
-    }
-    if (copy_to_user(at, &frame, len))
+    struct {
+        u64 restorer;
+        struct ucontext uc;
+    } head;
+    head.restorer = action->restorer;
+    fill_context(&head.uc, r, old_mask, uc_stack, vector);
+    if (copy_to_user(at, &head, sizeof(head)))
+        return -EFAULT;
+    const vaddr_t info_at = at + offsetof(struct rt_sigframe, info);
+    if ((action->flags & SA_SIGINFO) && copy_to_user(info_at, info, sizeof(*info)))
         return -EFAULT;
 
     // A handler at a non-canonical address faults on its neighbour: IRETQ must not.
@@ -168,7 +189,7 @@ int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct
     r->rsp = at;
     r->rax = 0;
     r->rdi = (u64)info->signo;
-    r->rsi = at + offsetof(struct rt_sigframe, info);
+    r->rsi = info_at;
     r->rdx = at + offsetof(struct rt_sigframe, uc);
     r->rflags &= ~(u64)(EFLAGS_DF | EFLAGS_RF | EFLAGS_TF);
     r->cs = SEL_USER_CS;
@@ -184,8 +205,8 @@ static bool extended_frame(vaddr_t at)
 {
     struct fp_software software;
     u32 magic2;
-    if (!fpu.xsave ||
-        copy_from_user(&software, at + offsetof(struct xsave_area, software), sizeof(software)))
+    if (!fpu.xsave || copy_from_user(&software, at + offsetof(struct xsave_area, software),
+                                     offsetof(struct fp_software, padding)))
         return false;
     return software.magic1 == FP_XSTATE_MAGIC1 && software.xstate_size == fpu.area_size &&
            software.extended_size == fpu.area_size + 4 &&

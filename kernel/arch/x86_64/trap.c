@@ -227,30 +227,28 @@ void x86_exception(unsigned vector, struct regs *r, u64 error)
 
 // ------------------------------------------------------------------ back to user mode
 
-static void do_work(struct regs *r)
-{
-    struct thread *t = current;
-    t->arch.regs_replaced = false;
-    atomic_fetch_and(&t->work, ~(u32)WORK_USER_REGS);
-    while (atomic_load_relaxed(&t->work))
-        return_to_user_work(r);
-}
-
 // After a system call that left work behind; result goes to rax unless the call replaced all the
 // registers. => true if SYSRETQ gives the program exactly *r (entry.S, I5).
 bool syscall_exit_work(struct regs *r, long result)
 {
     struct thread *t = current;
-    if (!t->arch.regs_replaced)
+    if (unlikely(t->arch.regs_replaced)) {
+        t->arch.regs_replaced = false;
+        atomic_fetch_and(&t->work, ~(u32)WORK_USER_REGS);
+    } else {
         r->rax = (u64)result;
-    do_work(r);
-    // A signal handler entered by the work may itself replace the registers; both marks are gone
-    // then at the next system call only, and IRETQ is always right.
+    }
+    while (atomic_load_relaxed(&t->work))
+        return_to_user_work(r);
     return r->rcx == r->rip && r->r11 == r->rflags && r->rip < USER_END &&
            !(r->rflags & (EFLAGS_RF | EFLAGS_TF));
 }
 
-void trap_exit_work(struct regs *r) { do_work(r); }
+void trap_exit_work(struct regs *r)
+{
+    while (atomic_load_relaxed(&current->work))
+        return_to_user_work(r);
+}
 
 // ------------------------------------------------------------------ SYSCALL's registers
 

@@ -65,7 +65,9 @@ FUNCTION \name
     cmpq %rax, \user
     ja 9f
     STAC
-    movq %rdx, %rcx
+    cmpq $16, %rdx
+    jbe 10f
+0:  movq %rdx, %rcx
     cmpq $REP_MIN, %rdx
     ja 6f
     shrl $3, %ecx
@@ -110,6 +112,29 @@ FUNCTION \name
 61: rep movsb
     EX 61b, 8f
     jmp 5b
+10: jne 12f                         // 16 and 8 bytes: most calls
+109: movq (%rsi), %rax
+11: movq 8(%rsi), %rcx
+110: movq %rax, (%rdi)
+111: movq %rcx, 8(%rdi)
+    CLAC
+    xorl %eax, %eax
+    ret
+    EX 109b, 13f
+    EX 11b, 13f
+    EX 110b, 13f
+    EX 111b, 13f
+12: cmpl $8, %edx
+    jne 0b
+120: movq (%rsi), %rax
+121: movq %rax, (%rdi)
+    CLAC
+    xorl %eax, %eax
+    ret
+    EX 120b, 13f
+    EX 121b, 13f
+13: movl %edx, %ecx                 // from the start, byte by byte
+    jmp 41b
 7:  leaq (,%rcx,8), %rcx            // rcx steps of eight, then rdx & 7 bytes
     andl $7, %edx
     addq %rdx, %rcx

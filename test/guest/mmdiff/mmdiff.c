@@ -37,7 +37,7 @@
 #include <unistd.h>
 
 #define PAGE 4096ul
-#define ARENA_PAGES 2048ul               // 8 MiB: two and more aligned 2 MiB
+#define ARENA_PAGES 1280ul               // 5 MiB: two aligned 2 MiB and a rest
 #define ARENA_STRIDE (64ul << 20)
 #define ARENA_BASE 0x100000200000ul      // 2 MiB aligned, with room below
 #define FILE_PAGES 128ul
@@ -165,8 +165,8 @@ static void say_digest(struct job *job, size_t at, size_t n)
     say(job, "  holds %zu+%zu %016llx\n", at, n, (unsigned long long)digest);
 }
 
-// Writes a page's samples, or one of them; says what happens.
-static void write_page(struct job *job, size_t at, uint64_t value, int only)
+// Writes a page's samples, or one of them; false when that faults.
+static bool write_page(struct job *job, size_t at, uint64_t value, int only)
 {
     char *page = job->arena + at * PAGE;
     if (sigsetjmp(jump, 1) == 0) {
@@ -175,9 +175,9 @@ static void write_page(struct job *job, size_t at, uint64_t value, int only)
             if (only < 0 || (size_t)only == i)
                 *(volatile uint64_t *)(page + samples[i]) = value + i;
         armed = 0;
-        return;
+        return true;
     }
-    say(job, "  write %zu: signal %d code %d at %+ld\n", at, seen_signal, seen_code, (long)(seen_address - (uintptr_t)page));
+    return false;
 }
 
 // ---- the steps ----
@@ -192,7 +192,7 @@ static struct range pick_range(struct job *job)
 {
     struct range r;
     uint64_t shape = next_random(job, 64);
-    r.n = shape < 40 ? 1 + next_random(job, 16) : shape < 56 ? 1 + next_random(job, 100) : 1 + next_random(job, 1200);
+    r.n = shape < 40 ? 1 + next_random(job, 16) : shape < 56 ? 1 + next_random(job, 100) : 1 + next_random(job, 700);
     r.at = next_random(job, ARENA_PAGES);
     if (next_random(job, 8) == 0)
         r.at &= ~511ul;                                       // huge-page boundaries
@@ -323,7 +323,9 @@ static void step_write(struct job *job)
         n = ARENA_PAGES - at;
     say(job, "%ld write %zu+%zu\n", job->step, at, n);
     for (size_t i = 0; i < n; i++)
-        write_page(job, at + i, (uint64_t)job->step << 16 | i, only);
+        if (!write_page(job, at + i, (uint64_t)job->step << 16 | i, only))
+            say(job, "  page %zu: signal %d code %d at %+ld\n", i, seen_signal, seen_code,
+                (long)(seen_address - (uintptr_t)job->arena) - (long)((at + i) * PAGE));
 }
 
 static void step_read(struct job *job)
@@ -546,6 +548,21 @@ static void open_files(struct job *job)
         perror("pipe"), exit(3);
 }
 
+// What the arena holds before the first step depends on the seed: nothing, private memory, or files.
+static void start_arena(struct job *job)
+{
+    size_t half = ARENA_PAGES / 2 * PAGE;
+    if (job->seed % 4 == 1 || job->seed % 4 == 2)
+        mmap(job->arena, 2 * half, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (job->seed % 8 == 2)
+        for (size_t i = 0; i < ARENA_PAGES; i++)
+            write_page(job, i, job->seed + i, -1);
+    if (job->seed % 4 == 3) {
+        mmap(job->arena, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        mmap(job->arena + half, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, job->files[0], 0);
+    }
+}
+
 static void *run_seed(void *argument)
 {
     struct job *job = argument;
@@ -553,6 +570,7 @@ static void *run_seed(void *argument)
     job->arena = (char *)(ARENA_BASE + (uintptr_t)job->number * ARENA_STRIDE);
     job->used = 0;
     open_files(job);
+    start_arena(job);
     for (job->step = 0; job->step < n_steps; job->step++)
         if (is_chosen(job->step))
             one_step(job);
