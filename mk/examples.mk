@@ -18,6 +18,11 @@ $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(Q)mkdir -p $(@D)
 	$(Q)cd examples/go-$* && env $(GO_ENV) $(GO) build -o $(abspath $@) .
 
+$(BUILD)/bench/go-hello: test/bench/go-hello/main.go test/bench/go-hello/go.mod
+	$(call say,GO,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)cd test/bench/go-hello && env $(GO_ENV) $(GO) build -o $(abspath $@) .
+
 $(EXAMPLES_OUT)/c-%: examples/c-%/main.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)

@@ -10,7 +10,7 @@ test:
 ## bench: Lethe and a Debian Linux guest side by side, one table
 bench:
 	@mk/setup.sh bench
-	@$(MAKE) --no-print-directory tool kernel examples
+	@$(MAKE) --no-print-directory tool kernel $(BUILD)/bench/go-hello
 	@test/bench/run
 
 C_SRCS      = $(shell find ops kernel platform libc-shim test -name '*.[ch]' | sort)

@@ -177,7 +177,7 @@ static ssize_t pipe_read(struct file *f, struct uio *to, loff_t *pos)
 {
     struct pipe *p = f->data;
     ssize_t total = 0;
-    bool done = false, wake_writers = false;
+    bool done = false, wake_writers = false, waited = false;
     if (uio_remaining(to) == 0)
         return 0;
     mutex_lock(&p->mutex);
@@ -199,13 +199,14 @@ static ssize_t pipe_read(struct file *f, struct uio *to, loff_t *pos)
             total = -EAGAIN;
             break;
         }
+        waited = true;
         int err = pipe_wait_readable(p);
         if (err) {
             total = err;
             break;
         }
     }
-    bool more = !pipe_empty(p);
+    bool more = waited && !pipe_empty(p);  // the wake-up was this reader's: hand it on
     mutex_unlock(&p->mutex);
     if (wake_writers)
         pipe_wake_writers(p);
@@ -248,6 +249,7 @@ static ssize_t pipe_write(struct file *f, struct uio *from, loff_t *pos)
     struct pipe *p = f->data;
     ssize_t total = 0;
     int err = 0;
+    bool waited = false;
     u32 flags = PIPE_BUF_MERGE | (f->flags & O_DIRECT ? PIPE_BUF_PACKET : 0);
     if (uio_remaining(from) == 0)
         return 0;
@@ -271,11 +273,12 @@ static ssize_t pipe_write(struct file *f, struct uio *from, loff_t *pos)
         } else if ((f->flags & O_NONBLOCK) || (from->flags & RWF_NOWAIT)) {
             err = -EAGAIN;
         } else {
+            waited = true;
             pipe_wake_readers(p);
             err = pipe_wait_writable(p);
         }
     }
-    bool room = !pipe_full(p);
+    bool room = waited && !pipe_full(p);
     mutex_unlock(&p->mutex);
     if (total)
         pipe_wake_readers(p);

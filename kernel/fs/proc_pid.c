@@ -216,7 +216,7 @@ static ssize_t pagemap_read(struct file *f, struct uio *to, loff_t *pos)
         return -EINVAL;
     while (f->data && *pos >= 0 && uio_remaining(to)) {
         size_t want = MIN(uio_remaining(to) / sizeof(u64), ARRAY_SIZE(entries));
-        size_t n = mm_read_pagemap(f->data, (u64)*pos / sizeof(u64), entries, want);
+        size_t n = mm_read_pagemap(f->data, (u64)*pos, entries, want);
         if (n == 0)
             break;
         ssize_t moved = uio_copy_to(to, entries, n * sizeof(u64));

@@ -428,6 +428,7 @@ TEST(terminal_settings)
     struct termios t, saved;
     if (tcgetattr(0, &saved) != 0)
         SKIP("standard input is no terminal");
+    CHECK_OK(tcflush(0, TCIFLUSH));              // the end of file of a test's empty input
     t = saved;
     t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     t.c_cc[VMIN] = 0;

@@ -89,7 +89,7 @@ TEST(realtime_is_plausible)
     CHECK_RANGE(tv.tv_usec, 0, 999999);
     CHECK_RANGE(time(NULL) - tv.tv_sec, 0, 20);
 #ifdef SYS_time
-    CHECK_RANGE(syscall(SYS_time, NULL) - tv.tv_sec, 0, 20);
+    CHECK_RANGE(syscall(SYS_time, NULL) - tv.tv_sec, -1, 20);   // it reads the coarse clock
 #endif
 }
 

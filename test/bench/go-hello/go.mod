@@ -1,0 +1,3 @@
+module lethe.example/bench-hello
+
+go 1.19
