@@ -5,12 +5,13 @@
 // APIC's own down counter.
 //
 // The counter as reference. Under an emulator the rate of the TSC is only known from a measurement
-// of some microseconds at boot (tsc.c), good to half a percent, but the APIC counter runs at an
-// exact 1 GHz. So for the first half minute the boot CPU runs its counter in periodic mode: then the
-// count tells not only how long ago it was set, but also how long ago it expired. Each time before
-// it is set anew, the time that it has counted is added up, and now and then the sum is compared
-// with the TSC: the rate gets better with the length of the interval, at no cost but one read of the
-// counter for each programming of the clock event.
+// of some microseconds at boot (tsc.c), good to a tenth of a percent, but the APIC counter runs at an
+// exact 1 GHz. So for the first half minute the boot CPU sets its counter to repeat: then the count
+// tells not only how long ago it was set, but also how long ago it expired. Each time before it is
+// set anew, the time that it has counted and the TSC's for the same interval are added to two sums,
+// whose ratio gets better the longer they are, at no cost but one read of the counter for each
+// programming of the clock event. Intervals below 1 ms are left out: a repetition of microseconds
+// would keep QEMU's timer loop from ever ending.
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "arch/regs.h"
@@ -122,88 +123,78 @@ static struct {
 
 static struct {
     bool on;
-    u64 hz;             // of the APIC counter
-    u32 initial;        // what it counts down from now
-    u64 set_tsc;        // when it was set
-    u64 ticks;          // counted since start_tsc, up to set_tsc
-    u64 start_tsc;      // 0: not begun
+    u64 hz;              // of the APIC counter
+    u32 initial;         // what it counts down from now
+    bool periodic;       // and starts over
+    u64 set_tsc;         // when it was set; 0: not known well enough
+    u64 ticks, tsc;      // sums over the intervals that count
     unsigned round;
     struct timer timer;
 } ref;
 
-// When the rate is looked at again, after the start of the interval; and how good it is until then:
-// to one part in 2^error_shift at the worst.
-static const struct {
-    u64 ns;
-    unsigned error_shift;
-} ref_rounds[] = {
-    {250 * NSEC_PER_MSEC, 8},
-    {2 * NSEC_PER_SEC, 12},
-    {10 * NSEC_PER_SEC, 14},
-    {30 * NSEC_PER_SEC, 16},
-};
+#define REF_MIN_TICKS 1000000u  // shorter ones go without repetition, and do not count
 
-static u64 ticks_to_ns(u64 ticks, u64 hz)
-{
-    return mul_div(ticks, NSEC_PER_SEC, hz);
-}
+// When the rate is set anew: after so much time in intervals that count.
+static const u64 ref_rounds_ns[] = {250 * NSEC_PER_MSEC, 2 * NSEC_PER_SEC, 10 * NSEC_PER_SEC,
+                                    30 * NSEC_PER_SEC};
 
-static void ref_begin(void)
+static void ref_look(void)
 {
-    ref.ticks = 0;
-    ref.start_tsc = 0;
-}
-
-// width: TSC ticks that the reading took, which is how wrong it may be.
-static void ref_look(u64 now_tsc, u64 width)
-{
-    u64 ns = ticks_to_ns(ref.ticks, ref.hz);
-    if (ns < ref_rounds[ref.round].ns || ticks_to_ns(width, tsc_hz()) > ns >> 13)
+    u64 ns = mul_div(ref.ticks, NSEC_PER_SEC, ref.hz);
+    if (ns < ref_rounds_ns[ref.round])
         return;
-    u64 hz = mul_div(now_tsc - ref.start_tsc, NSEC_PER_SEC, ns);
+    u64 hz = mul_div(ref.tsc, NSEC_PER_SEC, ns);
     clock_set_rate(hz);
     log_debug("TSC rate %lu Hz after %lu ms", hz, ns / NSEC_PER_MSEC);
-    if (++ref.round == ARRAY_SIZE(ref_rounds)) {
+    if (++ref.round == ARRAY_SIZE(ref_rounds_ns))
         ref.on = false;
-        apic_write(APIC_LVT_TIMER, VEC_TIMER);
-    }
 }
 
-// Adds what the counter has counted since it was set; then it is set to count down from initial.
+// Adds the interval that ends with the counter at count.
+static void ref_add(u64 now_tsc, u32 count)
+{
+    // How often it has started over: by the rate that was measured at boot, which is good enough for
+    // that as long as its error is far less than a turn of the counter.
+    u64 tsc = now_tsc - ref.set_tsc;
+    u64 since = mul_div(tsc, ref.hz, tsc_hz());
+    u64 part = ref.initial - count, turns = 0;
+    if (since / 256 > ref.initial / 4)
+        return;
+    if (since > part)
+        turns = (since - part + ref.initial / 2) / ref.initial;
+    ref.ticks += turns * ref.initial + part;
+    ref.tsc += tsc;
+    ref_look();
+}
+
+// Ends an interval and sets the counter for the next. Readings during which the host took the CPU
+// away are of no use: those that took longer than 1/2^15 s.
 static void ref_set_timer(u32 initial)
 {
-    u64 before = arch_counter();
-    u32 count = apic_read(APIC_TIMER_CURRENT);
-    apic_write(APIC_TIMER_INITIAL, initial);
-    u64 after = arch_counter();
-    u64 hz = tsc_hz(), width = after - before;
+    u64 t[3], limit = tsc_hz() >> 15;
+    bool periodic = initial >= REF_MIN_TICKS;
 
-    if (ref.initial && ref.start_tsc) {
-        // How often it has started over: by the TSC, whose rate is known well enough for that as
-        // long as its error over that time is far less than a turn of the counter.
-        u64 since = mul_div(before - ref.set_tsc, ref.hz, hz);
-        u64 part = ref.initial - count, turns = 0;
-        if (since > part)
-            turns = (since - part + ref.initial / 2) / ref.initial;
-        // Nothing is known, either, when the host took the CPU away between read and write.
-        if (since >> ref_rounds[ref.round].error_shift > ref.initial / 4 || width > hz >> 12)
-            ref_begin();
-        else  // half of the width lies between the read and the write
-            ref.ticks += turns * ref.initial + part +
-                         mul_div(width / 2, ref.hz, hz);
-    }
-    ref.set_tsc = before + width * 3 / 4;
-    if (!ref.start_tsc && width < hz >> 14)
-        ref.start_tsc = ref.set_tsc;
+    t[0] = arch_counter();
+    u32 count = apic_read(APIC_TIMER_CURRENT);
+    t[1] = arch_counter();
+    if (ref.periodic && ref.set_tsc && t[1] - t[0] < limit)
+        ref_add(t[0] + (t[1] - t[0]) / 2, count);
+    periodic &= ref.on;
+    if (periodic != ref.periodic)
+        apic_write(APIC_LVT_TIMER, VEC_TIMER | (periodic ? LVT_PERIODIC : 0));
+    t[1] = arch_counter();
+    apic_write(APIC_TIMER_INITIAL, initial);
+    t[2] = arch_counter();
     ref.initial = initial;
-    ref_look(ref.set_tsc, width);
+    ref.periodic = periodic;
+    ref.set_tsc = t[2] - t[1] < limit ? t[1] + (t[2] - t[1]) / 2 : 0;
 }
 
 static void ref_timer(struct timer *t)
 {
     // The clock event is programmed again behind every timer interrupt, which is all that is needed.
     if (ref.on)
-        timer_arm(t, ktime_ns() + ref_rounds[ref.round].ns + NSEC_PER_MSEC);
+        timer_arm(t, ktime_ns() + ref_rounds_ns[ref.round] + NSEC_PER_MSEC);
 }
 
 static void set_timer(u32 ticks)
@@ -279,8 +270,7 @@ void apic_init_cpu(void)
 // After the rate is known: the kind of clock event, on each CPU.
 static void start_clock_event(void)
 {
-    bool periodic = ref.on && this_cpu()->id == 0;
-    u32 mode = event.tsc_deadline ? LVT_TSC_DEADLINE : periodic ? LVT_PERIODIC : 0;
+    u32 mode = event.tsc_deadline ? LVT_TSC_DEADLINE : 0;
     apic_write(APIC_LVT_TIMER, mode | VEC_TIMER);
     if (event.tsc_deadline)
         __asm__ volatile("mfence" ::: "memory");  // SDM 11.5.4.1: before the first deadline
