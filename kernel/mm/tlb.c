@@ -144,7 +144,7 @@ void tlb_gather_init(struct tlb_gather *g, struct mm *mm)
     g->frames = g->huge = g->tables = (struct page_chain){0};
     g->n_deferred = 0;
     g->anon = g->file = g->shmem = 0;
-    g->alone = n_cpus == 1 || (atomic_load(&mm->cpus) & ~cpu_bit(this_cpu())) == 0;
+    g->alone = n_cpus == 1;
 }
 
 static void gather_flush(struct tlb_gather *g)

@@ -15,7 +15,8 @@ struct tlb_gather {
     struct mm *mm;
     vaddr_t start, end;         // cleared or weakened translations; start >= end: none
     bool freed_tables;
-    bool alone;                 // no other CPU may hold translations: frames can go at once
+    bool alone;                 // one CPU: no user code runs before the flush, so frames can go at once. (Not: no
+                                // other CPU active in mm. A lazy one with old translations may come back meanwhile.)
     struct page_chain frames;   // exclusively owned 4 KiB frames
     struct page_chain huge;     // exclusively owned 2 MiB frames
     struct page_chain tables;   // page-table pages
