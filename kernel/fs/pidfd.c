@@ -35,6 +35,10 @@ int pidfd_install(struct process *p, unsigned flags)
     return anon_fd(&pidfd_ops, p, O_RDWR | O_CLOEXEC | (flags & O_NONBLOCK));
 }
 
+// PIDFD_SELF_THREAD and PIDFD_SELF_THREAD_GROUP, taken for a pidfd where Linux takes them (pidfd_get_task).
+#define PIDFD_SELF_FIRST (-10001)
+#define PIDFD_SELF_LAST (-10000)
+
 struct process *pidfd_get_process(int fd, unsigned *flags)
 {
     struct fd f = fd_get(fd);
@@ -59,6 +63,29 @@ static bool may_access(const struct process *p)
         return true;
     return p->dumpable && self->uid == p->uid && self->uid == p->euid && self->uid == p->suid &&
            self->gid == p->gid && self->gid == p->egid && self->gid == p->sgid;
+}
+
+struct mm *pidfd_get_mm(int pidfd)
+{
+    struct mm *mm = current_mm();
+    if (pidfd >= PIDFD_SELF_FIRST && pidfd <= PIDFD_SELF_LAST) {
+        mm_get(mm);
+        return mm;
+    }
+    struct process *p = pidfd_get_process(pidfd, NULL);
+    if (IS_ERR(p))
+        return ERR_PTR(PTR_ERR(p));
+    spin_lock(&p->lock);
+    mm = p->mm;
+    if (!mm)
+        mm = ERR_PTR(-ESRCH);
+    else if (!may_access(p))
+        mm = ERR_PTR(-EACCES);  // as mm_access() words it
+    else
+        mm_get(mm);
+    spin_unlock(&p->lock);
+    process_put(p);
+    return mm;
 }
 
 long sys_pidfd_getfd(int pidfd, int target, unsigned flags)

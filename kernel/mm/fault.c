@@ -580,11 +580,11 @@ int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
 
 // ---- populating
 
-// Touches [start, end) as the caller would (madvise(2), MADV_POPULATE_READ).
-// => 0, -ENOMEM (a hole, or no memory), -EINVAL (no right), -EFAULT (SIGBUS, SIGSEGV), -EHWPOISON
-long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write)
+// Touches [start, end), pages whose area has none of the rights `needed` excepted.
+// => 0, -ENOMEM (a hole, or no memory), -EINVAL (no right), -EFAULT (SIGBUS, SIGSEGV), -EHWPOISON, -EINTR
+static long touch_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned access, u64 needed)
 {
-    unsigned access = FAULT_POPULATE | (write ? FAULT_WRITE : FAULT_READ);
+    bool write = access & FAULT_WRITE;
     while (start < end) {
         int level = 0;
         rwlock_read(&mm->lock);
@@ -595,7 +595,7 @@ long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write)
         rwlock_read_done(&mm->lock);
         if (!v)
             return -ENOMEM;
-        if (!(flags & (write ? VM_WRITE : VM_READ)))
+        if (!(flags & needed))
             return -EINVAL;
         enum fault_kind kind = FK_OK;
         if (!pte_present(e) || (write && !pte_writable(e)))
@@ -612,25 +612,43 @@ long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write)
     return 0;
 }
 
-long mm_populate(struct mm *mm, vaddr_t start, size_t len)
+// madvise(2), MADV_POPULATE_READ and MADV_POPULATE_WRITE.
+long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write)
 {
-    vaddr_t end = start + len;
-    while (start < end) {
-        rwlock_read(&mm->lock);
-        struct vma *v = vma_find(mm, start);
-        vaddr_t from = v ? MAX(v->start, start) : end, to = v ? MIN(v->end, end) : end;
-        u64 flags = v ? v->flags : 0;
-        rwlock_read_done(&mm->lock);
-        if (from >= end)
-            break;
-        // Private memory gets its own frames now (mlock(2), MAP_POPULATE).
-        bool write = (flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
-        if (flags & VM_READ) {
-            long err = mm_populate_error(mm, from, to, write);
-            if (err)
-                return err;
-        }
-        start = to;
-    }
-    return 0;
+    unsigned access = FAULT_POPULATE | (write ? FAULT_WRITE : FAULT_READ);
+    return touch_range(mm, start, end, access, write ? VM_WRITE : VM_READ);
+}
+
+// The part of [*start, end) in one area, touched as its owner may; *start moves behind it.
+static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end)
+{
+    rwlock_read(&mm->lock);
+    struct vma *v = vma_find(mm, *start);
+    vaddr_t from = v ? MAX(v->start, *start) : end, to = v ? MIN(v->end, end) : end;
+    u64 flags = v ? v->flags : 0;
+    rwlock_read_done(&mm->lock);
+    *start = to;
+    if (from >= end || (flags & VM_SPECIAL))
+        return 0;
+    if (!(flags & VM_ACCESS))
+        return -EFAULT;
+    // Private memory gets its own frames now (mlock(2), MAP_POPULATE).
+    bool write = (flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
+    return touch_range(mm, from, to,
+                       FAULT_POPULATE | FAULT_FORCE | (write ? FAULT_WRITE : FAULT_READ), VM_ACCESS);
+}
+
+void mm_populate(struct mm *mm, vaddr_t start, size_t len)
+{
+    for (vaddr_t end = start + len; start < end;)
+        if (populate_area(mm, &start, end) == -EINTR)
+            return;
+}
+
+long mm_populate_locked_areas(struct mm *mm, vaddr_t start, size_t len)
+{
+    long err = 0;
+    for (vaddr_t end = start + len; start < end && !err;)
+        err = populate_area(mm, &start, end);
+    return err;
 }

@@ -489,29 +489,71 @@ static long advise_unlocked(struct mm *mm, vaddr_t start, vaddr_t end, int advic
     }
 }
 
-long madvise_range(struct mm *mm, vaddr_t start, size_t len_in, int advice)
+// => *end; false: -EINVAL
+static bool advise_range_ok(vaddr_t start, size_t len_in, vaddr_t *end)
+{
+    size_t len = ALIGN_UP(len_in, PAGE_SIZE);
+    *end = start + len;
+    return IS_ALIGNED(start, PAGE_SIZE) && !(len_in && !len) && *end >= start;
+}
+
+static void advise_lock(struct mm *mm, enum lock_kind kind)
+{
+    if (kind == LOCK_READ)
+        rwlock_read(&mm->lock);
+    else if (kind == LOCK_WRITE)
+        rwlock_write(&mm->lock);
+}
+
+static void advise_unlock(struct mm *mm, enum lock_kind kind)
+{
+    if (kind == LOCK_READ)
+        rwlock_read_done(&mm->lock);
+    else if (kind == LOCK_WRITE)
+        rwlock_write_done(&mm->lock);
+}
+
+long madvise_vector(struct mm *mm, const struct advise_part *parts, size_t n, int advice)
 {
     int lock = lock_for(advice);
-    size_t len = ALIGN_UP(len_in, PAGE_SIZE);
-    vaddr_t end = start + len;
-    if (lock < 0 || !IS_ALIGNED(start, PAGE_SIZE) || (len_in && !len) || end < start)
+    long done = 0, err = 0;
+    if (lock < 0)
+        return n ? -EINVAL : 0;
+    struct advise a = {.mm = mm, .advice = advice};
+    advise_lock(mm, (enum lock_kind)lock);
+    tlb_gather_init(&a.g, mm);
+    for (size_t i = 0; i < n; i++) {
+        vaddr_t start = parts[i].start, end;
+        if (!advise_range_ok(start, parts[i].len, &end))
+            err = -EINVAL;
+        else if (start < end)
+            err = lock == LOCK_NONE ? advise_unlocked(mm, start, end, advice)
+                                    : advise_locked(&a, start, end);
+        if (err)
+            break;
+        done += (long)parts[i].len;
+    }
+    tlb_gather_finish(&a.g);
+    advise_unlock(mm, (enum lock_kind)lock);
+    return done ? done : err;
+}
+
+long madvise_range(struct mm *mm, vaddr_t start, size_t len, int advice)
+{
+    vaddr_t end;
+    int lock = lock_for(advice);
+    if (lock < 0 || !advise_range_ok(start, len, &end))
         return -EINVAL;
-    if (!len)
+    if (end == start)
         return 0;
     if (lock == LOCK_NONE)
         return advise_unlocked(mm, start, end, advice);
     struct advise a = {.mm = mm, .advice = advice};
-    if (lock == LOCK_READ)
-        rwlock_read(&mm->lock);
-    else
-        rwlock_write(&mm->lock);
+    advise_lock(mm, (enum lock_kind)lock);
     tlb_gather_init(&a.g, mm);
     long err = advise_locked(&a, start, end);
     tlb_gather_finish(&a.g);
-    if (lock == LOCK_READ)
-        rwlock_read_done(&mm->lock);
-    else
-        rwlock_write_done(&mm->lock);
+    advise_unlock(mm, (enum lock_kind)lock);
     return err;
 }
 

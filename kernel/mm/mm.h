@@ -104,8 +104,9 @@ struct fault_result {
 // => Takes mm->lock for reading; may sleep.
 struct fault_result mm_fault(struct mm *mm, vaddr_t addr, unsigned access);
 
-// Touches every page of the range for the caller (MAP_POPULATE, mlock). Errors are left to the next touch.
-long mm_populate(struct mm *mm, vaddr_t start, size_t len);
+// Touches every page of the range for the caller, areas that cannot be touched are passed by (MAP_POPULATE,
+// mlockall: errors are left to the next touch).
+void mm_populate(struct mm *mm, vaddr_t start, size_t len);
 
 extern struct page *zero_page;
 
@@ -145,6 +146,7 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool shared, struct futex_key_info
 u64 rlimit_current(int resource);
 bool capable_ipc_lock(void);
 bool capable_sys_admin(void);
+bool capable_sys_nice(void);
 
 // sysfs and sysctl knobs; files under /sys/kernel/mm/transparent_hugepage and /proc/sys/vm show and set them.
 enum thp_policy { THP_ALWAYS, THP_MADVISE, THP_NEVER };
@@ -169,7 +171,7 @@ void file_get(struct file *f);
 void file_put(struct file *f);
 const char *file_path_for_maps(struct file *f, char *buf, size_t size);
 void file_stat_ids(struct file *f, u64 *dev, u64 *ino);
-// The mm of the process behind a pidfd (PIDFD_SELF included), with a reference; implemented by task/.
+// The mm of the process behind a pidfd (PIDFD_SELF included), with a reference; implemented by fs/pidfd.c.
 // => ERR_PTR(-EBADF, -ESRCH, -EPERM)
 struct mm *pidfd_get_mm(int pidfd);
 

@@ -91,8 +91,15 @@ int collapse_range(struct mm *mm, struct vma *vma, vaddr_t base, bool force);
 
 // ---- madvise.c
 long madvise_range(struct mm *mm, vaddr_t start, size_t len, int advice);
+struct advise_part {  // as struct iovec
+    u64 start, len;
+};
+// process_madvise(2): the parts in order under one lock and one flush. => bytes of the parts done, or the first error
+long madvise_vector(struct mm *mm, const struct advise_part *parts, size_t n, int advice);
 u64 lazyfree_reclaim(u64 wanted);
 long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write);
+// mlock(2): as mm_populate, but the first area that cannot be touched ends it. => errors of mm_populate_error
+long mm_populate_locked_areas(struct mm *mm, vaddr_t start, size_t len);
 
 // ---- object.c
 void object_link_vma(struct vma *vma);

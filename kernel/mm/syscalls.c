@@ -25,12 +25,20 @@ struct mapping {
     struct vm_object *object;
     u64 pgoff;
     u64 may;
+    long refused;  // why the file cannot be mapped; told only after what Linux checks first
 };
+
+#define MAX_FILE_BYTES INT64_MAX  // MAX_LFS_FILESIZE
 
 static bool over_memlock(struct mm *mm, size_t len)
 {
     return ((mm->n_locked_pages << PAGE_SHIFT) + len) > rlimit_current(RLIMIT_MEMLOCK) &&
            !capable_ipc_lock();
+}
+
+static bool can_mlock(void)
+{
+    return rlimit_current(RLIMIT_MEMLOCK) != 0 || capable_ipc_lock();
 }
 
 // The address of the mapping (do_mmap: get_unmapped_area). => lock held for writing
@@ -72,22 +80,27 @@ static int check_anonymous_type(struct mapping *m)
     }
 }
 
-static int check_file_type(struct mapping *m)
+static long check_file_type(struct mapping *m)
 {
+    if (m->pgoff > (MAX_FILE_BYTES - m->len) >> PAGE_SHIFT)
+        return -EOVERFLOW;
     switch (m->flags & MAP_TYPE) {
     case MAP_SHARED_VALIDATE:
         if (m->flags & ~(MAP_LEGACY_MASK | MAP_SHARED_VALIDATE))
             return -EOPNOTSUPP;
         m->vm |= VM_SHARED;
-        return 0;
+        break;
     case MAP_SHARED:
         m->vm |= VM_SHARED;
-        return 0;
+        break;
     case MAP_PRIVATE:
-        return m->flags & MAP_GROWSDOWN ? -EINVAL : 0;
+        break;
     default:
         return -EINVAL;
     }
+    if (m->refused)
+        return m->refused;
+    return m->flags & MAP_GROWSDOWN ? -EINVAL : 0;
 }
 
 static void complete_flags(struct mm *mm, struct mapping *m)
@@ -114,16 +127,14 @@ static long map_checked(struct mm *mm, struct mapping *m)
     long at = choose_address(mm, m);
     if (at < 0)
         return at;
-    if (m->flags & MAP_LOCKED) {
-        if (!rlimit_current(RLIMIT_MEMLOCK) && !capable_ipc_lock())
-            return -EPERM;
-    }
-    int err = m->file ? check_file_type(m) : check_anonymous_type(m);
+    if ((m->flags & MAP_LOCKED) && !can_mlock())
+        return -EPERM;
+    if (((m->flags & MAP_LOCKED) || (mm->def_flags & VM_LOCKED)) && over_memlock(mm, m->len))
+        return -EAGAIN;
+    long err = m->flags & MAP_ANONYMOUS ? check_anonymous_type(m) : check_file_type(m);
     if (err)
         return err;
     complete_flags(mm, m);
-    if ((m->vm & VM_LOCKED) && over_memlock(mm, m->len))
-        return -EAGAIN;
     if (!m->file && (m->vm & VM_SHARED)) {
         m->pgoff = 0;
         if (!(m->object = vm_object_create_anon(m->len)))
@@ -135,12 +146,25 @@ static long map_checked(struct mm *mm, struct mapping *m)
                       m->pgoff);
 }
 
+// What lies behind the mapping. Only a bad descriptor fails here, other refusals wait in m->refused.
 static long open_backing(struct mapping *m, int fd)
 {
     m->may = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
     if (m->flags & MAP_ANONYMOUS)
         return 0;
-    return file_mmap_object(fd, m->prot, m->flags, &m->file, &m->object, &m->may);
+    m->refused = file_mmap_object(fd, m->prot, m->flags, &m->file, &m->object, &m->may);
+    return m->refused == -EBADF ? -EBADF : m->flags & MAP_HUGETLB ? -EINVAL : 0;
+}
+
+// MAP_HUGETLB (mmap(2)): the size is coded in the flags; there are pages of 2 MiB and of 1 GiB, none in the pool.
+// => -EINVAL, -ENOMEM
+static long refuse_hugetlb(size_t len, int flags)
+{
+    unsigned shift = ((unsigned)flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
+    int type = flags & MAP_TYPE;
+    if (shift && shift != 21 && shift != 30)
+        return -EINVAL;
+    return !len || (type != MAP_PRIVATE && type != MAP_SHARED) ? -EINVAL : -ENOMEM;
 }
 
 long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
@@ -150,12 +174,12 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     if (off & (PAGE_SIZE - 1))
         return -EINVAL;
     if ((flags & MAP_HUGETLB) && (flags & MAP_ANONYMOUS))
-        return len ? -ENOMEM : -EINVAL;  // the pool of huge pages is empty
+        return refuse_hugetlb(len, flags);
     long err = open_backing(&m, fd);
-    if (err)
-        return err;
     m.len = ALIGN_UP(len, PAGE_SIZE);
-    if (!len)
+    if (err)
+        ;
+    else if (!len)
         err = -EINVAL;
     else if (!m.len)
         err = -ENOMEM;
@@ -261,16 +285,6 @@ out:
 
 // ---- madvise
 
-// Until the layers above have their own.
-__weak bool capable_sys_admin(void)
-{
-    return true;
-}
-__weak struct mm *pidfd_get_mm(int pidfd)
-{
-    return ERR_PTR(-EBADF);
-}
-
 long sys_madvise(vaddr_t addr, size_t len, int advice)
 {
     return madvise_range(current_mm(), addr, len, advice);
@@ -284,28 +298,48 @@ static bool remote_advice(int advice)
            advice == MADV_COLLAPSE;
 }
 
+// The vector, checked as a whole before anything is done. => kmalloc'ed; ERR_PTR(-EINVAL, -EFAULT, -ENOMEM)
+static struct advise_part *read_vector(vaddr_t vector, size_t n)
+{
+    if (n > MAX_ADVISE_VECTORS)
+        return ERR_PTR(-EINVAL);
+    struct advise_part *parts = kmalloc((n + 1) * sizeof *parts);
+    if (!parts)
+        return ERR_PTR(-ENOMEM);
+    long err = copy_from_user(parts, vector, n * sizeof *parts);
+    for (size_t i = 0; i < n && !err; i++) {
+        if ((s64)parts[i].len < 0)
+            err = -EINVAL;
+        else if (parts[i].start > USER_END || parts[i].len > USER_END - parts[i].start)
+            err = -EFAULT;
+    }
+    if (!err)
+        return parts;
+    kfree(parts);
+    return ERR_PTR(err);
+}
+
 long sys_process_madvise(int pidfd, vaddr_t vector, size_t n, int advice, unsigned flags)
 {
-    if (flags || n > MAX_ADVISE_VECTORS)
+    if (flags)
         return -EINVAL;
+    struct advise_part *parts = read_vector(vector, n);
+    if (IS_ERR(parts))
+        return PTR_ERR(parts);
     struct mm *mm = pidfd_get_mm(pidfd);
-    if (IS_ERR(mm))
-        return PTR_ERR(mm);
-    long total = 0, err = 0;
-    if (mm != current_mm() && !remote_advice(advice))
-        err = -EINVAL;
-    for (size_t i = 0; i < n && !err; i++) {
-        struct { u64 base, len; } part;
-        if (copy_from_user(&part, vector + i * sizeof part, sizeof part)) {
-            err = -EFAULT;
-            break;
-        }
-        err = madvise_range(mm, part.base, part.len, advice);
-        if (!err)
-            total += (long)part.len;
+    long done = IS_ERR(mm) ? PTR_ERR(mm) : 0;
+    if (!done && mm != current_mm()) {
+        if (!remote_advice(advice))
+            done = -EINVAL;
+        else if (!capable_sys_nice())
+            done = -EPERM;
     }
-    mm_put(mm);
-    return total ? total : err;
+    if (!done)
+        done = madvise_vector(mm, parts, n, advice);
+    if (!IS_ERR(mm))
+        mm_put(mm);
+    kfree(parts);
+    return done;
 }
 
 // ---- mremap
@@ -682,11 +716,6 @@ static u64 locked_pages_in(struct mm *mm, vaddr_t start, vaddr_t end)
     return n;
 }
 
-static bool can_mlock(void)
-{
-    return rlimit_current(RLIMIT_MEMLOCK) != 0 || capable_ipc_lock();
-}
-
 static long do_mlock(vaddr_t start, size_t len, u64 lock)
 {
     struct mm *mm = current_mm();
@@ -709,7 +738,7 @@ static long do_mlock(vaddr_t start, size_t len, u64 lock)
     rwlock_write_done(&mm->lock);
     if (err || (lock & VM_LOCKONFAULT))
         return err;
-    err = mm_populate(mm, start, len);
+    err = mm_populate_locked_areas(mm, start, len);
     return err == -EFAULT ? -ENOMEM : err == -ENOMEM ? -EAGAIN : err;
 }
 

@@ -488,6 +488,8 @@ bool capable(int capability)
 }
 
 bool capable_ipc_lock(void) { return capable(CAP_IPC_LOCK); }
+bool capable_sys_admin(void) { return capable(CAP_SYS_ADMIN); }
+bool capable_sys_nice(void) { return capable(CAP_SYS_NICE); }
 
 // The reason has been told by mm_oom; the whole process ends as by SIGKILL (an OOM kill on Linux).
 void oom_kill_current(void)

@@ -743,7 +743,30 @@ TEST(process_madvise_of_self)
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, vector, 2, COLD, 1), EINVAL);
     CHECK_ERRNO(syscall(SYS_process_madvise, -1, vector, 2, COLD, 0), EBADF);
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, (void *)8, 2, COLD, 0), EFAULT);
+    CHECK_ERRNO(syscall(SYS_process_madvise, -1, (void *)8, 2, COLD, 0), EFAULT);             // the vector first
+    CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, vector, 1025, COLD, 0), EINVAL);
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, vector, 2, 77, 0), EINVAL);
+    CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 0, 77, 0), 0);
+    vector[1].base = p + 1;                                                                   // partial progress
+    CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 2, COLD, 0), PAGE);
     munmap(p, 4 * PAGE);
     close(pidfd);
+}
+
+TEST(process_madvise_of_pidfd_self)
+{
+    char *p = map_anon(2 * PAGE);
+    memset(p, 1, 2 * PAGE);
+    struct { void *base; size_t len; } vector[2] = {{p, PAGE}, {p + PAGE, PAGE}};
+    enum { SELF_THREAD = -10000, SELF_PROCESS = -10001 };
+    long n = syscall(SYS_process_madvise, SELF_THREAD, vector, 1, COLD, 0);
+    if (n < 0 && errno == EBADF && !in_lethe()) {
+        munmap(p, 2 * PAGE);
+        SKIP("before Linux 6.17");
+    }
+    CHECK_EQ(n, PAGE);
+    CHECK_EQ(syscall(SYS_process_madvise, SELF_PROCESS, vector, 2, DONTNEED, 0), 2 * PAGE);
+    CHECK_BYTES(p, 0, 2 * PAGE);
+    CHECK_ERRNO(syscall(SYS_process_madvise, -20000, vector, 2, COLD, 0), EBADF);
+    munmap(p, 2 * PAGE);
 }

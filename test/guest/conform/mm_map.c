@@ -90,6 +90,19 @@ TEST(mmap_of_a_file_checks_the_descriptor)
     munmap(p, PAGE);
     CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, -PAGE), EOVERFLOW);
     CHECK_ERRNO(raw_mmap(0, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, -PAGE), EOVERFLOW);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0x7ffffffffffff000), EOVERFLOW);   // ends at 2^63
+    p = raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0x7fffffffffffe000);
+    CHECK(p != MAP_FAILED);
+    munmap(p, PAGE);
+    // What is looked at first: descriptor, length, end of the file, kind, rights.
+    CHECK_ERRNO(raw_mmap(0, 0, PROT_READ, MAP_PRIVATE, -1, 0), EBADF);
+    CHECK_ERRNO(raw_mmap(0, 0, PROT_READ, MAP_PRIVATE, write_only, 0), EINVAL);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, 0, write_only, -PAGE), EOVERFLOW);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, 0, write_only, 0), EINVAL);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_GROWSDOWN, write_only, 0), EACCES);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_GROWSDOWN, fd, 0), EINVAL);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_SHARED | MAP_GROWSDOWN, fd, 0), EINVAL);
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE | MAP_HUGETLB, fd, 0), EINVAL);
     int fds[2];
     REQUIRE_OK(pipe(fds));
     CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fds[0], 0), ENODEV);
@@ -449,6 +462,9 @@ TEST(hugetlb_without_a_pool_is_enomem)
         SKIP("the host keeps a pool of huge pages");
     CHECK_ERRNO(mmap(NULL, HUGE, RW, ANON | MAP_HUGETLB, -1, 0), ENOMEM);
     CHECK_ERRNO(mmap(NULL, HUGE, RW, ANON | MAP_HUGETLB | (13 << MAP_HUGE_SHIFT), -1, 0), EINVAL);
+    CHECK_ERRNO(mmap(NULL, HUGE, RW, ANON | MAP_HUGETLB | (21 << MAP_HUGE_SHIFT), -1, 0), ENOMEM);
+    CHECK_ERRNO(mmap(NULL, 0, RW, ANON | MAP_HUGETLB, -1, 0), EINVAL);
+    CHECK_ERRNO(mmap(NULL, HUGE, RW, MAP_ANONYMOUS | MAP_HUGETLB, -1, 0), EINVAL);
 }
 
 TEST(thousands_of_areas)
