@@ -241,13 +241,13 @@ loff_t vfs_lseek_generic(struct file *f, loff_t offset, int whence, u64 size)
     loff_t pos;
     switch (whence) {
     case SEEK_SET: pos = offset; break;
-    case SEEK_CUR:
+    case SEEK_CUR:  // past the largest offset is EINVAL, whatever lseek(2) says of EOVERFLOW
         if (__builtin_add_overflow(f->pos, offset, &pos))
-            return -EOVERFLOW;
+            return -EINVAL;
         break;
     case SEEK_END:
         if (__builtin_add_overflow((loff_t)size, offset, &pos))
-            return -EOVERFLOW;
+            return -EINVAL;
         break;
     case SEEK_DATA:
         if (offset < 0 || (u64)offset >= size)
@@ -333,11 +333,17 @@ static inline bool needs_pos_lock(const struct file *f)
     return !(f->fmode & (FMODE_STREAM | FMODE_NO_SEEK)) && f->refcount > 1;
 }
 
+// No read or write may reach past the largest offset, not even one that would move nothing.
+static inline bool passes_last_offset(const struct uio *u, const loff_t *pos)
+{
+    return (s64)((u64)*pos + u->remaining) < 0;
+}
+
 static ssize_t do_read(struct file *f, struct uio *to, loff_t *pos)
 {
     if (unlikely(!(f->fmode & FMODE_READ)))
         return -EBADF;
-    if (unlikely(!f->ops->read))
+    if (unlikely(!f->ops->read || passes_last_offset(to, pos)))
         return -EINVAL;
     return f->ops->read(f, to, pos);
 }
@@ -346,7 +352,7 @@ static ssize_t do_write(struct file *f, struct uio *from, loff_t *pos)
 {
     if (unlikely(!(f->fmode & FMODE_WRITE)))
         return -EBADF;
-    if (unlikely(!f->ops->write))
+    if (unlikely(!f->ops->write || passes_last_offset(from, pos)))
         return -EINVAL;
     return f->ops->write(f, from, pos);
 }

@@ -86,13 +86,12 @@ ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t user, size_t n_iov
     }
     if (n_iov && copy_from_user(iov, user, n_iov * sizeof(*iov)))
         return -EFAULT;
-    for (size_t i = 0; i < n_iov; i++) {
+    for (size_t i = 0; i < n_iov; i++)
         if ((s64)iov[i].len < 0)
             return -EINVAL;
-        if (iov[i].len > USER_END || iov[i].base > USER_END - iov[i].len) {
-            if (iov[i].len)
-                return -EFAULT;
-        }
+    for (size_t i = 0; i < n_iov; i++) {  // the address of an empty piece counts too
+        if (iov[i].len > USER_END || iov[i].base > USER_END - iov[i].len)
+            return -EFAULT;
         iov[i].len = MIN(iov[i].len, MAX_RW_COUNT - u->remaining);
         u->remaining += iov[i].len;
     }

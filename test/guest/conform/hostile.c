@@ -191,6 +191,8 @@ TEST(wild_lengths)
     CHECK_ERRNO(syscall(SYS_fallocate, fd, 0, 0x7fffffffffffffff, 1), EFBIG);
     CHECK_ERRNO(syscall(SYS_lseek, fd, 0x7fffffffffffffff, SEEK_END), EINVAL);
     CHECK_ERRNO(syscall(SYS_pwrite64, fd, buffer, 1, 0x7fffffffffffffff), EINVAL);
+    CHECK_ERRNO(syscall(SYS_pread64, fd, buffer, 1, 0x7fffffffffffffff), EINVAL);
+    CHECK_ERRNO(syscall(SYS_lseek, fd, 0x7fffffffffffffff, SEEK_CUR), EINVAL);
     CHECK_EQ(syscall(SYS_pread64, fd, buffer, 100, 0x7fffffffffffff00), 0);
     close(fd), close(fds[0]), close(fds[1]);
     unlink("f");
@@ -201,9 +203,10 @@ TEST(iovec_totals)
     int fd = new_file("f", PAGE, 1);
     static char buffer[64];
     struct iovec vector[2] = {{buffer, 0x7fffffffffffffff}, {buffer, 0x7fffffffffffffff}};
+    lseek(fd, 0, SEEK_SET);
     ssize_t n = readv(fd, vector, 2);
     CHECK(n == -1 && (errno == EFAULT || errno == EINVAL));
-    vector[0] = (struct iovec){(void *)0xffff888000000000, 0};       // length 0: the pointer is not looked at
+    vector[0] = (struct iovec){(void *)0xffff888000000000, 0};       // length 0: Linux 6.4 and later look at the pointer
     vector[1] = (struct iovec){buffer, 8};
     n = readv(fd, vector, 2);
     CHECK(n == 8 || (n == -1 && errno == EFAULT));
