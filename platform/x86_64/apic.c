@@ -180,11 +180,14 @@ static void ref_set_timer(u32 initial)
     if (ref.periodic && ref.set_tsc && t[1] - t[0] < limit)
         ref_add(t[0] + (t[1] - t[0]) / 2, count);
     periodic &= ref.on;
-    if (periodic != ref.periodic)
-        apic_write(APIC_LVT_TIMER, VEC_TIMER | (periodic ? LVT_PERIODIC : 0));
+    // The old count may be a short one and must not repeat for a moment either: it is replaced first.
+    if (ref.periodic && !periodic)
+        apic_write(APIC_LVT_TIMER, VEC_TIMER);
     t[1] = arch_counter();
     apic_write(APIC_TIMER_INITIAL, initial);
     t[2] = arch_counter();
+    if (periodic && !ref.periodic)
+        apic_write(APIC_LVT_TIMER, VEC_TIMER | LVT_PERIODIC);
     ref.initial = initial;
     ref.periodic = periodic;
     ref.set_tsc = t[2] - t[1] < limit ? t[1] + (t[2] - t[1]) / 2 : 0;

@@ -151,6 +151,7 @@ static void *work(void *argument)
     struct worker *me = argument;
     my_number = me->number;
     pthread_mutex_lock(&alive_lock);
+    me->id = pthread_self();                             // pthread_create may store it only later
     alive[me->number] = 1;
     pthread_mutex_unlock(&alive_lock);
     for (int i = 0; i < OPERATIONS; i++) {
