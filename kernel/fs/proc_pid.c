@@ -174,8 +174,10 @@ static ssize_t write_clear_refs(u64 arg, const char *data, size_t len)
         return err;
     struct mm *mm = target_mm(&t);
     if (mm) {
-        mm_clear_refs(mm, (int)how);
+        long refused = mm_clear_refs(mm, (int)how);
         mm_put(mm);
+        if (refused)
+            len = (size_t)refused;
     }
     target_put(&t);
     return (ssize_t)len;

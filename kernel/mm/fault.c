@@ -101,6 +101,7 @@ static bool map_huge(struct fault *f)
         return true;
     }
     atomic_add(&f->mm->rss_anon, PT_ENTRIES);
+    atomic_add(&f->mm->n_huge, 1);
     atomic_add(&mm_stats.thp_fault, 1);
     return true;
 }
@@ -573,6 +574,7 @@ int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
     unsigned prot = pt_prot_of(v->flags);
     *level1 = pte_make_huge(page_to_phys(huge), prot | PTE_YOUNG | PTE_DIRTY);
     atomic_add(&mm->rss_anon, PT_ENTRIES - n);
+    atomic_add(&mm->n_huge, 1);
     atomic_add(&mm_stats.thp_collapse, 1);
     tlb_gather_finish(&g);
     return 0;

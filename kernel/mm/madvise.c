@@ -21,15 +21,13 @@ enum lock_kind { LOCK_NONE, LOCK_READ, LOCK_WRITE };
 static int lock_for(int advice)
 {
     switch (advice) {
-    case MADV_WILLNEED:
     case MADV_DONTNEED:
     case MADV_DONTNEED_LOCKED:
     case MADV_FREE:
-    case MADV_COLD:
-    case MADV_PAGEOUT:
     case MADV_FREE_REUSABLE:
-    case MADV_FREE_REUSE:
         return LOCK_READ;
+    case MADV_COLD:  // the accessed flag may only go while nobody zaps: pagetable.c, "Changing entries"
+    case MADV_PAGEOUT:
     case MADV_NORMAL:
     case MADV_RANDOM:
     case MADV_SEQUENTIAL:
@@ -46,6 +44,8 @@ static int lock_for(int advice)
     case MADV_GUARD_REMOVE:
         return LOCK_WRITE;
     case MADV_REMOVE:
+    case MADV_WILLNEED:
+    case MADV_FREE_REUSE:
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE:
     case MADV_HWPOISON:
@@ -138,6 +138,19 @@ static int advise_dontneed(struct advise *a, struct vma *v, vaddr_t start, vaddr
     if (discard_sealed(v))
         return -EPERM;
     pt_zap(&a->g, start, end, ZAP_DISCARD);
+    return 0;
+}
+
+// MADV_FREE_REUSABLE (docs/memory.md): as MADV_DONTNEED, of private anonymous memory only.
+static int advise_reusable(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
+{
+    if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_GROWSDOWN)) || v->object)
+        return -EINVAL;
+    if (discard_sealed(v))
+        return -EPERM;
+    s64 before = a->g.anon;
+    pt_zap(&a->g, start, end, ZAP_DISCARD);
+    atomic_add(&mm_stats.reusable, (u64)(a->g.anon - before));
     return 0;
 }
 
@@ -268,12 +281,44 @@ u64 lazyfree_reclaim(u64 wanted)
 
 // ---- reclaim order
 
-// Without swap there is nothing to page out but clean pages of files.
+static void cold_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    struct free_walk *fw = container_of(w, struct free_walk, walk);
+    bool aged = false;
+    for (pte_t *last = slot + ((end - start) >> PAGE_SHIFT); slot < last; slot++) {
+        pte_t e = READ_ONCE(*slot);
+        while (pte_present(e) && pte_young(e) && !pte_special(e)) {
+            aged = true;
+            if (pte_replace(slot, e, pte_mk_old(e)))
+                break;
+            e = READ_ONCE(*slot);
+        }
+    }
+    if (aged)
+        tlb_gather_range(fw->g, start, end);
+}
+
+static bool cold_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    cold_run(w, slot, start, start + PAGE_SIZE);
+    return false;
+}
+
+// COLD: the pages count as not referenced. PAGEOUT: what can be reclaimed is; without swap that is clean pages of
+// files and what MADV_FREE gave up, other memory only ages.
 static int advise_cold(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
     if (v->flags & (VM_LOCKED | VM_SPECIAL | VM_HUGETLB))
         return -EINVAL;
-    if (a->advice != MADV_PAGEOUT || !v->object || (v->object->flags & VMO_ANON))
+    bool cold = a->advice == MADV_COLD;
+    if (cold || !v->object) {
+        struct free_walk fw = {.g = &a->g};
+        fw.walk.run = cold ? cold_run : reclaim_run;
+        fw.walk.huge = cold ? cold_huge : reclaim_huge;
+        pt_walk(a->mm, &fw.walk, start, end);
+        atomic_add(&mm_stats.lazyfreed, fw.n);
+    }
+    if (cold || !v->object || (v->object->flags & VMO_ANON))
         return 0;
     pt_zap(&a->g, start, end, ZAP_CACHED);
     tlb_gather_finish(&a->g);
@@ -346,15 +391,12 @@ static int advise_part(struct advise *a, struct vma **v, vaddr_t start, vaddr_t 
     case MADV_DONTNEED_LOCKED:
         return advise_dontneed(a, *v, start, end);
     case MADV_FREE:
-    case MADV_FREE_REUSABLE:
         return advise_free(a, *v, start, end);
-    case MADV_FREE_REUSE:
-        return (*v)->object || ((*v)->flags & VM_SPECIAL) ? -EINVAL : 0;
+    case MADV_FREE_REUSABLE:
+        return advise_reusable(a, *v, start, end);
     case MADV_COLD:
     case MADV_PAGEOUT:
         return advise_cold(a, *v, start, end);
-    case MADV_WILLNEED:
-        return 0;  // memory objects are there; fs reads ahead on its own
     case MADV_COLLAPSE:
         return advise_collapse(a, *v, start, end);
     case MADV_GUARD_INSTALL:
@@ -388,42 +430,89 @@ static long advise_locked(struct advise *a, vaddr_t start, vaddr_t end)
 
 // ---- advices that wait, and so hold no lock across their parts
 
-static long advise_remove(struct mm *mm, vaddr_t start, vaddr_t end)
+// The part of a range that lies in one area, as it was when the lock was held.
+struct part {
+    struct mm *mm;
+    vaddr_t start, end;     // what is left of the range; the part starts here
+    vaddr_t stop;           // end of the part
+    u64 flags;              // of the area
+    struct vm_object *obj;  // referenced, or NULL
+    u64 from_bytes;         // where the part starts in it
+    bool hole;              // some page had no area
+};
+
+// Goes to the next part. => false: there is none
+static bool next_part(struct part *p)
 {
-    long err = 0;
-    while (start < end) {
-        rwlock_read(&mm->lock);
-        struct vma *v = vma_find(mm, start);
-        if (!v || v->start >= end) {
-            rwlock_read_done(&mm->lock);
-            return -ENOMEM;
-        }
-        if (v->start > start) {
-            err = -ENOMEM;
-            start = v->start;
-        }
-        vaddr_t stop = MIN(v->end, end);
-        long e = 0;
-        struct vm_object *obj = v->object;
-        u64 from = (v->pgoff << PAGE_SHIFT) + (start - v->start);
-        if ((v->flags & (VM_LOCKED | VM_SPECIAL)) || !obj)
-            e = -EINVAL;
-        else if ((v->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
-            e = -EACCES;
-        else if (!(obj->flags & VMO_ANON))
-            e = -EOPNOTSUPP;
-        else
-            vm_object_get(obj);
-        rwlock_read_done(&mm->lock);
-        if (e)
-            return e;
-        e = vm_object_punch(obj, from, from + (stop - start));
-        vm_object_put(obj);
-        if (e)
-            return e;
-        start = stop;
+    rwlock_read(&p->mm->lock);
+    struct vma *v = p->start < p->end ? vma_find(p->mm, p->start) : NULL;
+    bool found = v && v->start < p->end;
+    if (found) {
+        p->hole |= v->start > p->start;
+        p->start = MAX(p->start, v->start);
+        p->stop = MIN(v->end, p->end);
+        p->flags = v->flags;
+        p->from_bytes = (v->pgoff << PAGE_SHIFT) + (p->start - v->start);
+        if ((p->obj = v->object))
+            vm_object_get(p->obj);
+    } else {
+        p->hole |= p->start < p->end;
     }
+    rwlock_read_done(&p->mm->lock);
+    return found;
+}
+
+static long remove_part(const struct part *p)
+{
+    if ((p->flags & (VM_LOCKED | VM_SPECIAL)) || !p->obj)
+        return -EINVAL;
+    if ((p->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
+        return -EACCES;
+    if (!(p->obj->flags & VMO_ANON))
+        return -EOPNOTSUPP;
+    return vm_object_punch(p->obj, p->from_bytes, p->from_bytes + (p->stop - p->start));
+}
+
+// WILLNEED: what a file keeps elsewhere is read now; an error is left to the touch that finds it. Pages of the root
+// image and of memory-only objects are in memory already, and there is no swap to read private pages from.
+static long willneed_part(const struct part *p)
+{
+    if (!p->obj || (p->obj->flags & (VMO_ANON | VMO_NOBLOCK)) || !p->obj->ops->get_page)
+        return 0;
+    u64 index = p->from_bytes >> PAGE_SHIFT, n = (p->stop - p->start) >> PAGE_SHIFT;
+    for (; n && page_memory_plentiful(); n--, index++) {
+        struct page *page = vm_object_get_page(p->obj, index, false);
+        if (IS_ERR(page))
+            break;
+        page_put(page);
+        sched_point();
+    }
+    return 0;
+}
+
+// MADV_FREE_REUSE: frames for the whole part, from the stock of zeroed ones as far as it reaches.
+static long reuse_part(const struct part *p)
+{
+    if (p->obj || (p->flags & (VM_SPECIAL | VM_GROWSDOWN)))
+        return -EINVAL;
+    s64 before = p->mm->rss_anon;
+    long err = mm_populate_error(p->mm, p->start, p->stop, true);
+    s64 gained = p->mm->rss_anon - before;  // other threads may fault too: a figure to look at
+    atomic_add(&mm_stats.reused, (u64)MAX(gained, 0));
     return err;
+}
+
+static long advise_parts(struct mm *mm, vaddr_t start, vaddr_t end, long (*act)(const struct part *))
+{
+    struct part p = {.mm = mm, .start = start, .end = end};
+    for (; next_part(&p); p.start = p.stop) {
+        long err = act(&p);
+        if (p.obj)
+            vm_object_put(p.obj);
+        if (err)
+            return err;
+    }
+    return p.hole ? -ENOMEM : 0;
 }
 
 // One page of MADV_HWPOISON or MADV_SOFT_OFFLINE. => lock held for writing
@@ -479,7 +568,11 @@ static long advise_unlocked(struct mm *mm, vaddr_t start, vaddr_t end, int advic
 {
     switch (advice) {
     case MADV_REMOVE:
-        return advise_remove(mm, start, end);
+        return advise_parts(mm, start, end, remove_part);
+    case MADV_WILLNEED:
+        return advise_parts(mm, start, end, willneed_part);
+    case MADV_FREE_REUSE:
+        return advise_parts(mm, start, end, reuse_part);
     case MADV_POPULATE_READ:
         return mm_populate_error(mm, start, end, false);
     case MADV_POPULATE_WRITE:

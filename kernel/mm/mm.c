@@ -102,7 +102,7 @@ void mm_put(struct mm *mm)
     tlb_forget_mm(mm);
     mm_clear(mm);
     KASSERT(mm->n_table_pages == 0 && mm->rss_anon == 0 && mm->rss_file == 0 && mm->rss_shmem == 0 &&
-            mm->n_committed == 0);
+            mm->n_huge == 0 && mm->n_committed == 0);
     arch_mm_destroy(&mm->arch);
     if (mm->exe_file)
         file_put(mm->exe_file);

@@ -38,7 +38,6 @@ enum vma_flags {  // the low four are PROT_* >> nothing: VM_READ == PROT_READ an
     VM_UFFD_MISSING = 0x4000000,
     VM_UFFD_WP = 0x8000000,
     VM_UFFD_MINOR = 0x10000000,
-    VM_REUSABLE = 0x20000000,  // MADV_FREE_REUSABLE: given back, not counted, until REUSE
 };
 
 struct vma {
@@ -82,7 +81,8 @@ struct mm {
     u64 n_locked_pages;  // [lock]
     u64 n_data_pages, n_stack_pages, n_exec_pages;  // [lock]
     s64 rss_anon, rss_file, rss_shmem, n_table_pages;  // atomic
-    u64 hiwater_rss;
+    s64 n_huge;          // atomic: 2 MiB leaves
+    u64 hiwater_rss, hiwater_vm;  // peaks in pages, noted before something goes; see mm_peak_rss
     u64 def_flags;       // mlockall(MCL_FUTURE), PR_SET_THP_DISABLE
     u64 n_minor_faults, n_major_faults;  // atomic
     u64 auxv[2 * 32];    // /proc/self/auxv
@@ -189,6 +189,7 @@ void mm_show_meminfo(struct seq_buf *out);
 void mm_show_vmstat(struct seq_buf *out);
 void mm_show_statm(struct mm *mm, struct seq_buf *out);
 void mm_show_status(struct mm *mm, struct seq_buf *out);  // the Vm* and Rss* lines
-void mm_clear_refs(struct mm *mm, int how);               // /proc/self/clear_refs: 1, 2, 3, 5
+// /proc/self/clear_refs: 1, 2, 3, 5. => -EINVAL: anything else, also 4 (soft-dirty is not kept)
+long mm_clear_refs(struct mm *mm, int how);
 void mm_show_buddyinfo(struct seq_buf *out);
 size_t mm_read_pagemap(struct mm *mm, u64 pos, u64 *entries, size_t n);

@@ -15,7 +15,8 @@
 
 struct mm_stats {
     u64 thp_split, thp_collapse, thp_fault, thp_fault_fallback;  // atomic
-    u64 faults, faults_major, zero_page, cow_reuse, cow_copy, lazyfree, lazyfreed, oom_kills;
+    u64 lazyfree, lazyfreed, oom_kills;
+    u64 reusable, reused;  // pages that MADV_FREE_REUSABLE took and MADV_FREE_REUSE gave
 };
 extern struct mm_stats mm_stats;
 
@@ -111,3 +112,11 @@ extern struct spinlock mm_list_lock;
 extern struct list mm_list;  // [mm_list_lock] every mm
 
 u64 mm_random(void);
+// Pages in use now; keeps the peak. Called before pages go and by those who look.
+static inline u64 mm_peak_rss(struct mm *mm)
+{
+    s64 rss = mm->rss_anon + mm->rss_file + mm->rss_shmem;
+    if (rss > (s64)mm->hiwater_rss)
+        mm->hiwater_rss = (u64)rss;
+    return rss > 0 ? (u64)rss : 0;
+}

@@ -20,6 +20,9 @@ struct vm_object_ops {
     // => ERR_PTR(-ENOMEM, -EIO, -EFAULT beyond the end, -ENOSPC). NULL: a hole, read as zeros
     //    (only when !write).
     struct page *(*get_page)(struct vm_object *obj, u64 index, bool write);
+    // Writes the dirty pages of [first, last] to where the object lives and waits for it. NULL: memory is where it
+    // lives. May sleep; no locks held. => -EIO, -ENOSPC
+    int (*sync)(struct vm_object *obj, u64 first, u64 last);
     // A page was written through a shared mapping (first time since clean).
     void (*page_dirtied)(struct vm_object *obj, u64 index);
     void (*release)(struct vm_object *obj);  // last reference is gone

@@ -8,7 +8,7 @@
 //  P4  A writable leaf of a private mapping maps an exclusively owned anonymous frame, dirty unless
 //      MADV_FREE made it clean. Frames shared after fork and cached frames are read-only there.
 //  P5  A leaf holds one reference to its frame, except special ones (zero page, vDSO).
-//  P6  mm->n_table_pages counts the tables below the root; rss_* the leaves by kind.
+//  P6  mm->n_table_pages counts the tables below the root; rss_* the leaves by kind; n_huge the 2 MiB ones.
 //
 // Changing entries:
 //  * With mm->lock held for reading: an empty entry is filled and a present one changed only by compare
@@ -196,6 +196,7 @@ bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va)
             break;
     }
     atomic_add(&mm->n_table_pages, 1);
+    atomic_sub(&mm->n_huge, 1);
     atomic_add(&mm_stats.thp_split, 1);
     va = ALIGN_DOWN(va, HUGE_SIZE);
     tlb_flush_range(mm, va, va + PAGE_SIZE);  // any address drops the 2 MiB translation
@@ -610,7 +611,7 @@ int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len)
 
 struct verify {
     struct mm *mm;
-    s64 tables, anon, file, shmem;
+    s64 tables, anon, file, shmem, huge;
 };
 
 static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
@@ -625,6 +626,7 @@ static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
     if (level == 1) {
         KASSERT(IS_ALIGNED(pte_phys(e), HUGE_SIZE) && p->refcount == 1 && !(p->flags & PG_CACHE));
         v->anon += PT_ENTRIES;
+        v->huge++;
         return;
     }
     if (!(p->flags & PG_CACHE)) {
@@ -661,6 +663,6 @@ void pt_verify(struct mm *mm)
 {
     struct verify v = {.mm = mm};
     verify_table(&v, arch_mm_root(&mm->arch), PT_LEVELS - 1, 0, pt_index(USER_END - 1, 3) + 1);
-    KASSERT(v.tables == mm->n_table_pages);
+    KASSERT(v.tables == mm->n_table_pages && v.huge == mm->n_huge);
     KASSERT(v.anon == mm->rss_anon && v.file == mm->rss_file && v.shmem == mm->rss_shmem);
 }

@@ -221,16 +221,12 @@ void mm_show_smaps(struct mm *mm, struct seq_buf *out, bool rollup)
 
 // ---- figures of one address space
 
-static u64 rss_of(const struct mm *mm, s64 *anon, s64 *file, s64 *shmem)
+static u64 rss_of(struct mm *mm, s64 *anon, s64 *file, s64 *shmem)
 {
     *anon = MAX(mm->rss_anon, 0);
     *file = MAX(mm->rss_file, 0);
     *shmem = MAX(mm->rss_shmem, 0);
-    u64 rss = (u64)(*anon + *file + *shmem);
-    struct mm *m = (struct mm *)(uintptr_t)mm;
-    if (rss > m->hiwater_rss)
-        m->hiwater_rss = rss;
-    return rss;
+    return mm_peak_rss(mm);
 }
 
 void mm_show_statm(struct mm *mm, struct seq_buf *out)
@@ -252,7 +248,7 @@ void mm_show_status(struct mm *mm, struct seq_buf *out)
     s64 anon, file, shmem;
     u64 rss = rss_of(mm, &anon, &file, &shmem);
     u64 text = (ALIGN_UP(mm->code_end, PAGE_SIZE) - (mm->code_start & PAGE_MASK)) >> PAGE_SHIFT;
-    show_status_kb(out, "VmPeak", mm->n_mapped_pages);
+    show_status_kb(out, "VmPeak", MAX(mm->n_mapped_pages, mm->hiwater_vm));
     show_status_kb(out, "VmSize", mm->n_mapped_pages);
     show_status_kb(out, "VmLck", mm->n_locked_pages);
     show_status_kb(out, "VmPin", 0);
@@ -282,7 +278,7 @@ static u64 pagemap_entry(pte_t e, u64 offset)
     if (!pte_present(e))
         return 0;
     const struct page *p = phys_to_page(pte_phys(e));
-    u64 entry = 1ull << 63 | 1ull << 55 | ((pte_phys(e) >> PAGE_SHIFT) + offset);
+    u64 entry = 1ull << 63 | ((pte_phys(e) >> PAGE_SHIFT) + offset);
     if (!pte_special(e) && (p->flags & PG_CACHE))
         entry |= 1ull << 61;
     if (!pte_special(e) && p->refcount == (p->flags & PG_CACHE ? 2u : 1u))
@@ -349,12 +345,15 @@ static bool refs_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
 }
 
 // 1: all pages, 2: anonymous, 3: mapped files, 5: the peak of the resident size (proc_pid_clear_refs(5)).
-void mm_clear_refs(struct mm *mm, int how)
+long mm_clear_refs(struct mm *mm, int how)
 {
     struct refs_walk rw = {.walk = {.run = refs_run, .huge = refs_huge}};
+    if (how < 1 || how > 5 || how == 4)
+        return -EINVAL;
     if (how == 5) {
         mm->hiwater_rss = 0;
-        return;
+        mm_peak_rss(mm);
+        return 0;
     }
     rwlock_write(&mm->lock);
     tlb_gather_init(&rw.g, mm);
@@ -365,12 +364,13 @@ void mm_clear_refs(struct mm *mm, int how)
     }
     tlb_gather_finish(&rw.g);
     rwlock_write_done(&mm->lock);
+    return 0;
 }
 
 // ---- the machine
 
 struct totals {
-    u64 anon, tables, huge_hint;
+    u64 anon, mapped, tables, huge, locked;
 };
 
 static struct totals sum_all(void)
@@ -379,7 +379,10 @@ static struct totals sum_all(void)
     spin_lock(&mm_list_lock);
     list_for_each_entry(struct mm, mm, &mm_list, mm_link) {
         t.anon += (u64)MAX(mm->rss_anon, 0);
+        t.mapped += (u64)MAX(mm->rss_file + mm->rss_shmem, 0);
         t.tables += (u64)mm->n_table_pages;
+        t.huge += (u64)mm->n_huge * PT_ENTRIES;
+        t.locked += MIN(mm->n_locked_pages, mm_peak_rss(mm));  // locked on fault: what is there at most
     }
     spin_unlock(&mm_list_lock);
     return t;
@@ -408,14 +411,14 @@ void mm_show_meminfo(struct seq_buf *out)
     meminfo_line(out, "Inactive(anon)", shmem);
     meminfo_line(out, "Active(file)", 0);
     meminfo_line(out, "Inactive(file)", file);
-    meminfo_line(out, "Unevictable", 0);
-    meminfo_line(out, "Mlocked", 0);
+    meminfo_line(out, "Unevictable", t.locked);
+    meminfo_line(out, "Mlocked", t.locked);
     meminfo_line(out, "SwapTotal", 0);
     meminfo_line(out, "SwapFree", 0);
     meminfo_line(out, "Dirty", 0);
     meminfo_line(out, "Writeback", 0);
     meminfo_line(out, "AnonPages", t.anon);
-    meminfo_line(out, "Mapped", file + shmem);
+    meminfo_line(out, "Mapped", t.mapped);
     meminfo_line(out, "Shmem", shmem);
     meminfo_line(out, "KReclaimable", 0);
     meminfo_line(out, "Slab", kmalloc_page_count());
@@ -425,7 +428,7 @@ void mm_show_meminfo(struct seq_buf *out)
     meminfo_line(out, "CommitLimit", mm_commit_limit());
     meminfo_line(out, "Committed_AS", (u64)MAX(vm_committed, 0));
     seq_printf(out, "VmallocTotal:   34359738367 kB\nVmallocUsed:           0 kB\n");
-    seq_printf(out, "AnonHugePages:  %8llu kB\n", 0ull);
+    meminfo_line(out, "AnonHugePages", t.huge);
     seq_printf(out, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
                     "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n");
     meminfo_line(out, "ZeroedFree", page_zeroed_count());
@@ -434,16 +437,20 @@ void mm_show_meminfo(struct seq_buf *out)
 void mm_show_vmstat(struct seq_buf *out)
 {
     struct tlb_stats tlb;
+    struct totals sums = sum_all();
     tlb_read_stats(&tlb);
     const struct {
         const char *name;
         u64 value;
     } lines[] = {
         {"nr_free_pages", page_free_count()},
-        {"nr_anon_pages", sum_all().anon},
+        {"nr_anon_pages", sums.anon},
+        {"nr_mapped", sums.mapped},
+        {"nr_mlock", sums.locked},
+        {"nr_anon_transparent_hugepages", sums.huge / PT_ENTRIES},
         {"nr_file_pages", vm_cached_pages(false) + vm_cached_pages(true)},
         {"nr_shmem", vm_cached_pages(true)},
-        {"nr_page_table_pages", sum_all().tables},
+        {"nr_page_table_pages", sums.tables},
         {"nr_zeroed_pages", page_zeroed_count()},
         {"zeroed_background", page_stat(PAGE_STAT_ZEROED_IDLE)},
         {"zeroed_used", page_stat(PAGE_STAT_ZEROED_USED)},
@@ -458,6 +465,8 @@ void mm_show_vmstat(struct seq_buf *out)
         {"thp_split_page", mm_stats.thp_split},
         {"pglazyfree", mm_stats.lazyfree},
         {"pglazyfreed", mm_stats.lazyfreed},
+        {"reusable_pages", mm_stats.reusable},
+        {"reused_pages", mm_stats.reused},
         {"oom_kill", mm_stats.oom_kills},
         {"tlb_local_pages", tlb.local_pages},
         {"tlb_local_full", tlb.local_full},

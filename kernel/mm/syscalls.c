@@ -650,11 +650,25 @@ long sys_mincore(vaddr_t start, size_t len, vaddr_t vector)
 
 // ---- msync
 
-static long msync_part(const struct vma *v, int flags)
+// One area's part, from start on. Every mapping of an object shares its pages, so only MS_SYNC has work: what
+// lives on a disk is written there. => mm->lock held for reading on entry and exit; *dropped: it was not between.
+static long msync_part(struct mm *mm, const struct vma *v, vaddr_t start, vaddr_t end, int flags,
+                       bool *dropped)
 {
+    struct vm_object *obj = v->object;
     if ((flags & MS_INVALIDATE) && (v->flags & VM_LOCKED))
         return -EBUSY;
-    return 0;  // every mapping of an object shares its pages; memory objects have no disk behind them
+    if (!(flags & MS_SYNC) || !obj || !(v->flags & VM_SHARED) || !obj->ops->sync)
+        return 0;
+    u64 first = v->pgoff + ((start - v->start) >> PAGE_SHIFT);
+    u64 last = first + ((MIN(end, v->end) - start) >> PAGE_SHIFT) - 1;
+    vm_object_get(obj);
+    rwlock_read_done(&mm->lock);
+    long err = obj->ops->sync(obj, first, last);
+    vm_object_put(obj);
+    rwlock_read(&mm->lock);
+    *dropped = true;
+    return err;
 }
 
 long sys_msync(vaddr_t start, size_t len, int flags)
@@ -669,15 +683,18 @@ long sys_msync(vaddr_t start, size_t len, int flags)
         return -ENOMEM;
     long err = 0, part = 0;
     rwlock_read(&mm->lock);
-    for (struct vma *v = vma_find(mm, start); start < end && !part; v = v->next) {
+    for (struct vma *v = vma_find(mm, start); start < end && !part;) {
+        bool dropped = false;
         if (!v || v->start >= end) {
             err = -ENOMEM;
             break;
         }
         if (v->start > start)
             err = -ENOMEM;
-        part = msync_part(v, flags);
-        start = v->end;
+        vaddr_t stop = v->end;
+        part = msync_part(mm, v, MAX(start, v->start), end, flags, &dropped);
+        start = stop;
+        v = dropped ? vma_find(mm, start) : v->next;
     }
     rwlock_read_done(&mm->lock);
     return part ? part : err;

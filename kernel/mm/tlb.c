@@ -33,7 +33,7 @@
 
 #include "core/lock.h"
 #include "core/log.h"
-#include "mm/mm.h"
+#include "mm/mm_internal.h"
 
 // A range up to this many pages is flushed page by page; beyond it dropping all user translations is
 // cheaper (INVLPG some 100 to 200 cycles each, a refill of the hot entries some thousand).
@@ -169,7 +169,11 @@ void tlb_gather_finish(struct tlb_gather *g)
 {
     struct mm *mm = g->mm;
     gather_flush(g);
+    if (g->anon | g->file | g->shmem)
+        mm_peak_rss(mm);
     page_free_chain(&g->frames);
+    if (g->huge.n)
+        atomic_sub(&mm->n_huge, (s64)g->huge.n);
     while (g->huge.n) {
         struct page *p = g->huge.first;
         g->huge.first = page_chain_next(p);

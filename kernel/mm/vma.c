@@ -176,6 +176,8 @@ vaddr_t vma_find_gap(const struct mm *mm, size_t len, vaddr_t low, vaddr_t high,
 
 void vma_account(struct mm *mm, u64 flags, s64 pages)
 {
+    if (pages < 0 && mm->n_mapped_pages > mm->hiwater_vm)
+        mm->hiwater_vm = mm->n_mapped_pages;
     mm->n_mapped_pages += (u64)pages;
     if (flags & VM_ACCOUNT) {
         mm->n_committed += (u64)pages;

@@ -770,3 +770,39 @@ TEST(process_madvise_of_pidfd_self)
     CHECK_ERRNO(syscall(SYS_process_madvise, -20000, vector, 2, COLD, 0), EBADF);
     munmap(p, 2 * PAGE);
 }
+
+// An extension (docs/memory.md): Linux does not know the numbers.
+TEST(reusable_and_reuse)
+{
+    enum { REUSABLE = 0x4c450001, REUSE = 0x4c450002, N = 64 };
+    char *p = map_anon(N * PAGE);
+    memset(p, 1, N * PAGE);
+    if (!in_lethe()) {
+        CHECK_ERRNO(madvise(p, N * PAGE, REUSABLE), EINVAL);
+        CHECK_ERRNO(madvise(p, N * PAGE, REUSE), EINVAL);
+        munmap(p, N * PAGE);
+        return;
+    }
+    CHECK_OK(madvise(p + PAGE, (N - 2) * PAGE, REUSABLE));
+    CHECK_EQ(resident_pages(p, N * PAGE), 2);              // given back
+    CHECK_BYTES(p + PAGE, 0, PAGE);                        // a touch without REUSE finds zeros
+    CHECK_OK(madvise(p, N * PAGE, REUSE));
+    CHECK_EQ(resident_pages(p, N * PAGE), N);              // there again, before any touch
+    CHECK_BYTES(p, 1, PAGE);
+    CHECK_BYTES(p + PAGE, 0, (N - 2) * PAGE);
+    CHECK_BYTES(p + (N - 1) * PAGE, 1, PAGE);
+    REQUIRE_OK(mprotect(p, PAGE, PROT_READ));
+    CHECK_ERRNO(madvise(p, PAGE, REUSE), EINVAL);          // not writable
+    munmap(p + PAGE, PAGE);
+    CHECK_ERRNO(madvise(p + PAGE, 2 * PAGE, REUSABLE), ENOMEM);
+    CHECK_ERRNO(madvise(p + PAGE, 2 * PAGE, REUSE), ENOMEM);
+    REQUIRE_OK(mlock(p + 4 * PAGE, PAGE));
+    CHECK_ERRNO(madvise(p + 4 * PAGE, PAGE, REUSABLE), EINVAL);
+    munmap(p, N * PAGE);
+    int fd = new_memfd(PAGE);
+    p = map_with(PAGE, RW, MAP_SHARED, fd);
+    CHECK_ERRNO(madvise(p, PAGE, REUSABLE), EINVAL);
+    CHECK_ERRNO(madvise(p, PAGE, REUSE), EINVAL);
+    munmap(p, PAGE);
+    close(fd);
+}
