@@ -4,7 +4,8 @@
 #
 #   mk/setup.sh [run|test|bench|lint]...     default: run
 #
-# Works as root or with sudo; without either it prints the one command to run and ends with status 2.
+# Works as root or with sudo (which may ask for a password at a terminal); without either it prints the one command
+# to run as root and ends with status 2.
 # Silent and quick when nothing is missing. Not on Debian? It names what is missing and ends with status 2.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -65,10 +66,12 @@ if ! command -v apt-get >/dev/null; then
     echo "setup: this machine lacks what these Debian packages hold; install them by its own means:$missing" >&2
     exit 2
 fi
+may_sudo() { command -v sudo && { sudo -n true || [ -t 0 ]; }; }
 if [ "$(id -u)" = 0 ]; then
     sudo=
-elif command -v sudo >/dev/null; then
+elif may_sudo >/dev/null 2>&1; then
     sudo=sudo
+    sudo -n true 2>/dev/null || echo "setup: installing with apt, for which sudo may ask for your password"
 else
     echo "setup: run this as root, then try again: apt-get update && $install" >&2
     exit 2
