@@ -52,7 +52,7 @@ void kprintf(const char *fmt, ...)
     write_locked(text, MIN(n, LINE_MAX - 1));
 }
 
-static void control_vline(const char *what, const char *fmt, va_list args)
+static bool control_vline(const char *what, const char *fmt, va_list args)
 {
     char line[LINE_MAX];
     int n = scnprintf(line, sizeof(line), "%s", what);
@@ -63,15 +63,16 @@ static void control_vline(const char *what, const char *fmt, va_list args)
             line[i] = ' ';
     }
     line[n++] = '\n';
-    platform_control_write(line, n);
+    return platform_control_write(line, n);
 }
 
-void control_line(const char *fmt, ...)
+bool control_line(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    control_vline("", fmt, args);
+    bool told = control_vline("", fmt, args);
     va_end(args);
+    return told;
 }
 
 static cpumask_t other_cpus(void)
@@ -127,7 +128,7 @@ void noboot(const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    control_line("noboot %s", text);
-    kprintf("cannot start: %s\n", text);
+    if (!control_line("noboot %s", text))
+        kprintf("cannot start: %s\n", text);
     machine_end();
 }

@@ -44,7 +44,7 @@ void panic(const char *fmt, ...) __printf(1, 2) __noreturn __cold;
 #endif
 
 // Tells the host tool one line on the control channel ("exit 0", "boot-ok", …; docs/machine.md).
-void control_line(const char *fmt, ...) __printf(1, 2);
+bool control_line(const char *fmt, ...) __printf(1, 2);
 
 // Ends the machine: power-off after the control line has been written.
 void machine_end(void) __noreturn;

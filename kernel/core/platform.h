@@ -35,8 +35,8 @@ void platform_reset(void) __noreturn;
 // The console. Output never sleeps and never loses a byte; input calls console_input.
 void platform_console_write(const char *text, size_t len);
 void console_input(const char *bytes, size_t len);  // implemented by fs/tty.c; interrupt context
-// Control channel (docs/machine.md); without one it does nothing.
-void platform_control_write(const char *text, size_t len);
+// Control channel (docs/machine.md); false when the machine has none.
+bool platform_control_write(const char *text, size_t len);
 
 // Interrupt lines of devices. handler runs in interrupt context.
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg);

@@ -82,10 +82,11 @@ void platform_console_write(const char *text, size_t len)
     serial_write(text, len);
 }
 
-void platform_control_write(const char *text, size_t len)
+bool platform_control_write(const char *text, size_t len)
 {
     if (control_port)
         __asm__ volatile("rep outsb" : "+S"(text), "+c"(len) : "d"(control_port) : "memory");
+    return control_port;
 }
 
 // `exit=isa:PORT`: QEMU's isa-debug-exit, which ends QEMU with status 2 * value + 1.
