@@ -74,6 +74,7 @@ struct job {
     char *output;
     int verbose;
     bool dry_run;
+    bool unchecked;      // the kernel alone judges the program's headers
     bool input_is_pipe;  // the guest must not echo or edit what we hand it
 };
 

@@ -21,6 +21,7 @@ enum {  // long options without a letter
     OPT_TIMEOUT,
     OPT_STRACE,
     OPT_DRY_RUN,
+    OPT_UNCHECKED,
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
     {"port", required_argument, NULL, 'p'},
     {"verbose", no_argument, NULL, 'v'},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"unchecked", no_argument, NULL, OPT_UNCHECKED},
     {NULL, 0, NULL, 0},
 };
 
@@ -190,6 +192,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_TIMEOUT: set_timeout(job, value); break;
     case OPT_STRACE: set_strace(job, value); break;
     case OPT_DRY_RUN: job->dry_run = true; break;
+    case OPT_UNCHECKED: job->unchecked = true; break;
     }
 }
 

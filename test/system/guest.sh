@@ -38,6 +38,8 @@ expect_output guest/missing_file 1 '/nothing: No such file or directory' lethe "
 
 for machine in microvm pc q35; do
     expect_output "guest/$machine" 0 'Hello, world, from Linux on x86_64' lethe --machine $machine build/examples/c-hello
+    expect "guest/${machine}_go_hello" 3 '' lethe --machine $machine --smp 2 build/examples/go-hello -- 3
+    holds "guest/${machine}_go_hello_says" grep -q 'processors: 2,' "$out"
 done
 for n in 1 2 4; do expect_output "guest/smp_$n" 0 $n lethe --smp $n "$PROBE" -- cpus; done
 for memory in 16 64 1024 5g; do
