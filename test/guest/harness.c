@@ -23,6 +23,7 @@ static sigjmp_buf test_jump;
 static pid_t main_tid;
 static volatile int failures_in_test, skipped_in_test;
 static bool verbose;
+static int effort = 100;
 static char scratch_dir[128];
 static char alternate_stack[65536] __attribute__((aligned(16)));
 
@@ -32,6 +33,12 @@ void harness_register(struct test_case *test)
 {
     *last_link = test;
     last_link = &test->next;
+}
+
+int harness_rounds(int full)
+{
+    int rounds = (int)((long)full * effort / 100);
+    return rounds > 0 ? rounds : 1;
 }
 
 pid_t my_tid(void)
@@ -224,11 +231,12 @@ static void enter_scratch_dir(void)
 
 static int usage(void)
 {
-    fputs("usage: PROGRAM [-v] [-l] [-s AREA/TEST] [-x SCALE] [-r TIMES] [PATTERN...]\n"
+    fputs("usage: PROGRAM [-v] [-l] [-s AREA/TEST] [-x SCALE] [-e EFFORT] [-r TIMES] [PATTERN...]\n"
           "  -v        name each test before it runs\n"
           "  -l        list the tests\n"
           "  -s NAME   start after that test\n"
           "  -x SCALE  multiply the time limits\n"
+          "  -e EFFORT per cent of the rounds of the long tests (default 100)\n"
           "  -r TIMES  run the selection that many times\n", stderr);
     return 2;
 }
@@ -239,12 +247,13 @@ int main(int argc, char **argv)
     bool list = false;
     unsigned scale = 1, times = 1;
     int option;
-    while ((option = getopt(argc, argv, "vls:x:r:")) != -1) {
+    while ((option = getopt(argc, argv, "vls:x:e:r:")) != -1) {
         switch (option) {
         case 'v': verbose = true; break;
         case 'l': list = true; break;
         case 's': after = optarg; break;
         case 'x': scale = (unsigned)atoi(optarg); break;
+        case 'e': effort = atoi(optarg); break;
         case 'r': times = (unsigned)atoi(optarg); break;
         default: return usage();
         }

@@ -56,6 +56,7 @@ void harness_leave(void) __attribute__((noreturn));          // leaves the test 
 void harness_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void harness_note(const char *format, ...) __attribute__((format(printf, 1, 2)));   // with -v only
 const char *errno_name(int number);
+int harness_rounds(int full);   // how often a long loop goes round: all of it, or the share that -e names
 bool harness_failed(void);   // has the running test failed already?
 
 #define FAIL(...) harness_fail(__FILE__, __LINE__, __VA_ARGS__)

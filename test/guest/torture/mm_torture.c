@@ -42,7 +42,8 @@ static void *own_stripe(void *argument)
     unsigned me = (unsigned)(uintptr_t)argument, seed = me * 77 + 1;
     static unsigned char held[THREADS][STRIPE_PAGES / THREADS];
     memset(held[me], 0, sizeof held[me]);
-    for (int i = 0; i < 3000; i++) {
+    int rounds = harness_rounds(3000);
+    for (int i = 0; i < rounds; i++) {
         unsigned k = next_random(&seed) % (STRIPE_PAGES / THREADS);
         char *page = stripes + ((size_t)k * THREADS + me) * PAGE;
         if (!page_is(page, held[me][k])) {
@@ -113,7 +114,8 @@ TEST_LIMIT(replaced_mappings_leave_no_stale_translation, 60)
     stop = 0, generation = 0;
     for (int i = 0; i < 2; i++)
         REQUIRE(pthread_create(&ids[i], NULL, watch_window, NULL) == 0);
-    for (unsigned long i = 1; i < GENERATIONS; i++) {
+    unsigned long generations = (unsigned long)harness_rounds(GENERATIONS);
+    for (unsigned long i = 1; i < generations; i++) {
         void *p = mmap((void *)window, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, (off_t)(i * PAGE));
         CHECK_EQ(p, window);
         __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST);
@@ -239,7 +241,8 @@ static void *map_and_unmap(void *argument)
 {
     unsigned me = (unsigned)(uintptr_t)argument, seed = me * 31 + 7;
     struct { char *start; size_t len; unsigned char value; } held[16] = {{0}};
-    for (int i = 0; i < 2500; i++) {
+    int rounds = harness_rounds(2500);
+    for (int i = 0; i < rounds; i++) {
         unsigned slot = next_random(&seed) % 16;
         if (held[slot].start) {
             for (size_t at = 0; at < held[slot].len; at += PAGE)
