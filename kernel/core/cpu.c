@@ -61,7 +61,7 @@ void cross_poll(void)
 
 void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
 {
-    cpumask_t others = mask & ~BIT(this_cpu()->id);
+    cpumask_t others = mask & cpus_online() & ~BIT(this_cpu()->id);
     if (others) {
         spin_lock(&run_lock);
         run.fn = fn;

@@ -44,6 +44,7 @@ extern struct cpu *cpus[MAX_CPUS];   // by id
 
 // The set of CPUs as a bit mask of ids.
 typedef u64 cpumask_t;
+static inline cpumask_t cpus_online(void) { return n_cpus >= 64 ? ~0ull : BIT(n_cpus) - 1; }
 
 static inline struct thread *current_thread(void) { return this_cpu()->current; }
 
@@ -52,7 +53,7 @@ static inline struct thread *current_thread(void) { return this_cpu()->current; 
 enum cross_call { CROSS_RESCHED = 0, CROSS_TLB = 1, CROSS_FUNC = 2, CROSS_STOP = 3 };
 // Sends call to each CPU of mask (never to the caller) and returns at once.
 void cross_send(cpumask_t mask, enum cross_call call);
-// Runs fn(arg) on each CPU of mask (and here, if in the mask) and waits until all have done so.
+// Runs fn(arg) on each online CPU of mask (and here, if in the mask) and waits until all have done so.
 // => Caller holds no spinlock. Other CPUs run fn from interrupt context.
 void cross_run(cpumask_t mask, void (*fn)(void *), void *arg);
 // Serves what cross_pending asks of this CPU; called from the interrupt and from spinning loops.

@@ -77,8 +77,7 @@ bool control_line(const char *fmt, ...)
 
 static cpumask_t other_cpus(void)
 {
-    cpumask_t all = n_cpus < 64 ? BIT(n_cpus) - 1 : ~0ull;
-    return all & ~BIT(this_cpu()->id);
+    return cpus_online() & ~BIT(this_cpu()->id);
 }
 
 void machine_end(void)

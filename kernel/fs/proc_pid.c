@@ -358,7 +358,7 @@ static void show_ids(struct target *t, struct seq_buf *out)
 
 static void show_cpus_allowed(const struct target *t, struct seq_buf *out)
 {
-    cpumask_t all = n_cpus >= 64 ? ~0ull : BIT(n_cpus) - 1;
+    cpumask_t all = cpus_online();
     cpumask_t mask = t->thread ? t->thread->affinity & all : all;
     if (n_cpus > 32)
         seq_printf(out, "Cpus_allowed:\t%08x,%08x\n", (u32)(mask >> 32), (u32)mask);

@@ -48,11 +48,10 @@ static int show_fixed(struct seq_buf *out, u64 arg)
 
 // ---- /sys/devices/system/cpu
 
-static cpumask_t all_cpus(void) { return n_cpus >= 64 ? ~0ull : BIT(n_cpus) - 1; }
 
 static int show_cpus(struct seq_buf *out, u64 arg)
 {
-    seq_cpu_list(out, all_cpus());
+    seq_cpu_list(out, cpus_online());
     seq_printf(out, "\n");
     return 0;
 }
@@ -92,7 +91,7 @@ static int show_own_mask(struct seq_buf *out, u64 arg)
 
 static int show_all_mask(struct seq_buf *out, u64 arg)
 {
-    show_mask(out, all_cpus());
+    show_mask(out, cpus_online());
     return 0;
 }
 

@@ -722,9 +722,9 @@ bool trap_page_fault(struct regs *r, vaddr_t addr, unsigned access, bool user)
     t->n_minor_faults++;
     if (likely(!f.sig && !f.oom))
         return true;
-    if (f.oom)
-        oom_kill_current();
-    else if (user)
+    if (f.oom && !t->process->exiting) // one report a process, not one a thread
+        mm_oom(t->mm, t->comm, PAGE_SIZE);
+    else if (user && !f.oom)
         signal_force(f.sig, f.code, addr);
     return false;
 }

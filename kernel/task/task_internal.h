@@ -29,7 +29,6 @@ static inline bool policy_is_rt(u8 policy) { return policy == SCHED_FIFO || poli
 void sched_set_params(struct thread *t, u8 policy, u8 rt_priority, s8 nice);
 int sched_set_affinity(struct thread *t, cpumask_t mask);
 u64 sched_rr_interval_ns(struct thread *t);
-static inline cpumask_t cpus_online(void) { return n_cpus >= 64 ? ~0ull : BIT(n_cpus) - 1; }
 
 // ---- process.c
 struct thread *thread_alloc(struct process *p);

@@ -272,7 +272,7 @@ static void reload_lstar(void *arg) { syscall_init_cpu(); }
 void arch_syscall_trace(bool on)
 {
     trace_syscalls = on;
-    cross_run(n_cpus >= 64 ? ~0ull : BIT(n_cpus) - 1, reload_lstar, NULL);
+    cross_run(cpus_online(), reload_lstar, NULL);
 }
 
 // ------------------------------------------------------------------ start-up
