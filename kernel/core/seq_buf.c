@@ -19,8 +19,8 @@ void seq_free(struct seq_buf *s)
     seq_init(s);
 }
 
-// Room for n more bytes. => false: no memory, the buffer is marked as failed.
-static bool reserve(struct seq_buf *s, size_t n)
+// => false: no memory, the buffer is marked as failed.
+bool seq_reserve(struct seq_buf *s, size_t n)
 {
     if (s->failed)
         return false;
@@ -41,7 +41,7 @@ static bool reserve(struct seq_buf *s, size_t n)
 
 void seq_write(struct seq_buf *s, const void *data, size_t len)
 {
-    if (!reserve(s, len))
+    if (!seq_reserve(s, len))
         return;
     memcpy(s->data + s->len, data, len);
     s->len += len;
@@ -50,7 +50,7 @@ void seq_write(struct seq_buf *s, const void *data, size_t len)
 void seq_printf(struct seq_buf *s, const char *fmt, ...)
 {
     va_list args;
-    if (!reserve(s, 64))
+    if (!seq_reserve(s, 64))
         return;
     for (;;) {
         size_t room = s->cap - s->len;
@@ -61,7 +61,7 @@ void seq_printf(struct seq_buf *s, const char *fmt, ...)
             s->len += n;
             return;
         }
-        if (!reserve(s, n + 1))
+        if (!seq_reserve(s, n + 1))
             return;
     }
 }

@@ -14,4 +14,7 @@ struct seq_buf {
 void seq_init(struct seq_buf *s);
 void seq_free(struct seq_buf *s);
 void seq_printf(struct seq_buf *s, const char *fmt, ...) __printf(2, 3);
+// Room for n more bytes, so that what is printed under a spinlock allocates nothing. => false: no memory
+bool seq_reserve(struct seq_buf *s, size_t n);
+static inline size_t seq_room(const struct seq_buf *s) { return s->cap - s->len; }
 void seq_write(struct seq_buf *s, const void *data, size_t len);

@@ -165,13 +165,16 @@ static struct inode *gen_instantiate(struct inode *dir, struct dentry *stub)
 struct base_context {
     struct dir_context ctx;
     struct dir_context *outer;
+    const struct inode *dir;
 };
 
+// The number is the one that a lookup of the name gives: readdir operations pass 0.
 static bool base_emit(struct dir_context *ctx, const char *name, unsigned len, u64 ino,
                       unsigned type, u64 next)
 {
     struct base_context *c = container_of(ctx, struct base_context, ctx);
-    return dir_emit(c->outer, name, len, ino, type, DYNAMIC_BASE + next);
+    return dir_emit(c->outer, name, len, ephemeral_ino(c->dir, name, len), type,
+                    DYNAMIC_BASE + next);
 }
 
 static int gen_readdir(struct inode *dir, struct dir_context *ctx)
@@ -193,7 +196,8 @@ static int gen_readdir(struct inode *dir, struct dir_context *ctx)
     if (ctx->pos < DYNAMIC_BASE)
         ctx->pos = DYNAMIC_BASE;
     struct base_context c = {.ctx = {.pos = ctx->pos - DYNAMIC_BASE, .emit = base_emit},
-                             .outer = ctx};
+                             .outer = ctx,
+                             .dir = dir};
     return node->e.dir->readdir(node->arg, &c.ctx);
 }
 

@@ -423,12 +423,16 @@ void locks_inode_gone(struct inode *inode)
     kfree(c);
 }
 
+#define LOCK_LINE_MAX 128  // of a line of /proc/locks: six numbers of at most 20 digits, and words
+
 static void show_list(struct seq_buf *out, const struct file_lock_context *c,
                       const struct list *locks, u32 *number)
 {
     const struct inode *inode = c->inode;
     for (const struct list *at = locks->next; at != locks; at = at->next) {
         const struct file_lock *l = list_entry(at, struct file_lock, link);
+        if (seq_room(out) < LOCK_LINE_MAX)
+            return;
         const char *kind = locks == &c->whole ? "FLOCK " : l->ofd ? "OFDLCK" : "POSIX ";
         seq_printf(out, "%u: %s ADVISORY  %s %d %02x:%02x:%llu %llu ", ++*number, kind,
                    l->write ? "WRITE" : "READ ", l->ofd ? -1 : l->pid, DEV_MAJOR(inode->sb->dev),
@@ -441,11 +445,35 @@ static void show_list(struct seq_buf *out, const struct file_lock_context *c,
     }
 }
 
-// => seq_printf may grow its buffer, which does not sleep: kmalloc is fine under a spinlock.
+static size_t count_locks_locked(void)
+{
+    size_t n = 0;
+    list_for_each_entry (struct file_lock_context, c, &all_contexts, all_link) {
+        spin_lock(&c->lock);
+        for (const struct list *at = c->ranges.next; at != &c->ranges; at = at->next)
+            n++;
+        for (const struct list *at = c->whole.next; at != &c->whole; at = at->next)
+            n++;
+        spin_unlock(&c->lock);
+    }
+    return n;
+}
+
+// Room is made with no lock held, until what was counted fits; a lock that comes after the count is
+// shown to the next reader, as the buffer may not grow under a spinlock.
 void locks_show(struct seq_buf *out)
 {
     u32 number = 0;
-    spin_lock(&all_lock);
+    size_t n;
+    for (;;) {
+        spin_lock(&all_lock);
+        n = count_locks_locked();
+        if (seq_room(out) >= n * LOCK_LINE_MAX)
+            break;
+        spin_unlock(&all_lock);
+        if (!seq_reserve(out, n * LOCK_LINE_MAX))
+            return;
+    }
     list_for_each_entry (struct file_lock_context, c, &all_contexts, all_link) {
         spin_lock(&c->lock);
         show_list(out, c, &c->ranges, &number);

@@ -13,10 +13,3 @@ extern const struct gen_entry proc_sys_entries[];      // proc_sys.c
 
 // "0-3,5" without a newline (proc.c).
 void seq_cpu_list(struct seq_buf *out, cpumask_t mask);
-
-// A stable inode number for a name that only readdir sees (d_ino): never 0, different for each name.
-static inline u64 proc_ino(u64 arg, unsigned type)
-{
-    u64 x = (arg + 1) * 0x9e3779b97f4a7c15ull ^ type;
-    return (x >> 16 & 0xffffffff) | 1ull << 32;
-}

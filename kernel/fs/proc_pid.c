@@ -954,8 +954,7 @@ static int list_descriptors(u64 arg, struct dir_context *ctx, unsigned type)
         return -ENOENT;
     for (int fd = files_next_fd(files, (int)ctx->pos); fd >= 0; fd = files_next_fd(files, fd + 1)) {
         int len = snprintf(name, sizeof(name), "%d", fd);
-        u64 ino = proc_ino(make_arg(arg_pid(arg), arg_tid(arg), (u32)fd), type);
-        if (!dir_emit(ctx, name, (unsigned)len, ino, type, (u64)fd + 1))
+        if (!dir_emit(ctx, name, (unsigned)len, 0, type, (u64)fd + 1))
             break;
     }
     files_put(files);
@@ -1056,10 +1055,9 @@ static int task_readdir(u64 arg, struct dir_context *ctx)
     struct thread *t;
     while ((t = process_iterate_threads(p, &tid))) {
         int len = snprintf(name, sizeof(name), "%d", tid);
-        u64 ino = proc_ino(make_arg(p->pid, tid, 0), DT_DIR);
         thread_put(t);
         tid++;
-        if (!dir_emit(ctx, name, (unsigned)len, ino, DT_DIR, (u64)tid))
+        if (!dir_emit(ctx, name, (unsigned)len, 0, DT_DIR, (u64)tid))
             break;
     }
     process_put(p);
@@ -1109,9 +1107,8 @@ static int pid_readdir(u64 arg, struct dir_context *ctx)
     while ((p = process_iterate(&pid))) {
         int len = snprintf(name, sizeof(name), "%d", pid);
         process_put(p);
-        u64 ino = proc_ino(make_arg(pid, 0, 0), DT_DIR);
         pid++;
-        if (!dir_emit(ctx, name, (unsigned)len, ino, DT_DIR, (u64)pid))
+        if (!dir_emit(ctx, name, (unsigned)len, 0, DT_DIR, (u64)pid))
             break;
     }
     return 0;

@@ -221,12 +221,12 @@ static int numbered(const char *name, unsigned len, const char *prefix)
     return (int)value;
 }
 
-static int list_numbered(struct dir_context *ctx, const char *prefix, u64 base, u64 end)
+static int list_numbered(struct dir_context *ctx, const char *prefix, u64 end)
 {
     char name[16];
     for (u64 i = ctx->pos; i < end; i++) {
         int len = snprintf(name, sizeof(name), "%s%u", prefix, (u32)i);
-        if (!dir_emit(ctx, name, (unsigned)len, proc_ino(base + i, 's'), DT_DIR, i + 1))
+        if (!dir_emit(ctx, name, (unsigned)len, 0, DT_DIR, i + 1))
             break;
     }
     return 0;
@@ -249,7 +249,7 @@ static int cache_readdir(u64 arg, struct dir_context *ctx)
     u32 n = 0;
     while (n < 16 && arch_cpu_cache(n, &c))
         n++;
-    return list_numbered(ctx, "index", 0x10000 | (arg & 0xff) << 8, n);
+    return list_numbered(ctx, "index", n);
 }
 
 static const struct gen_dir_ops cache_dir_ops = { .lookup = cache_lookup, .readdir = cache_readdir };
@@ -284,7 +284,7 @@ static int cpu_lookup(u64 arg, const char *name, unsigned len, struct gen_entry 
     return 0;
 }
 
-static int cpu_readdir(u64 arg, struct dir_context *ctx) { return list_numbered(ctx, "cpu", 0, n_cpus); }
+static int cpu_readdir(u64 arg, struct dir_context *ctx) { return list_numbered(ctx, "cpu", n_cpus); }
 
 static const struct gen_dir_ops cpu_dir_ops = { .lookup = cpu_lookup, .readdir = cpu_readdir };
 

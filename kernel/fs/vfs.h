@@ -566,7 +566,7 @@ struct gen_dir_ops {
     // Names that exist only now (PIDs, descriptors): fills *out (name is ignored). => 0, -ENOENT
     // out->children may be a static table: it is listed as usual, with out->arg as the argument.
     int (*lookup)(u64 arg, const char *name, unsigned len, struct gen_entry *out);
-    // Emits them with dir_emit(ctx, …, next) from ctx->pos (starts at 0) on.
+    // Emits them with dir_emit(ctx, …, next) from ctx->pos (starts at 0) on; inode number 0.
     int (*readdir)(u64 arg, struct dir_context *ctx);
     void (*owner)(u64 arg, u32 *uid, u32 *gid);  // of the directory and all below
 };

@@ -376,6 +376,31 @@ TEST(proc_lists_this_process)
     CHECK_EQ(access("/proc/self/cgroup", F_OK) == 0, !in_lethe());
 }
 
+static void check_numbers_of(const char *path)
+{
+    DIR *d = opendir(path);
+    struct stat st, dir;
+    REQUIRE(d != NULL);
+    REQUIRE_OK(fstat(dirfd(d), &dir));
+    for (struct dirent *e; (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_dev != dir.st_dev)
+            continue;   // gone, or something is mounted there
+        if (e->d_ino != st.st_ino)
+            FAIL("%s/%s is number %lu in the listing, %lu for stat", path, e->d_name, (unsigned long)e->d_ino, (unsigned long)st.st_ino);
+    }
+    closedir(d);
+}
+
+TEST(listed_numbers_are_those_of_stat)
+{
+    static const char *const paths[] = {"/proc/self", "/proc/self/fd", "/proc/self/fdinfo", "/proc/self/task", "/proc/sys/vm",
+                                        "/sys/devices/system", "/sys/devices/system/cpu", "/dev"};
+    for (size_t i = 0; i < COUNT(paths); i++)
+        check_numbers_of(paths[i]);
+}
+
 TEST(thread_names_and_scores_can_be_written)
 {
     char path[64];
