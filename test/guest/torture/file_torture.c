@@ -63,7 +63,7 @@ static void *use_descriptors(void *argument)
 {
     unsigned seed = (unsigned)(uintptr_t)argument * 31 + 5;
     char name[8], bytes[RECORD];
-    for (int i = 0; i < 6000; i++) {
+    for (int i = 0; i < 2500; i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % N_FDS), other = LOW_FD + (int)(next_random(&seed) % N_FDS);
         int mine;
         switch (next_random(&seed) % 8) {
@@ -124,7 +124,7 @@ TEST_LIMIT(descriptors_replaced_by_others, 60)
 // ---- one open file, one position ----
 
 static int shared_fd;
-static unsigned char seen[4096];
+static unsigned char seen[1024];
 
 static void *read_records(void *argument)
 {
@@ -184,7 +184,7 @@ static void *move_names(void *argument)
     unsigned seed = (unsigned)(uintptr_t)argument * 101 + 7;
     char a[64], b[64];
     struct stat st;
-    for (int i = 0; i < 4000; i++) {
+    for (int i = 0; i < 2000; i++) {
         make_path(a, &seed);
         make_path(b, &seed);
         int fd;
@@ -262,7 +262,7 @@ static void *look_at_target(void *argument)
     struct stat st;
     char bytes[8];
     if ((intptr_t)argument == 0) {
-        for (int i = 0; i < 2000; i++) {
+        for (int i = 0; i < 700; i++) {
             int fd = open("new", O_WRONLY | O_CREAT | O_EXCL, 0600);
             REQUIRE(fd >= 0);
             CHECK_EQ(write(fd, "whole!!", 8), 8);
@@ -300,7 +300,7 @@ static void *list_names(void *argument)
 {
     char name[32];
     if ((intptr_t)argument < 2) {
-        for (int i = 0; i < 1500; i++) {
+        for (int i = 0; i < 600; i++) {
             snprintf(name, sizeof name, "list/t%ld-%d", (long)(intptr_t)argument, i % 7);
             int fd = open(name, O_WRONLY | O_CREAT, 0600);
             if (MAY_FAIL(fd, EEXIST))
@@ -352,7 +352,7 @@ static void *watch_and_close(void *argument)
     struct epoll_event ev[8];
     uint64_t value = 1;
     int fds[2];
-    for (int i = 0; i < 5000; i++) {
+    for (int i = 0; i < 2000; i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % N_FDS), mine;
         ev[0] = (struct epoll_event){.events = EPOLLIN | (next_random(&seed) % 2 ? EPOLLET : 0) |
                                                (next_random(&seed) % 4 ? 0 : EPOLLONESHOT), .data.fd = fd};
@@ -403,7 +403,7 @@ static void *nest_watches(void *argument)
     unsigned seed = (unsigned)(uintptr_t)argument * 19 + 11;
     struct epoll_event ev = {.events = EPOLLIN};
     uint64_t value = 1;
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 1000; i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % 6), other = LOW_FD + (int)(next_random(&seed) % 6), mine;
         switch (next_random(&seed) % 6) {
         case 0:
@@ -446,7 +446,7 @@ static void *through_a_pipe(void *argument)
     unsigned me = (unsigned)(uintptr_t)argument;
     if (me % 2 == 0) {
         int fd = dup(pipe_fds[1]);
-        for (unsigned i = 0; i < 3000; i++) {
+        for (unsigned i = 0; i < 1000; i++) {
             for (unsigned k = 0; k < COUNT(record); k++)
                 record[k] = i;
             CHECK_EQ(write(fd, record, RECORD), RECORD);
@@ -480,7 +480,7 @@ TEST_LIMIT(records_through_one_pipe, 60)
     stop = 0;
     pipe_sum = 0;
     run_threads(through_a_pipe);
-    CHECK_EQ(pipe_sum, 2ul * 3000 * 2999 / 2);
+    CHECK_EQ(pipe_sum, 2ul * 1000 * 999 / 2);
     close(pipe_fds[0]);
 }
 
@@ -492,7 +492,7 @@ static void *use_stripe(void *argument)
     static unsigned char held[THREADS][64];
     char page[PAGE];
     memset(held[me], 0, sizeof held[me]);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 700; i++) {
         unsigned k = next_random(&seed) % 64;
         off_t at = (off_t)((k * THREADS + me) * PAGE);
         int value = (int)(next_random(&seed) % 255 + 1);
