@@ -234,7 +234,7 @@ void klog_line(int level, const char *fmt, ...)
     fputc('\n', stderr);
 }
 void kprintf(const char *fmt, ...) {}
-void control_line(const char *fmt, ...) {}
+bool control_line(const char *fmt, ...) { return true; }
 void panic(const char *fmt, ...)
 {
     va_list args;
