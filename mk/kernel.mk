@@ -19,6 +19,16 @@ KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
 
 -include libc-shim/vdso/vdso.mk
 
+# ---- code that runs seldom, built for size: it is half of the kernel, and no row of the benchmarks passes through it
+KCOLD := $(addprefix kernel/fs/,ext4.c fcntl.c gen.c inotify.c locks.c memfd.c mount.c pidfd.c proc.c proc_pid.c proc_sys.c \
+             rootfs.c signalfd.c splice.c sysfs.c tty.c xattr.c) \
+         $(addprefix kernel/task/,creds.c groups.c misc.c proc_info.c schedcalls.c) \
+         $(addprefix kernel/core/,cmdline.c kallsyms.c kmain.c log.c random.c seq_buf.c) \
+         kernel/mm/show.c kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
+         $(wildcard kernel/exec/*.c) $(addprefix kernel/arch/x86_64/,cpuinfo.c idt.c)  \
+         $(addprefix platform/x86_64/,acpi.c mptable.c platform.c pvh.c)
+$(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
+
 # ---- generated headers: structure offsets for assembly
 ASM_OFFSETS_C := $(wildcard kernel/arch/$(ARCH)/asm_offsets.c)
 KGEN          := $(if $(ASM_OFFSETS_C),$(OUT)/gen/asm_offsets.h)
@@ -31,7 +41,7 @@ $(OUT)/gen/asm_offsets.h: $(ASM_OFFSETS_C) $(OUT)/flags
 	      sed -n 's/.*->\([A-Za-z0-9_]*\) \(-\{0,1\}[0-9]*\).*/#define \1 \2/p' $@.s; } > $@
 
 # ---- objects; a change of flags rebuilds them all
-KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS)
+KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS) $(KCFLAGS_COLD) $(KCOLD)
 $(OUT)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' $(foreach f,$(KFLAGS_LINE),'$(subst ','\'',$(f))') | cmp -s - $@ || \

@@ -39,6 +39,9 @@ KCFLAGS_x86_64  := -m64 -march=x86-64 -mcmodel=kernel -mno-red-zone -fcf-protect
                   -mpreferred-stack-boundary=3
 KCFLAGS_aarch64 := -march=armv8-a -mno-outline-atomics -mbranch-protection=none
 
+# For size. String instructions are slow under emulation and for short lengths: clear and copy by our own functions.
+KCFLAGS_COLD := -Os $(if $(filter x86_64,$(ARCH)),-mstringop-strategy=libcall)
+
 KCFLAGS += $(KCFLAGS_$(ARCH)) $(EXTRA_KCFLAGS)
 KASFLAGS := -D__ASSEMBLER__=1 -g -fno-pic -fno-pie $(KCFLAGS_$(ARCH)) $(REPRODUCIBLE)
 KLDFLAGS := -nostdlib -static --gc-sections --build-id=none -z noexecstack -z max-page-size=0x1000 \

@@ -3,6 +3,8 @@
 //
 // Every name of calls.def is a weak alias of sys_ni here; a strong sys_NAME anywhere in the kernel
 // takes its place at link time. So a call is implemented by writing the function, and nothing else.
+#include <string.h>
+
 #include "syscall/syscall.h"
 
 #include "arch/regs.h"
@@ -35,18 +37,24 @@ const syscall_fn syscall_table[SYSCALL_COUNT + 1] = {
     [SYSCALL_COUNT] = sys_ni,
 };
 
-static const char *const names[SYSCALL_COUNT + 1] = {
-#define CALL(name, x86_64, arm64, arguments) [SLOT(x86_64, arm64)] = #name,
+// Names and argument letters: one text "name\0letters" for each call, and where it begins, or 0.
+struct call_texts {
+    char none;
+#define CALL(name, x86_64, arm64, arguments) char name##_[sizeof(#name) + sizeof(arguments)];
 #include "syscall/calls.def"
 #undef CALL
-    [SYSCALL_COUNT] = NULL,
 };
-
-static const char *const argument_letters[SYSCALL_COUNT + 1] = {
-#define CALL(name, x86_64, arm64, arguments) [SLOT(x86_64, arm64)] = arguments,
+static const struct call_texts texts = {
+#define CALL(name, x86_64, arm64, arguments) .name##_ = #name "\0" arguments,
 #include "syscall/calls.def"
 #undef CALL
-    [SYSCALL_COUNT] = "",
+};
+static const u16 text_offsets[SYSCALL_COUNT + 1] = {
+#define CALL(name, x86_64, arm64, arguments) \
+    [SLOT(x86_64, arm64)] = offsetof(struct call_texts, name##_),
+#include "syscall/calls.def"
+#undef CALL
+    [SYSCALL_COUNT] = 0,
 };
 
 static DEFINE_PERCPU(u64, syscall_counts)[SYSCALL_COUNT + 1];
@@ -61,11 +69,15 @@ void syscall_init(void)
 
 static bool in_table(long nr) { return (u64)nr < SYSCALL_COUNT; }
 
-const char *syscall_name(long nr) { return in_table(nr) ? names[nr] : NULL; }
+const char *syscall_name(long nr)
+{
+    return in_table(nr) && text_offsets[nr] ? (const char *)&texts + text_offsets[nr] : NULL;
+}
 
 const char *syscall_arguments(long nr)
 {
-    return in_table(nr) && argument_letters[nr] ? argument_letters[nr] : "xxxxxx";
+    const char *name = syscall_name(nr);
+    return name ? name + strlen(name) + 1 : "xxxxxx";
 }
 
 bool syscall_implemented(long nr) { return in_table(nr) && syscall_table[nr] != sys_ni; }
@@ -93,7 +105,7 @@ void syscall_show_counts(struct seq_buf *out)
     for (long nr = 0; nr < SYSCALL_COUNT; nr++) {
         u64 n = syscall_count(nr);
         if (n)
-            seq_printf(out, "%s %lu%s\n", names[nr] ? names[nr] : "?", n,
+            seq_printf(out, "%s %lu%s\n", syscall_name(nr) ?: "?", n,
                        syscall_implemented(nr) ? "" : " (not implemented)");
     }
 }
