@@ -87,9 +87,7 @@ static int init_registers(struct thread *t, const struct clone_args *a)
         return err;
     t->regs = (struct regs *)top - 1;
     arch_thread_copy_state(&t->arch, current);
-    if (a->flags & CLONE_SETTLS)
-        arch_set_tls(t, a->tls);
-    return 0;
+    return a->flags & CLONE_SETTLS ? arch_set_tls(t, a->tls) : 0;
 }
 
 static void inherit(struct thread *t, const struct clone_args *a)
@@ -174,6 +172,8 @@ static int link_thread(struct thread *t, struct process *p)
         p->n_threads++;
         if (!p->leader)
             p->leader = t;
+        if (p->stopped)
+            atomic_fetch_or(&t->work, WORK_SIGNAL);  // it stops before its first instruction
     }
     spin_unlock(&p->signal_lock);
     if (!err)

@@ -80,11 +80,13 @@ static bool leave_process(struct thread *t, int status)
         if (!p->exiting)
             p->exit_status = status;
     }
-    signal_thread_exit(t);
+    bool all_stopped = signal_thread_exit(t);
     if (p->exec_in_progress)
         wait_wake(&p->exit_wait, 1, 0);
     spin_unlock(&p->signal_lock);
     spin_unlock(&tree_lock);
+    if (all_stopped)
+        process_report_stop(p, false);
     return last;
 }
 

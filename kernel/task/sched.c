@@ -226,7 +226,9 @@ static void switch_threads(struct run_queue *rq, struct thread *prev, struct thr
     next->slice_run_ns = next->run_ns;
     if (!next->is_idle && before(next->queued_since_ns, now))
         next->cpu_delay_ns += now - next->queued_since_ns;
-    rq->running = next;
+    // A full fence: thread_kick sets a bit in the work word and then looks who runs; next looks at its
+    // work word after this. So either it is kicked or it sees the bit.
+    __atomic_store_n(&rq->running, next, __ATOMIC_SEQ_CST);
     rq->n_switches++;
     if (prev->work & WORK_RESCHED)
         atomic_fetch_and(&prev->work, ~WORK_RESCHED);
@@ -353,7 +355,9 @@ static void schedule_preempt(void)
     u64 now = ktime_ns();
     account(rq, prev, now);
     struct thread *first = queue_first(rq);
-    bool must_leave = !prev->is_idle && !(prev->affinity & BIT(this_cpu()->id));
+    // One that is about to sleep goes where it may run when it wakes.
+    bool must_leave = !prev->is_idle && prev->state == T_RUNNING &&
+                      !(prev->affinity & BIT(this_cpu()->id));
     prev->migrate = must_leave;
     if (!must_leave && (!first || !first_goes_first(prev, first))) {
         if (first)
@@ -377,6 +381,10 @@ static void sched_tick(struct timer *timer)
         if (first_goes_first(t, first))
             atomic_fetch_or(&t->work, WORK_RESCHED);
         tick_start(rq, now);
+        // An idle CPU that missed the moment to take first gets another one.
+        cpumask_t idle = atomic_load_relaxed(&idle_mask) & cpus_online();
+        if (idle)
+            cross_send(idle & -idle, CROSS_RESCHED);
     }
     spin_unlock(&rq->lock);
 }

@@ -141,7 +141,10 @@ long sys_restart_syscall(void)
     struct thread *t = current;
     long (*fn)(void *) = t->restart.fn;
     t->restart.fn = NULL;
-    return fn ? fn(t->restart.data) : -EINTR;
+    long result = fn ? fn(t->restart.data) : -EINTR;
+    if (result == -ERESTART_RESTARTBLOCK)  // interrupted once more
+        t->restart.fn = fn;
+    return result;
 }
 
 // ---- alternate stacks (sigaltstack(2))

@@ -98,21 +98,6 @@ void signal_flush_everywhere(struct process *p, u64 mask)
         flush_signals(p, &t->sig_pending, &t->sig_queue, mask);
 }
 
-// Hands a leaving thread's part on: process signals that it was chosen for go to another.
-void signal_thread_exit(struct thread *t)
-{
-    struct process *p = t->process;
-    signal_flush_queue(p, &t->sig_queue);
-    t->sig_pending = 0;
-    if (t->group_stopped) {
-        t->group_stopped = false;
-        p->n_stopped--;
-    }
-    if (!p->sig_pending)
-        return;
-    list_for_each_entry(struct thread, other, &p->threads, process_link)
-        signal_recalc(other);
-}
 
 static int dequeue_from(struct process *p, u64 *pending, struct list *queue, u64 mask,
                         struct siginfo *info)
@@ -258,6 +243,34 @@ static struct sig_entry *new_entry(struct process *p, const struct siginfo *info
     return e;
 }
 
+// Wakes threads for the signals of the process in `left` that t will not take: it ends or blocks them.
+static void retarget_locked(struct process *p, const struct thread *t, u64 left)
+{
+    left &= p->sig_pending;
+    list_for_each_entry(struct thread, other, &p->threads, process_link) {
+        if (!left)
+            break;
+        u64 takes = left & (~other->sig_blocked | other->sig_wait_mask);
+        if (other == t || other->exiting || !takes)
+            continue;
+        left &= ~takes;
+        wake_for_signal(other);
+    }
+}
+
+// => signal_lock held, t is off the list. Hands on the signals of the process that t was chosen for.
+//    true: those who are left have all stopped, and nobody has told the parent yet
+bool signal_thread_exit(struct thread *t)
+{
+    struct process *p = t->process;
+    signal_flush_queue(p, &t->sig_queue);
+    t->sig_pending = 0;
+    if (t->group_stopped)
+        p->n_stopped--;
+    retarget_locked(p, t, ~0ull);
+    return p->stopped && !p->exiting && p->n_threads && p->n_stopped == p->n_threads;
+}
+
 // What sending does whatever the action. => false: nothing more to do
 static bool before_queueing(struct process *p, struct thread *t, int sig)
 {
@@ -401,15 +414,7 @@ static void retarget(struct thread *t, u64 added)
 {
     struct process *p = t->process;
     spin_lock(&p->signal_lock);
-    u64 left = p->sig_pending & added;
-    list_for_each_entry(struct thread, other, &p->threads, process_link) {
-        if (other == t || other->exiting || !(left & ~other->sig_blocked))
-            continue;
-        left &= other->sig_blocked;
-        wake_for_signal(other);
-        if (!left)
-            break;
-    }
+    retarget_locked(p, t, added);
     spin_unlock(&p->signal_lock);
 }
 
@@ -566,6 +571,8 @@ static void fix_interrupted_call(struct regs *r, const struct sigaction *handler
     case ERESTARTNOINTR: break;
     default: return;
     }
+    if (!restart)
+        current->restart.fn = NULL;
     if (restart && block)
         regs_set_syscall_nr(r, ARCH_SYSCALL_NR(219, 128));  // restart_syscall(2)
     if (restart)

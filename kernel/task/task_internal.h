@@ -78,7 +78,7 @@ int signal_send_locked(struct process *p, struct thread *t, const struct siginfo
 int signal_send_entry_locked(struct process *p, struct thread *t, struct sig_entry *e);
 void signal_flush_queue(struct process *p, struct list *queue);
 void signal_flush_everywhere(struct process *p, u64 mask);  // signal_lock held
-void signal_thread_exit(struct thread *t);
+bool signal_thread_exit(struct thread *t);
 bool signal_is_ignored_locked(struct process *p, int sig);
 void signal_recalc(struct thread *t);         // sets WORK_SIGNAL if something is deliverable
 int may_signal(struct process *to, int sig);  // 0, -EPERM

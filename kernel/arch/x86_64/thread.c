@@ -147,7 +147,13 @@ static void set_fs_base(struct thread *t, u64 base)
     }
 }
 
-void arch_set_tls(struct thread *t, u64 tls) { set_fs_base(t, tls); }
+int arch_set_tls(struct thread *t, u64 tls)
+{
+    if (tls >= USER_END)  // beyond 2^47 loading it would fault in the kernel
+        return -EPERM;
+    set_fs_base(t, tls);
+    return 0;
+}
 
 u64 arch_get_tls(struct thread *t)
 {
@@ -174,10 +180,7 @@ long sys_arch_prctl(int code, u64 addr)
     struct thread *t = current;
     switch (code) {
     case ARCH_SET_FS:
-        if (addr >= USER_END)
-            return -EPERM;
-        set_fs_base(t, addr);
-        return 0;
+        return arch_set_tls(t, addr);
     case ARCH_SET_GS:
         if (addr >= USER_END)
             return -EPERM;

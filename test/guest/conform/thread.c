@@ -72,6 +72,11 @@ TEST(clone_errors)
     CHECK_ERRNO(syscall(SYS_clone, CLONE_THREAD | CLONE_SIGHAND, sp, 0, 0, 0), EINVAL);     // needs VM
     CHECK_ERRNO(syscall(SYS_clone, CLONE_SIGHAND, sp, 0, 0, 0), EINVAL);
     CHECK_ERRNO(syscall(SYS_clone, CLONE_FS | CLONE_NEWNS, sp, 0, 0, 0), EINVAL);
+#if defined __x86_64__
+    // Not an address that the FS base can hold: loading it would fault in the kernel.
+    CHECK_ERRNO(syscall(SYS_clone, THREAD_FLAGS | CLONE_SETTLS, sp, 0, 0, 1ull << 63), EPERM);
+    CHECK_ERRNO(syscall(SYS_clone, THREAD_FLAGS | CLONE_SETTLS, sp, 0, 0, 1ull << 47), EPERM);
+#endif
     munmap(stack, STACK_SIZE);
 }
 

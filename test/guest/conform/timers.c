@@ -87,7 +87,7 @@ TEST(realtime_is_plausible)
     CHECK(now.tv_sec > 1577836800 && now.tv_sec < 7258118400);      // 2020 to 2200
     CHECK_RANGE(now.tv_sec - tv.tv_sec, 0, 20);
     CHECK_RANGE(tv.tv_usec, 0, 999999);
-    CHECK_RANGE(time(NULL) - tv.tv_sec, 0, 20);
+    CHECK_RANGE(time(NULL) - tv.tv_sec, -1, 20);                    // it may read the coarse clock
 #ifdef SYS_time
     CHECK_RANGE(syscall(SYS_time, NULL) - tv.tv_sec, -1, 20);   // it reads the coarse clock
 #endif

@@ -24,7 +24,8 @@ void arch_thread_free(struct arch_thread *at);
 void arch_thread_reset(struct arch_thread *at);
 // Registers for the first entry to a program (SysV ABI process entry / AAPCS64).
 void arch_regs_exec(struct regs *r, vaddr_t entry, vaddr_t sp);
-void arch_set_tls(struct thread *t, u64 tls);  // CLONE_SETTLS, ARCH_SET_FS
+// CLONE_SETTLS, ARCH_SET_FS. => 0, -EPERM: not an address that the register can hold
+int arch_set_tls(struct thread *t, u64 tls);
 u64 arch_get_tls(struct thread *t);
 
 // Switches kernel stacks; saves and loads TLS and vector state as needed. Returns in the context of

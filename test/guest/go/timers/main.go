@@ -140,8 +140,8 @@ func producers() {
 
 func contexts() {
 	for i := 0; i < 50; i++ {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 		<-ctx.Done()
 		if ctx.Err() != context.DeadlineExceeded || time.Since(start) < 2*time.Millisecond {
 			fail("a context ended with %v after %v", ctx.Err(), time.Since(start))
