@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
-// The Go hello of the boot and memory figures.
+// The Go hello of the boot and memory figures: prints a line and passes main.printed, which the counting plugin watches.
 package main
 
 import "fmt"
 
-func main() { fmt.Println("hello, world") }
+//go:noinline
+func printed() {}
+
+func main() {
+	fmt.Println("hello, world")
+	printed()
+}
