@@ -6,6 +6,7 @@
 // by the owning module's *_init_cpu() function, which runs on that CPU.
 #pragma once
 
+#include "core/lock.h"
 #include "core/atomic.h"
 #include "core/base.h"
 
@@ -63,4 +64,21 @@ static inline void cpu_relax_poll(void)
     if (unlikely(__atomic_load_n(&this_cpu()->cross_pending, __ATOMIC_RELAXED)))
         cross_poll();
     arch_cpu_relax();
+}
+
+// mutex_lock and mutex_unlock without a call, for the few paths where a call counts.
+static inline void mutex_lock_quick(struct mutex *m)
+{
+    u32 free = 0;
+    if (likely(atomic_cmpxchg(&m->state, &free, 1)))
+        m->owner = current_thread();
+    else
+        mutex_lock(m);
+}
+static inline void mutex_unlock_quick(struct mutex *m)
+{
+    u32 held = 1;
+    m->owner = NULL;
+    if (unlikely(!atomic_cmpxchg(&m->state, &held, 0)))
+        mutex_unlock(m);
 }

@@ -57,18 +57,31 @@ u32 name_hash(const char *name, size_t len)
     return h;
 }
 
+static inline bool same_name(const struct dentry *d, const char *name, u32 len, u32 hash)
+{
+    if (d->hash != hash || d->name_len != len)
+        return false;
+    const char *own = d->name;
+    while (len && *own == *name) {
+        own++;
+        name++;
+        len--;
+    }
+    return len == 0;
+}
+
 struct dentry *dentry_find(const struct inode *dir, const char *name, u32 len, u32 hash)
 {
     if (dir->dir.hash) {
         struct dentry *d = dir->dir.hash[(hash ^ hash >> 15) & dir->dir.hash_mask];
         for (; d; d = d->hash_next) {
-            if (d->hash == hash && d->name_len == len && memcmp(d->name, name, len) == 0)
+            if (same_name(d, name, len, hash))
                 return d;
         }
         return NULL;
     }
     list_for_each_entry (struct dentry, d, &dir->dir.children, sibling) {
-        if (d->hash == hash && d->name_len == len && memcmp(d->name, name, len) == 0)
+        if (same_name(d, name, len, hash))
             return d;
     }
     return NULL;

@@ -41,6 +41,8 @@ static bool chunk_pause(const struct uio *u)
 static ssize_t zero_read(struct file *f, struct uio *to, loff_t *pos)
 {
     ssize_t total = 0;
+    if (likely(uio_remaining(to) <= CHUNK))
+        return uio_zero(to, uio_remaining(to));
     while (uio_remaining(to)) {
         ssize_t n = uio_zero(to, MIN(uio_remaining(to), (size_t)CHUNK));
         if (n <= 0)

@@ -9,18 +9,17 @@
 // when it is added. From then on a watch that nothing happens to costs nothing: when the file wakes its
 // queue, the callback links the item into the ready list and wakes one thread in epoll_wait.
 //
-// epoll_wait takes the whole ready list aside and asks each file in it for its present state (poll
-// without registering). An item with events is reported; if it is level-triggered it goes back to the
-// end of the ready list, to be asked again next time; edge-triggered and one-shot items leave it until
-// their callback runs again. So the cost follows what happens, not the number of watches.
+// epoll_wait goes through the items that are in the ready list when it comes, and asks each file for its
+// present state (poll without registering). An edge-triggered or one-shot item leaves the list first, until
+// its callback runs again. A level-triggered one stays, at the end, to be asked again next time; it leaves
+// when it turns out to have no events. So the cost follows what happens, not the number of watches.
 //
-// Why no wake-up is lost: an item leaves the ready list (under ep->lock) before its file is asked. An
-// event after that moment links it again; one before it is seen by the question. Items that still wait
-// in the list aside are linked, so their callback does nothing, and they are asked later anyway.
+// Why no wake-up is lost: an item that leaves the ready list (under ep->lock) is asked after that. An event
+// after that moment links it again; one before it is seen by the question.
 //
 // Invariants
-//   I1  item->ready_link is linked exactly when the item is in ep->ready or in the list that the one
-//       holder of ep->mutex is working through.
+//   I1  item->ready_link is linked exactly when the item is in ep->ready. Anybody adds to the list; only the
+//       holder of ep->mutex takes from it.
 //   I2  An item lives as long as its file: the last file_put removes it before the file's release.
 //   I3  Each item and the epoll file itself hold one reference on ep.
 //
@@ -48,14 +47,10 @@
 #define EP_MAX_EVENTS (INT32_MAX / (int)sizeof(struct epoll_event))
 #define EP_INLINE_WAITS 2   // most files have one queue, pipes and sockets at most two
 
-struct epoll_event {  // user ABI: packed on x86-64 only
+struct epoll_event {  // user ABI
     u32 events;
     u64 data;
-}
-#if defined(__x86_64__)
-__packed
-#endif
-;
+} ARCH_EPOLL_EVENT_PACKED;
 
 struct epoll {
     struct mutex mutex;
@@ -426,81 +421,106 @@ long sys_epoll_ctl(int epfd, int op, int fd, uptr_t event)
 
 // ---- epoll_wait(2)
 
-// Puts back the items of `aside` that were not looked at, in front, and wakes the next waiter if
-// anything is left. => Caller holds ep->mutex.
-static void ep_finish_scan(struct epoll *ep, struct list *aside)
+static bool stays_ready(const struct ep_item *item)
 {
-    spin_lock(&ep->lock);
-    if (!list_empty(aside)) {
-        list_splice_back(aside, &ep->ready);
-        list_splice_back(&ep->ready, aside);
-    }
-    bool more = !list_empty(&ep->ready);
-    spin_unlock(&ep->lock);
-    if (more && wait_has_waiters(&ep->wait))
-        wait_wake(&ep->wait, 1, POLLIN);
+    return !(item->events & (EPOLLET | EPOLLONESHOT));
 }
 
-static struct ep_item *ep_next_ready(struct epoll *ep, struct list *aside)
+// The first ready item: one that stays goes to the end of the list, any other out of it.
+// => Caller holds ep->mutex; NULL: none.
+static inline struct ep_item *ep_next_ready(struct epoll *ep)
 {
-    if (list_empty(aside))
-        return NULL;  // only the holder of ep->mutex adds to or takes from it
+    if (list_empty(&ep->ready))
+        return NULL;
+    // Nobody else takes from the list, so its first item may be looked at without the lock.
+    struct ep_item *item = list_first(&ep->ready, struct ep_item, ready_link);
+    if (stays_ready(item) && READ_ONCE(item->ready_link.next) == &ep->ready)
+        return item;  // first and last
     spin_lock(&ep->lock);
-    struct ep_item *item = list_first(aside, struct ep_item, ready_link);
-    list_remove_init(&item->ready_link);
+    if (stays_ready(item)) {
+        if (item->ready_link.next != &ep->ready) {
+            list_remove(&item->ready_link);
+            list_push_back(&ep->ready, &item->ready_link);
+        }
+    } else {
+        list_remove_init(&item->ready_link);
+    }
     spin_unlock(&ep->lock);
     return item;
 }
 
+static void ep_leave_ready(struct epoll *ep, struct ep_item *item)
+{
+    spin_lock(&ep->lock);
+    list_remove_init(&item->ready_link);
+    spin_unlock(&ep->lock);
+}
+
+static void ep_rejoin_ready(struct epoll *ep, struct ep_item *item)
+{
+    spin_lock(&ep->lock);
+    if (list_empty(&item->ready_link))
+        list_push_back(&ep->ready, &item->ready_link);
+    spin_unlock(&ep->lock);
+}
+
+// What an item of ep_next_ready has to tell. One that stays and has nothing leaves the list and is asked once
+// more, because its callback did nothing while it was linked.
+static inline u32 ep_ask_ready(struct epoll *ep, struct ep_item *item)
+{
+    u32 state = ep_item_poll(item, NULL);
+    if (likely(state) || !stays_ready(item))
+        return state;
+    ep_leave_ready(ep, item);
+    state = ep_item_poll(item, NULL);
+    if (state)
+        ep_rejoin_ready(ep, item);
+    return state;
+}
+
+static inline bool put_event(uptr_t to, u32 state, u64 data)
+{
+    return put_user_u32(to + offsetof(struct epoll_event, events), state) == 0 &&
+           put_user_u64(to + offsetof(struct epoll_event, data), data) == 0;
+}
+
 // Reports up to max ready items. => their number, -EFAULT; 0 when the ready list held none in truth.
-static long ep_send_events(struct epoll *ep, uptr_t events, int max)
+static inline long ep_send_events(struct epoll *ep, uptr_t events, int max)
 {
     long n = 0;
-    struct list aside;
     struct ep_item *item;
-    list_init(&aside);
-    mutex_lock(&ep->mutex);
-    spin_lock(&ep->lock);
-    list_splice_back(&aside, &ep->ready);
-    spin_unlock(&ep->lock);
-    while (n < max && (item = ep_next_ready(ep, &aside))) {
-        u32 state = ep_item_poll(item, NULL);
-        if (!state)
-            continue;
-        struct epoll_event ev = { .events = state, .data = item->data };
-        bool fault = copy_to_user(events + n * sizeof(ev), &ev, sizeof(ev)) != 0;
-        if (!fault) {
-            n++;
-            if (item->events & EPOLLONESHOT)
-                item->events &= EP_PRIVATE;
-        }
-        if (fault || !(item->events & (EPOLLET | EPOLLONESHOT))) {
-            spin_lock(&ep->lock);
-            if (list_empty(&item->ready_link))
-                list_push_back(&ep->ready, &item->ready_link);
-            spin_unlock(&ep->lock);
-        }
-        if (fault) {
+    mutex_lock_quick(&ep->mutex);
+    // Where this round ends: what is behind came later, or is there again.
+    struct list *last = list_empty(&ep->ready) ? NULL : READ_ONCE(ep->ready.prev);
+    while (last && n < max && (item = ep_next_ready(ep))) {
+        u32 state = ep_ask_ready(ep, item);
+        if (state && unlikely(!put_event(events, state, item->data))) {
+            ep_rejoin_ready(ep, item);
             if (n == 0)
                 n = -EFAULT;
             break;
         }
+        if (state) {
+            events += sizeof(struct epoll_event);
+            n++;
+            if (item->events & EPOLLONESHOT)
+                item->events &= EP_PRIVATE;
+        }
+        if (&item->ready_link == last)
+            break;
     }
-    ep_finish_scan(ep, &aside);
-    mutex_unlock(&ep->mutex);
+    mutex_unlock_quick(&ep->mutex);
+    if (!list_empty(&ep->ready) && wait_has_waiters(&ep->wait))
+        wait_wake(&ep->wait, 1, POLLIN);
     return n;
 }
 
-static long ep_wait(struct epoll *ep, uptr_t events, int max, u64 deadline_ns)
+// Nothing was ready: sleeps until something is. As ep_wait.
+static __noinline long ep_wait_slow(struct epoll *ep, uptr_t events, int max, u64 deadline_ns)
 {
     struct waiter w;
     int err = 0;
     for (;;) {
-        if (!list_empty(&ep->ready)) {
-            long n = ep_send_events(ep, events, max);
-            if (n)
-                return n;
-        }
         if (err || deadline_ns == 0)
             return err == -ETIMEDOUT ? 0 : err ? -EINTR : 0;
         waiter_init(&w);
@@ -509,37 +529,79 @@ static long ep_wait(struct epoll *ep, uptr_t events, int max, u64 deadline_ns)
         if (list_empty(&ep->ready))
             err = wait_sleep(&w, WAIT_INTERRUPTIBLE, deadline_ns);
         wait_finish(&ep->wait, &w);
+        if (!list_empty(&ep->ready)) {
+            long n = ep_send_events(ep, events, max);
+            if (n)
+                return n;
+        }
     }
 }
 
-// deadline_ns: NEVER to wait for ever, 0 not to wait.
-static long ep_wait_fd(int epfd, uptr_t events, int max, u64 deadline_ns)
+// An ending of ep_wait_fd that calls nothing is the common one: it stays in the caller's frame.
+struct ep_timeout {
+    bool is_ms;
+    u64 value;  // milliseconds as epoll_wait(2) takes them, or a deadline: NEVER waits for ever, 0 does not wait
+};
+
+static __noinline long ep_wait_else(struct file *f, uptr_t events, int max, struct ep_timeout timeout)
 {
-    if (max <= 0 || max > EP_MAX_EVENTS)
-        return -EINVAL;
-    if (events >= USER_END || events + (u64)max * sizeof(struct epoll_event) > USER_END)
-        return -EFAULT;
-    struct fd f = fd_get(epfd);
-    if (!f.file)
+    if (!is_epoll(f))
+        return f->fmode & FMODE_PATH ? -EBADF : -EINVAL;
+    return ep_wait_slow(f->data, events, max,
+                        timeout.is_ms ? deadline_from_ms((int)timeout.value) : timeout.value);
+}
+
+static __always_inline long ep_wait_file(struct file *f, uptr_t events, int max,
+                                         struct ep_timeout timeout)
+{
+    long n = 0;
+    if (likely(is_epoll(f)) && likely(!list_empty(&((struct epoll *)f->data)->ready)))
+        n = ep_send_events(f->data, events, max);
+    return likely(n) ? n : ep_wait_else(f, events, max, timeout);
+}
+
+static __noinline long ep_wait_shared(int epfd, uptr_t events, int max, struct ep_timeout timeout)
+{
+    struct file *f = fd_get_shared(epfd).file;
+    if (!f)
         return -EBADF;
-    long n = is_epoll(f.file) ? ep_wait(f.file->data, events, max, deadline_ns) : -EINVAL;
-    fd_put(f);
+    long n = ep_wait_file(f, events, max, timeout);
+    file_put(f);
     return n;
+}
+
+static __always_inline long ep_wait_fd(int epfd, uptr_t events, int max, struct ep_timeout timeout)
+{
+    if (unlikely(max <= 0 || max > EP_MAX_EVENTS))
+        return -EINVAL;
+    if (unlikely(events > USER_END - (u64)max * sizeof(struct epoll_event)))
+        return -EFAULT;
+    const struct file_table *t = current->files;
+    if (unlikely(files_are_shared(t)))
+        return ep_wait_shared(epfd, events, max, timeout);
+    struct file *f = fd_borrow(t, epfd);
+    return likely(f) ? ep_wait_file(f, events, max, timeout) : -EBADF;
 }
 
 long sys_epoll_wait(int epfd, uptr_t events, int max, int timeout_ms)
 {
-    return ep_wait_fd(epfd, events, max, deadline_from_ms(timeout_ms));
+    return ep_wait_fd(epfd, events, max, (struct ep_timeout){true, (u64)timeout_ms});
 }
 
-long sys_epoll_pwait(int epfd, uptr_t events, int max, int timeout_ms, uptr_t sigmask, size_t size)
+static __noinline long epoll_wait_masked(int epfd, uptr_t events, int max, int timeout_ms, uptr_t sigmask,
+                                         size_t size)
 {
-    if (!sigmask)
-        return sys_epoll_wait(epfd, events, max, timeout_ms);
     int err = signal_mask_enter(sigmask, size);
     if (err)
         return err;
     return signal_mask_leave(sigmask, sys_epoll_wait(epfd, events, max, timeout_ms));
+}
+
+long sys_epoll_pwait(int epfd, uptr_t events, int max, int timeout_ms, uptr_t sigmask, size_t size)
+{
+    if (unlikely(sigmask))
+        return epoll_wait_masked(epfd, events, max, timeout_ms, sigmask, size);
+    return ep_wait_fd(epfd, events, max, (struct ep_timeout){true, (u64)timeout_ms});
 }
 
 long sys_epoll_pwait2(int epfd, uptr_t events, int max, uptr_t timeout, uptr_t sigmask, size_t size)
@@ -550,7 +612,8 @@ long sys_epoll_pwait2(int epfd, uptr_t events, int max, uptr_t timeout, uptr_t s
         err = signal_mask_enter(sigmask, size);
     if (err)
         return err;
-    return signal_mask_leave(sigmask, ep_wait_fd(epfd, events, max, deadline_ns));
+    return signal_mask_leave(
+        sigmask, ep_wait_fd(epfd, events, max, (struct ep_timeout){false, deadline_ns}));
 }
 
 // ---- the epoll file itself
@@ -560,26 +623,20 @@ static u32 epoll_poll(struct file *f, struct poll_table *pt)
 {
     struct epoll *ep = f->data;
     u32 events = 0;
-    struct list aside;
     struct ep_item *item;
     poll_wait(pt, f, &ep->poll);
     if (list_empty(&ep->ready))
         return 0;
-    list_init(&aside);
     mutex_lock(&ep->mutex);
-    spin_lock(&ep->lock);
-    list_splice_back(&aside, &ep->ready);
-    spin_unlock(&ep->lock);
-    while (!events && (item = ep_next_ready(ep, &aside))) {
-        if (!ep_item_poll(item, NULL))
-            continue;
-        events = POLLIN | POLLRDNORM;
-        spin_lock(&ep->lock);
-        if (list_empty(&item->ready_link))
-            list_push_front(&ep->ready, &item->ready_link);
-        spin_unlock(&ep->lock);
+    struct list *last = list_empty(&ep->ready) ? NULL : READ_ONCE(ep->ready.prev);
+    while (last && !events && (item = ep_next_ready(ep))) {
+        if (ep_ask_ready(ep, item)) {
+            ep_rejoin_ready(ep, item);
+            events = POLLIN | POLLRDNORM;
+        }
+        if (&item->ready_link == last)
+            break;
     }
-    ep_finish_scan(ep, &aside);
     mutex_unlock(&ep->mutex);
     return events;
 }

@@ -15,7 +15,7 @@ struct eventfd {
 
 #define COUNT_MAX (UINT64_MAX - 1)  // the largest value a write may reach
 
-static bool eventfd_take(struct eventfd *e, u64 *value)
+static __always_inline bool eventfd_take(struct eventfd *e, u64 *value)
 {
     spin_lock(&e->lock);
     bool got = e->count != 0;
@@ -27,7 +27,7 @@ static bool eventfd_take(struct eventfd *e, u64 *value)
     return got;
 }
 
-static bool eventfd_add(struct eventfd *e, u64 value)
+static __always_inline bool eventfd_add(struct eventfd *e, u64 value)
 {
     spin_lock(&e->lock);
     bool fits = value <= COUNT_MAX - MIN(e->count, COUNT_MAX);
@@ -38,7 +38,7 @@ static bool eventfd_add(struct eventfd *e, u64 value)
 }
 
 // Sleeps until the counter can be taken from (value NULL: asks nothing) or added to.
-static int eventfd_wait(struct eventfd *e, u64 *take, u64 add)
+static __noinline int eventfd_wait(struct eventfd *e, u64 *take, u64 add)
 {
     struct waiter w;
     int err;

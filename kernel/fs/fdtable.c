@@ -16,28 +16,10 @@
 #include "fs/calls.h"
 #include "fs/vfs_internal.h"
 
-#define FD_INLINE 64
 #define FD_LIMIT (1u << 20)  // fs.nr_open
 #define RLIMIT_NOFILE 7
 #define CLONE_FS 0x200u
 #define CLONE_FILES 0x400u
-
-struct fd_array {
-    u32 max;  // a multiple of 64
-    struct file **files;
-    u64 *open, *cloexec, *full;
-    struct fd_array *old;  // outgrown, kept for readers
-};
-
-struct file_table {
-    u32 refcount;  // atomic
-    struct spinlock lock;
-    struct fd_array *array;  // [lock to change]
-    u32 next_free;           // [lock] no free number below
-    struct fd_array first;
-    u64 first_bits[3];
-    struct file *first_files[FD_INLINE];
-};
 
 static struct kcache *table_cache, *fs_cache;
 
@@ -257,27 +239,19 @@ static struct file *shared_get(struct file_table *t, int fd)
     }
 }
 
-struct fd fd_get_raw(int fd)
+struct fd fd_get_shared(int fd)
 {
-    struct file_table *t = current->files;
-    if (unlikely(!t))
-        return (struct fd){NULL, false};
-    if (atomic_load_relaxed(&t->refcount) == 1) {
-        struct fd_array *a = t->array;
-        return (struct fd){(u32)fd < a->max ? a->files[fd] : NULL, false};
-    }
-    struct file *f = shared_get(t, fd);
+    struct file *f = shared_get(current->files, fd);
     return (struct fd){f, f != NULL};
 }
 
-struct fd fd_get(int fd)
+struct fd fd_get_raw(int fd) { return fd_get_raw_quick(fd); }
+struct fd fd_get(int fd) { return fd_get_quick(fd); }
+
+struct fd fd_drop_path(struct fd f)
 {
-    struct fd f = fd_get_raw(fd);
-    if (unlikely(f.file && (f.file->fmode & FMODE_PATH))) {
-        fd_put(f);
-        return (struct fd){NULL, false};
-    }
-    return f;
+    fd_put(f);
+    return (struct fd){NULL, false};
 }
 
 struct file *fd_get_file(int fd)

@@ -482,6 +482,89 @@ int walk_last(struct walk *w, bool keep_parent)
     return 0;
 }
 
+// ----------------------------------------------------------------------------- the quick walk
+
+// Most paths are plain: every name is in memory, nothing but directories on the way, which the caller may
+// search by their mode alone. The quick walk handles these and nothing else: whatever it does not know it leaves to
+// the walk above, from the start, errors too.
+
+struct quick_name {
+    const char *name;
+    u32 len, hash;
+};
+
+static inline bool quick_may_search(const struct inode *inode, u64 caps)
+{
+    return likely(S_ISDIR(inode->mode)) &&
+           likely((inode->mode & 0111) == 0111 || (caps & BIT(CAP_DAC_OVERRIDE)));
+}
+
+// Reads a component. => behind it; NULL: "." or "..", or too long
+static inline const char *quick_scan(const char *s, struct quick_name *name)
+{
+    const char *q = s;
+    u32 h = 2166136261u;
+    for (u8 c = *q; c != '\0' && c != '/'; c = *++q)
+        h = (h ^ c) * 16777619u;
+    name->name = s;
+    name->len = (u32)(q - s);
+    name->hash = h;
+    if (unlikely(*s == '.') && (name->len == 1 || (name->len == 2 && s[1] == '.')))
+        return NULL;
+    return likely(name->len <= NAME_MAX) ? q : NULL;
+}
+
+// last NULL: the whole path; else up to the directory of the last component, which goes to *last.
+// => referenced, or NULL: not plain
+static struct dentry *quick_walk(const char *p, unsigned flags, struct quick_name *last)
+{
+    const struct fs_context *fs = current->fs;
+    if (unlikely(!fs))
+        return NULL;
+    u64 caps = current->process->cap_effective;
+    struct quick_name name;
+    tree_read();
+    struct dentry *d = *p == '/' ? fs->root : fs->cwd;
+    for (;;) {
+        while (*p == '/')
+            p++;
+        if (!*p)
+            break;
+        if (unlikely(!quick_may_search(d->inode, caps)))
+            goto other;
+        p = quick_scan(p, &name);
+        if (unlikely(!p))
+            goto other;
+        if (last && !*p) {
+            *last = name;
+            goto found;
+        }
+        struct dentry *child = dentry_find(d->inode, name.name, name.len, name.hash);
+        if (unlikely(!child || !child->inode))
+            goto other;
+        while (unlikely(child->mounted != NULL))
+            child = child->mounted->root;
+        if (unlikely(S_ISLNK(child->inode->mode)) && (*p || (flags & LOOKUP_FOLLOW)))
+            goto other;
+        d = child;
+    }
+    if (last || ((p[-1] == '/' || (flags & LOOKUP_DIRECTORY)) && !S_ISDIR(d->inode->mode)))
+        goto other;
+found:
+    dentry_get(d);
+    tree_read_done();
+    return d;
+other:
+    tree_read_done();
+    return NULL;
+}
+
+static inline bool quick_allowed(int dfd, const char *path, unsigned flags)
+{
+    return likely((*path == '/' || dfd == AT_FDCWD) &&
+                  !(flags & ~(LOOKUP_FOLLOW | LOOKUP_DIRECTORY | LOOKUP_EMPTY)));
+}
+
 // ----------------------------------------------------------------------------- for the callers
 
 static int lookup_empty(int dfd, unsigned flags, struct dentry **out)
@@ -514,13 +597,23 @@ static int lookup_walk(struct walk *w, struct dentry **out)
     return 0;
 }
 
-int vfs_lookup(int dfd, const char *path, unsigned flags, struct dentry **out)
+static __noinline int lookup_any(int dfd, const char *path, unsigned flags, struct dentry **out)
 {
     struct walk w;
-    if (unlikely(!*path))
-        return lookup_empty(dfd, flags, out);
     int err = walk_start(&w, dfd, path, flags);
     return err ? err : lookup_walk(&w, out);
+}
+
+int vfs_lookup(int dfd, const char *path, unsigned flags, struct dentry **out)
+{
+    if (unlikely(!*path))
+        return lookup_empty(dfd, flags, out);
+    if (quick_allowed(dfd, path, flags)) {
+        *out = quick_walk(path, flags, NULL);
+        if (likely(*out))
+            return 0;
+    }
+    return lookup_any(dfd, path, flags, out);
 }
 
 int lookup_with(int dfd, const char *path, unsigned flags, const struct fs_cred *cred,
@@ -550,6 +643,17 @@ int vfs_lookup_user(int dfd, uptr_t path, unsigned flags, struct dentry **out)
 int vfs_lookup_parent(int dfd, const char *path, unsigned flags, struct parent_name *out)
 {
     struct walk w;
+    struct quick_name last;
+    out->dir = *path && quick_allowed(dfd, path, flags) ? quick_walk(path, flags, &last) : NULL;
+    if (likely(out->dir)) {
+        out->len = last.len;
+        out->hash = last.hash;
+        out->type = LAST_NAME;
+        out->trailing_slash = false;
+        memcpy(out->name, last.name, last.len);
+        out->name[last.len] = '\0';
+        return 0;
+    }
     int err = walk_start(&w, dfd, path, flags & ~LOOKUP_FOLLOW);
     if (err)
         return err;

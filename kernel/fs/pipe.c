@@ -60,17 +60,22 @@ void pipe_push(struct pipe *p, struct page *page, u32 offset, u32 len, u32 flags
     atomic_store(&p->head, p->head + 1);
 }
 
-void pipe_pop(struct pipe *p)
+static inline void pop_slot(struct pipe *p, struct pipe_buf *buf)
 {
-    struct pipe_buf *buf = pipe_first(p);
     // Only a page that was the pipe's own from the start is kept: others belong to files.
-    if (buf->flags & PIPE_BUF_MERGE)
-        pipe_page_put(p, buf->page);
+    struct page *page = buf->page;
+    if (likely(!p->spare[0] && (buf->flags & PIPE_BUF_MERGE) &&
+               atomic_load_relaxed(&page->refcount) == 1))
+        p->spare[0] = page;
+    else if (buf->flags & PIPE_BUF_MERGE)
+        pipe_page_put(p, page);
     else
-        page_put(buf->page);
+        page_put(page);
     buf->page = NULL;
     atomic_store(&p->tail, p->tail + 1);
 }
+
+void pipe_pop(struct pipe *p) { pop_slot(p, pipe_first(p)); }
 
 static struct pipe *pipe_create(void)
 {
@@ -169,7 +174,7 @@ static ssize_t take_slot(struct pipe *p, struct uio *to, bool *done)
         *done = true;
     }
     if (buf->len == 0)
-        pipe_pop(p);
+        pop_slot(p, buf);
     return n;
 }
 
@@ -180,7 +185,7 @@ static ssize_t pipe_read(struct file *f, struct uio *to, loff_t *pos)
     bool done = false, wake_writers = false, waited = false;
     if (uio_remaining(to) == 0)
         return 0;
-    mutex_lock(&p->mutex);
+    mutex_lock_quick(&p->mutex);
     while (!done && uio_remaining(to)) {
         if (!pipe_empty(p)) {
             bool was_full = pipe_full(p);
@@ -207,7 +212,7 @@ static ssize_t pipe_read(struct file *f, struct uio *to, loff_t *pos)
         }
     }
     bool more = waited && !pipe_empty(p);  // the wake-up was this reader's: hand it on
-    mutex_unlock(&p->mutex);
+    mutex_unlock_quick(&p->mutex);
     if (wake_writers)
         pipe_wake_writers(p);
     if (more)
@@ -253,7 +258,7 @@ static ssize_t pipe_write(struct file *f, struct uio *from, loff_t *pos)
     u32 flags = PIPE_BUF_MERGE | (f->flags & O_DIRECT ? PIPE_BUF_PACKET : 0);
     if (uio_remaining(from) == 0)
         return 0;
-    mutex_lock(&p->mutex);
+    mutex_lock_quick(&p->mutex);
     if (p->readers && !(flags & PIPE_BUF_PACKET)) {
         total = append_to_last(p, from);
         if (total < 0) {
@@ -279,7 +284,7 @@ static ssize_t pipe_write(struct file *f, struct uio *from, loff_t *pos)
         }
     }
     bool room = waited && !pipe_full(p);
-    mutex_unlock(&p->mutex);
+    mutex_unlock_quick(&p->mutex);
     if (total)
         pipe_wake_readers(p);
     if (room)

@@ -339,7 +339,7 @@ static inline bool passes_last_offset(const struct uio *u, const loff_t *pos)
     return (s64)((u64)*pos + u->remaining) < 0;
 }
 
-static ssize_t do_read(struct file *f, struct uio *to, loff_t *pos)
+static inline ssize_t do_read(struct file *f, struct uio *to, loff_t *pos)
 {
     if (unlikely(!(f->fmode & FMODE_READ)))
         return -EBADF;
@@ -348,7 +348,7 @@ static ssize_t do_read(struct file *f, struct uio *to, loff_t *pos)
     return f->ops->read(f, to, pos);
 }
 
-static ssize_t do_write(struct file *f, struct uio *from, loff_t *pos)
+static inline ssize_t do_write(struct file *f, struct uio *from, loff_t *pos)
 {
     if (unlikely(!(f->fmode & FMODE_WRITE)))
         return -EBADF;
@@ -378,54 +378,80 @@ static inline ssize_t rw_at_file_pos(struct file *f, struct uio *u, rw_fn fn)
     return n;
 }
 
-static inline bool bad_user_range(uptr_t buf, size_t len)
+// Lengths above what one call moves and addresses outside user memory. What the descriptor cannot do comes
+// before the bad address. => 0: go on with *len, or -errno
+static __noinline long check_odd_range(const struct file *f, uptr_t buf, size_t *len, bool write)
 {
-    return len > USER_END || buf > USER_END - len;
+    if (*len > USER_END || buf > USER_END - *len) {
+        if (!(f->fmode & (write ? FMODE_WRITE : FMODE_READ)))
+            return -EBADF;
+        return (write ? (void *)f->ops->write : (void *)f->ops->read) ? -EFAULT : -EINVAL;
+    }
+    *len = MIN(*len, (size_t)MAX_RW_COUNT);
+    return 0;
 }
 
-// What the descriptor cannot do comes before the bad address.
-static ssize_t bad_range_error(const struct file *f, rw_fn fn)
+static inline bool odd_range(uptr_t buf, size_t len)
 {
-    if (!(f->fmode & (fn == do_read ? FMODE_READ : FMODE_WRITE)))
-        return -EBADF;
-    return (fn == do_read ? f->ops->read : f->ops->write) ? -EFAULT : -EINVAL;
+    return unlikely(len > MAX_RW_COUNT) || unlikely(buf > USER_END - len);
 }
 
-static inline long rw_buffer(int fd, uptr_t buf, size_t len, rw_fn fn)
+// An O_PATH descriptor has neither FMODE_READ nor FMODE_WRITE: do_read and do_write refuse it.
+static __always_inline long rw_file(struct file *f, uptr_t buf, size_t len, rw_fn fn)
 {
     struct uio u;
-    struct fd f = fd_get(fd);
+    if (odd_range(buf, len)) {
+        long err = check_odd_range(f, buf, &len, fn == do_write);
+        if (err)
+            return err;
+    }
+    uio_init_user(&u, buf, len);
+    return rw_at_file_pos(f, &u, fn);
+}
+
+static __noinline long rw_shared(int fd, uptr_t buf, size_t len, bool write)
+{
+    struct fd f = fd_get_shared(fd);
     if (unlikely(!f.file))
         return -EBADF;
-    ssize_t n;
-    if (unlikely(bad_user_range(buf, len))) {
-        n = bad_range_error(f.file, fn);
-    } else {
-        uio_init_user(&u, buf, MIN(len, (size_t)MAX_RW_COUNT));
-        n = rw_at_file_pos(f.file, &u, fn);
-    }
-    fd_put(f);
+    long n = write ? rw_file(f.file, buf, len, do_write) : rw_file(f.file, buf, len, do_read);
+    file_put(f.file);
     return n;
 }
 
-long sys_read(int fd, uptr_t buf, size_t len) { return rw_buffer(fd, buf, len, do_read); }
-long sys_write(int fd, uptr_t buf, size_t len) { return rw_buffer(fd, buf, len, do_write); }
+long sys_read(int fd, uptr_t buf, size_t len)
+{
+    const struct file_table *t = current->files;
+    if (unlikely(files_are_shared(t)))
+        return rw_shared(fd, buf, len, false);
+    struct file *f = fd_borrow(t, fd);
+    return likely(f) ? rw_file(f, buf, len, do_read) : -EBADF;
+}
+
+long sys_write(int fd, uptr_t buf, size_t len)
+{
+    const struct file_table *t = current->files;
+    if (unlikely(files_are_shared(t)))
+        return rw_shared(fd, buf, len, true);
+    struct file *f = fd_borrow(t, fd);
+    return likely(f) ? rw_file(f, buf, len, do_write) : -EBADF;
+}
 
 static inline long rw_buffer_at(int fd, uptr_t buf, size_t len, loff_t pos, rw_fn fn)
 {
     struct uio u;
     if (unlikely(pos < 0))
         return -EINVAL;
-    struct fd f = fd_get(fd);
+    struct fd f = fd_get_raw_quick(fd);
     if (unlikely(!f.file))
         return -EBADF;
-    ssize_t n;
-    if (unlikely(f.file->fmode & FMODE_NO_SEEK)) {
+    ssize_t n = 0;
+    if (unlikely(f.file->fmode & FMODE_NO_SEEK))
         n = -ESPIPE;
-    } else if (unlikely(bad_user_range(buf, len))) {
-        n = bad_range_error(f.file, fn);
-    } else {
-        uio_init_user(&u, buf, MIN(len, (size_t)MAX_RW_COUNT));
+    else if (odd_range(buf, len))
+        n = check_odd_range(f.file, buf, &len, fn == do_write);
+    if (likely(n == 0)) {
+        uio_init_user(&u, buf, len);
         n = fn(f.file, &u, &pos);
     }
     fd_put(f);

@@ -15,27 +15,23 @@
 // The eight-byte reads and writes of eventfd and timerfd: one aligned store in the usual case.
 static inline ssize_t uio_put_u64(struct uio *u, u64 value)
 {
-    uptr_t to = u->iov->base + u->offset;
-    if (unlikely(u->kernel || u->iov->len - u->offset < sizeof(value) || (to & 7)))
+    if (unlikely(u->kernel || u->len < sizeof(value) || (u->base & 7)))
         return uio_copy_to(u, &value, sizeof(value));
-    if (put_user_u64(to, value))
+    if (put_user_u64(u->base, value))
         return -EFAULT;
-    u->offset += sizeof(value);
-    u->remaining -= sizeof(value);
+    uio_advance(u, sizeof(value));
     return sizeof(value);
 }
 
 static inline ssize_t uio_get_u64(struct uio *u, u64 *value)
 {
-    uptr_t from = u->iov->base + u->offset;
-    if (unlikely(u->kernel || u->iov->len - u->offset < sizeof(*value) || (from & 7))) {
+    if (unlikely(u->kernel || u->len < sizeof(*value) || (u->base & 7))) {
         ssize_t n = uio_copy_from(u, value, sizeof(*value));
         return n >= 0 && n < (ssize_t)sizeof(*value) ? -EFAULT : n;
     }
-    if (get_user_u64(value, from))
+    if (get_user_u64(value, u->base))
         return -EFAULT;
-    u->offset += sizeof(*value);
-    u->remaining -= sizeof(*value);
+    uio_advance(u, sizeof(*value));
     return sizeof(*value);
 }
 

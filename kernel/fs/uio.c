@@ -27,14 +27,14 @@ static inline size_t move_piece(struct uio *u, enum uio_op op, uptr_t at, void *
     return clear_user(at, n) ? 0 : n;
 }
 
-void uio_skip(struct uio *u, size_t len)
+// Takes the next piece that is not empty.
+void uio_next_piece(struct uio *u)
 {
-    u->remaining -= len;
-    u->offset += len;
-    while (u->n_iov && u->offset >= u->iov->len) {
-        u->offset -= u->iov->len;
-        u->iov++;
-        u->n_iov--;
+    while (u->n_next && u->len == 0) {
+        u->base = u->next->base;
+        u->len = u->next->len;
+        u->next++;
+        u->n_next--;
     }
 }
 
@@ -44,37 +44,40 @@ static inline ssize_t uio_move(struct uio *u, enum uio_op op, char *kernel, size
     if (len > u->remaining)
         len = u->remaining;
     while (done < len) {
-        size_t n = MIN(u->iov->len - u->offset, len - done);
-        size_t moved = n ? move_piece(u, op, u->iov->base + u->offset, kernel + done, n) : 0;
-        uio_skip(u, moved);
+        size_t n = MIN(u->len, len - done);
+        size_t moved = n ? move_piece(u, op, u->base, kernel + done, n) : 0;
+        uio_advance(u, moved);
         done += moved;
-        if (unlikely(moved < n))
+        if (unlikely(moved < n || n == 0))
             break;
     }
     return done || !len ? (ssize_t)done : -EFAULT;
 }
 
-ssize_t uio_copy_to(struct uio *u, const void *from, size_t len)
+// These copy again what the quick way may have begun: it ended in a fault somewhere.
+ssize_t uio_copy_to_pieces(struct uio *u, const void *from, size_t len)
 {
     return uio_move(u, UIO_TO, (char *)(uintptr_t)from, len);
 }
 
-ssize_t uio_copy_from(struct uio *u, void *to, size_t len)
+ssize_t uio_copy_from_pieces(struct uio *u, void *to, size_t len)
 {
     return uio_move(u, UIO_FROM, to, len);
 }
 
-ssize_t uio_zero(struct uio *u, size_t len) { return uio_move(u, UIO_ZERO, NULL, len); }
+ssize_t uio_zero(struct uio *u, size_t len)
+{
+    if (likely(len <= u->len && len <= u->remaining && !u->kernel && !clear_user(u->base, len))) {
+        uio_advance(u, len);
+        return (ssize_t)len;
+    }
+    return uio_move(u, UIO_ZERO, NULL, len);
+}
 
 ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t user, size_t n_iov)
 {
     v->big = NULL;
-    u->offset = 0;
-    u->remaining = 0;
-    u->kernel = false;
-    u->flags = 0;
-    u->iov = v->fast;
-    u->n_iov = n_iov;
+    uio_init_user(u, 0, 0);
     if (n_iov > UIO_MAXIOV)
         return -EINVAL;
     struct iovec *iov = v->fast;
@@ -82,7 +85,6 @@ ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t user, size_t n_iov
         iov = v->big = kmalloc(n_iov * sizeof(*iov));
         if (!iov)
             return -ENOMEM;
-        u->iov = iov;
     }
     if (n_iov && copy_from_user(iov, user, n_iov * sizeof(*iov)))
         return -EFAULT;
@@ -95,10 +97,9 @@ ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t user, size_t n_iov
         iov[i].len = MIN(iov[i].len, MAX_RW_COUNT - u->remaining);
         u->remaining += iov[i].len;
     }
-    while (u->n_iov && u->iov->len == 0) {  // the pieces in front are not empty
-        u->iov++;
-        u->n_iov--;
-    }
+    u->next = iov;
+    u->n_next = n_iov;
+    uio_next_piece(u);
     return u->remaining;
 }
 

@@ -10,14 +10,15 @@ struct iovec {  // user ABI
     u64 len;
 };
 
+// The present piece lies in the structure itself: most calls have no other.
 struct uio {
-    const struct iovec *iov;  // remaining pieces
-    size_t n_iov;
-    size_t offset;     // into iov[0]
-    size_t remaining;  // bytes in all
-    bool kernel;       // bases are kernel addresses
-    u32 flags;         // RWF_* of preadv2(2)
-    struct iovec one;  // storage for the single-buffer case
+    uptr_t base;               // of the rest of the present piece
+    size_t len;                // of that rest; 0 only when no byte is left in any piece
+    size_t remaining;          // bytes to move in all; a caller may lower it
+    const struct iovec *next;  // pieces behind the present one
+    size_t n_next;
+    u32 kernel;  // bases are kernel addresses
+    u32 flags;   // RWF_* of preadv2(2)
 };
 
 #define RWF_HIPRI 1u
@@ -29,19 +30,17 @@ struct uio {
 
 static inline void uio_init_user(struct uio *u, uptr_t base, size_t len)
 {
-    u->one.base = base;
-    u->one.len = len;
-    u->iov = &u->one;
-    u->n_iov = 1;
-    u->offset = 0;
+    u->base = base;
+    u->len = len;
     u->remaining = len;
-    u->kernel = false;
+    u->n_next = 0;
+    u->kernel = 0;
     u->flags = 0;
 }
 static inline void uio_init_kernel(struct uio *u, void *base, size_t len)
 {
     uio_init_user(u, (uptr_t)base, len);
-    u->kernel = true;
+    u->kernel = 1;
 }
 
 // A user vector, as readv(2) takes it: copied in, checked, cut at MAX_RW_COUNT.
@@ -54,9 +53,37 @@ struct uio_vec {
 ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t iov, size_t n_iov);
 void uio_vec_free(struct uio_vec *v);
 
-// Moves up to len bytes and advances. => bytes moved, or -EFAULT if none could be.
-ssize_t uio_copy_to(struct uio *u, const void *from, size_t len);  // kernel -> uio (read)
-ssize_t uio_copy_from(struct uio *u, void *to, size_t len);        // uio -> kernel (write)
-ssize_t uio_zero(struct uio *u, size_t len);
-void uio_skip(struct uio *u, size_t len);  // advances without moving
+void uio_next_piece(struct uio *u);
+// Advances without moving; n is at most what the present piece has left.
+static inline void uio_advance(struct uio *u, size_t n)
+{
+    u->base += n;
+    u->remaining -= n;
+    u->len -= n;
+    if (u->len == 0 && unlikely(u->n_next != 0))
+        uio_next_piece(u);
+}
 static inline size_t uio_remaining(const struct uio *u) { return u->remaining; }
+
+// Moves up to len bytes and advances. => bytes moved, or -EFAULT if none could be.
+ssize_t uio_copy_to_pieces(struct uio *u, const void *from, size_t len);
+ssize_t uio_copy_from_pieces(struct uio *u, void *to, size_t len);
+ssize_t uio_zero(struct uio *u, size_t len);
+
+static inline ssize_t uio_copy_to(struct uio *u, const void *from, size_t len)  // kernel -> uio (read)
+{
+    if (unlikely(len > u->len || len > u->remaining || u->kernel) ||
+        unlikely(copy_to_user(u->base, from, len)))
+        return uio_copy_to_pieces(u, from, len);
+    uio_advance(u, len);
+    return (ssize_t)len;
+}
+
+static inline ssize_t uio_copy_from(struct uio *u, void *to, size_t len)  // uio -> kernel (write)
+{
+    if (unlikely(len > u->len || len > u->remaining || u->kernel) ||
+        unlikely(copy_from_user(to, u->base, len)))
+        return uio_copy_from_pieces(u, to, len);
+    uio_advance(u, len);
+    return (ssize_t)len;
+}

@@ -234,12 +234,55 @@ struct fd {
     struct file *file;  // NULL: -EBADF
     bool need_put;
 };
-struct fd fd_get(int fd);      // not for O_PATH descriptors (NULL)
-struct fd fd_get_raw(int fd);  // O_PATH too
 static inline void fd_put(struct fd f)
 {
     if (f.need_put)
         file_put(f.file);
+}
+
+#define FD_INLINE 64
+struct fd_array {
+    u32 max;  // a multiple of 64
+    struct file **files;
+    u64 *open, *cloexec, *full;
+    struct fd_array *old;  // outgrown, kept for readers
+};
+
+struct file_table {
+    u32 refcount;  // atomic
+    struct spinlock lock;
+    struct fd_array *array;  // [lock to change]
+    u32 next_free;           // [lock] no free number below
+    struct fd_array first;
+    u64 first_bits[3];
+    struct file *first_files[FD_INLINE];
+};
+
+struct fd fd_get_shared(int fd);
+struct fd fd_drop_path(struct fd f);
+struct fd fd_get(int fd);      // not for O_PATH descriptors (NULL)
+struct fd fd_get_raw(int fd);  // O_PATH too
+static inline bool files_are_shared(const struct file_table *t)
+{
+    return atomic_load_relaxed(&t->refcount) != 1;
+}
+// The file of a number in the caller's own table that nobody shares. => NULL: none
+static inline struct file *fd_borrow(const struct file_table *t, int fd)
+{
+    const struct fd_array *a = t->array;
+    return likely((u32)fd < a->max) ? a->files[(u32)fd] : NULL;
+}
+static inline struct fd fd_get_raw_quick(int fd)
+{
+    const struct file_table *t = current->files;
+    if (unlikely(files_are_shared(t)))
+        return fd_get_shared(fd);
+    return (struct fd){fd_borrow(t, fd), false};
+}
+static inline struct fd fd_get_quick(int fd)  // fd_get for the few paths where a call counts
+{
+    struct fd f = fd_get_raw_quick(fd);
+    return likely(f.file) && unlikely(f.file->fmode & FMODE_PATH) ? fd_drop_path(f) : f;
 }
 struct file *fd_get_file(int fd);  // a real reference, or NULL; not O_PATH
 

@@ -124,7 +124,9 @@ FUNCTION \name
     EX 11b, 13f
     EX 110b, 13f
     EX 111b, 13f
-12: cmpl $8, %edx
+12: cmpl $1, %edx
+    je 14f
+    cmpl $8, %edx
     jne 0b
 120: movq (%rsi), %rax
 121: movq %rax, (%rdi)
@@ -135,6 +137,14 @@ FUNCTION \name
     EX 121b, 13f
 13: movl %edx, %ecx                 // from the start, byte by byte
     jmp 41b
+14: movl %edx, %ecx                 // one byte: what wakes somebody through a pipe
+140: movb (%rsi), %al
+141: movb %al, (%rdi)
+    CLAC
+    xorl %eax, %eax
+    ret
+    EX 140b, 8f
+    EX 141b, 8f
 7:  leaq (,%rcx,8), %rcx            // rcx steps of eight, then rdx & 7 bytes
     andl $7, %edx
     addq %rdx, %rcx

@@ -9,6 +9,8 @@
 #define O_DIRECTORY 0200000
 #define O_NOFOLLOW 0400000
 
+#define ARCH_EPOLL_EVENT_PACKED __packed  // struct epoll_event has no gap on x86-64 only
+
 #define ARCH_ELF_MACHINE 62  // EM_X86_64
 #define ARCH_UTS_MACHINE "x86_64"
 
