@@ -20,12 +20,12 @@ KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
 -include libc-shim/vdso/vdso.mk
 
 # ---- code that runs seldom, built for size: it is half of the kernel, and no row of the benchmarks passes through it
-KCOLD := $(addprefix kernel/fs/,ext4.c fcntl.c gen.c inotify.c locks.c memfd.c mount.c pidfd.c proc.c proc_pid.c proc_sys.c \
+KCOLD := $(addprefix kernel/fs/,attr.c ext4.c fcntl.c gen.c inotify.c locks.c memfd.c mount.c pidfd.c proc.c proc_pid.c proc_sys.c \
              rootfs.c signalfd.c splice.c sysfs.c tty.c xattr.c) \
          $(addprefix kernel/task/,creds.c groups.c misc.c proc_info.c schedcalls.c) \
          $(addprefix kernel/core/,cmdline.c kallsyms.c kmain.c log.c random.c seq_buf.c) \
          kernel/mm/show.c kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
-         $(wildcard kernel/exec/*.c) $(addprefix kernel/arch/x86_64/,cpuinfo.c idt.c)  \
+         $(wildcard kernel/exec/*.c) $(addprefix kernel/arch/x86_64/,cpuinfo.c idt.c mmu.c) \
          $(addprefix platform/x86_64/,acpi.c mptable.c platform.c pvh.c)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 

@@ -77,7 +77,8 @@ const char *syscall_name(long nr)
 const char *syscall_arguments(long nr)
 {
     const char *name = syscall_name(nr);
-    return name ? name + strlen(name) + 1 : "xxxxxx";
+    const char *letters = name ? name + strlen(name) + 1 : "?";
+    return *letters == '?' ? "xxxxxx" : letters;
 }
 
 bool syscall_implemented(long nr) { return in_table(nr) && syscall_table[nr] != sys_ni; }
