@@ -60,47 +60,83 @@ struct __packed fadt {
 #define FADT_RESET_SUPPORTED BIT(10)
 #define FADT_HW_REDUCED BIT(20)
 
+#define RSDP_V0_SIZE 20
+
 static const struct sdt *root;
 static bool root_is_xsdt;
 static const struct fadt *fadt;
 
-static const void *map(phys_t pa, size_t len)
-{
-    arch_map_ram(pa, pa + len);
-    return phys_to_virt(pa);
-}
+#define FADT_MIN offsetof(struct fadt, reset_reg)  // ACPI 1.0's, with flags as the last field
+#define MAX_TABLES 256
 
-static const struct sdt *map_table(phys_t pa)
+// => The table if it is one, of at least min_len bytes, and adds up; NULL otherwise.
+static const struct sdt *map_table(phys_t pa, const char *signature, size_t min_len)
 {
-    const struct sdt *t = map(pa, sizeof(*t));
-    return map(pa, t->length);
+    const struct sdt *t = firmware_map(pa, sizeof(*t));
+    if (!t || memcmp(t->signature, signature, 4) || t->length < min_len)
+        return NULL;
+    t = firmware_map(pa, t->length);
+    if (t && firmware_sums_to_zero(t, t->length))
+        return t;
+    log_warn("ACPI: table %.4s at %#lx does not add up and is not used", signature, (unsigned long)pa);
+    return NULL;
 }
 
 // => NULL if there is no such table.
-static const struct sdt *find_table(const char *signature)
+static const struct sdt *find_table(const char *signature, size_t min_len)
 {
     size_t entry = root_is_xsdt ? 8 : 4;
-    const char *p = (const char *)(root + 1), *end = (const char *)root + root->length;
-    for (; p + entry <= end; p += entry) {
+    size_t n = MIN((root->length - sizeof(*root)) / entry, (size_t)MAX_TABLES);
+    for (size_t i = 0; i < n; i++) {
         u64 pa = 0;
-        memcpy(&pa, p, entry);
-        const struct sdt *t = map(pa, sizeof(*t));
-        if (!memcmp(t->signature, signature, 4))
-            return map_table(pa);
+        memcpy(&pa, (const char *)(root + 1) + i * entry, entry);
+        const struct sdt *t = firmware_map(pa, sizeof(*t));
+        if (t && !memcmp(t->signature, signature, 4))
+            return map_table(pa, signature, min_len);
     }
     return NULL;
 }
 
+// The first 20 bytes are the whole of revision 0.
+static bool is_rsdp(const struct rsdp *r)
+{
+    return !memcmp(r->signature, "RSD PTR ", 8) && firmware_sums_to_zero(r, RSDP_V0_SIZE);
+}
+
+// => The root table, NULL if neither of the two that there may be is good.
+static const struct sdt *find_root(const struct rsdp *r)
+{
+    root_is_xsdt = r->revision >= 2 && r->xsdt;
+    const struct sdt *t = root_is_xsdt ? map_table(r->xsdt, "XSDT", sizeof(*t)) : NULL;
+    if (!t) {
+        root_is_xsdt = false;
+        t = map_table(r->rsdt, "RSDT", sizeof(*t));
+    }
+    return t;
+}
+
+phys_t acpi_search_rsdp(void)
+{
+    for (phys_t pa = 0xe0000; pa < 0x100000; pa += 16) {
+        if (is_rsdp(phys_to_virt(pa)))
+            return pa;
+    }
+    return 0;
+}
+
 void acpi_init(phys_t pa)
 {
-    if (!pa)
+    root = NULL;
+    fadt = NULL;
+    const struct rsdp *r = firmware_map(pa, RSDP_V0_SIZE);
+    if (!r || !is_rsdp(r))
         return;
-    const struct rsdp *r = map(pa, sizeof(*r));
-    if (memcmp(r->signature, "RSD PTR ", 8))
+    if (r->revision >= 2 && !(r = firmware_map(pa, sizeof(*r))))
         return;
-    root_is_xsdt = r->revision >= 2 && r->xsdt;
-    root = map_table(root_is_xsdt ? r->xsdt : r->rsdt);
-    fadt = (const struct fadt *)find_table("FACP");
+    root = find_root(r);
+    fadt = root ? (const struct fadt *)find_table("FACP", FADT_MIN) : NULL;
+    log_debug("ACPI: RSDP %#lx, %s", (unsigned long)pa,
+              !root ? "no root table" : fadt ? "FADT found" : "no FADT");
 }
 
 bool acpi_present(void)
@@ -126,41 +162,46 @@ static u32 get32(const u8 *p)
     return v;
 }
 
-static void madt_cpu(struct machine *m, u32 apic_id, u32 flags)
+static void madt_cpu(struct machine *m, u32 apic_id, u32 none, u32 flags)
 {
-    if ((flags & 1) && m->n_cpus < ARRAY_SIZE(m->cpu_apic_id))  // 1: enabled
-        m->cpu_apic_id[m->n_cpus++] = apic_id;
+    if ((flags & 1) && apic_id != none)  // 1: enabled
+        machine_add_cpu(m, apic_id);
+}
+
+// One entry of the MADT, p[1] bytes long: what is shorter than its kind asks for is passed over.
+static void madt_entry(struct machine *m, const u8 *p)
+{
+    static const u8 least[] = {[MADT_LAPIC] = 8, [MADT_IOAPIC] = 12, [MADT_OVERRIDE] = 10, [MADT_X2APIC] = 16};
+    if (p[0] >= ARRAY_SIZE(least) || p[1] < MAX(least[p[0]], 2))
+        return;
+    switch (p[0]) {
+    case MADT_LAPIC:
+        madt_cpu(m, p[3], 0xff, get32(p + 4));
+        break;
+    case MADT_X2APIC:
+        madt_cpu(m, get32(p + 4), UINT32_MAX, get32(p + 8));
+        break;
+    case MADT_IOAPIC:
+        machine_add_ioapic(m, get32(p + 4), get32(p + 8));
+        break;
+    case MADT_OVERRIDE:
+        if (p[3] < 16) {
+            m->isa[p[3]].gsi = get32(p + 4);
+            m->isa[p[3]].flags = p[8] | p[9] << 8;
+            m->isa[p[3]].set = true;
+        }
+        break;
+    }
 }
 
 void acpi_read_madt(struct machine *m)
 {
-    const struct sdt *t = root ? find_table("APIC") : NULL;
+    const struct sdt *t = root ? find_table("APIC", sizeof(*t) + 8) : NULL;
     if (!t)
         return;
     const u8 *p = (const u8 *)(t + 1) + 8, *end = (const u8 *)t + t->length;
-    for (; p + 2 <= end && p[1] >= 2; p += p[1]) {
-        switch (p[0]) {
-        case MADT_LAPIC:
-            madt_cpu(m, p[3], get32(p + 4));
-            break;
-        case MADT_X2APIC:
-            madt_cpu(m, get32(p + 4), get32(p + 8));
-            break;
-        case MADT_IOAPIC:
-            if (!m->ioapic || get32(p + 8) < m->ioapic_gsi_base) {
-                m->ioapic = get32(p + 4);
-                m->ioapic_gsi_base = get32(p + 8);
-            }
-            break;
-        case MADT_OVERRIDE:
-            if (p[3] < 16) {
-                m->isa[p[3]].gsi = get32(p + 4);
-                m->isa[p[3]].flags = p[8] | p[9] << 8;
-                m->isa[p[3]].set = true;
-            }
-            break;
-        }
-    }
+    for (; end - p >= 2 && p[1] >= 2 && p[1] <= end - p; p += p[1])
+        madt_entry(m, p);
 }
 
 // The sleep type of \_S5: Name (_S5_, Package (n) { type_a, type_b, … }), each a byte constant or
@@ -168,7 +209,7 @@ void acpi_read_madt(struct machine *m)
 static bool find_s5(const struct sdt *dsdt, u8 *type)
 {
     const u8 *p = (const u8 *)(dsdt + 1), *end = (const u8 *)dsdt + dsdt->length;
-    for (; p + 12 <= end; p++) {
+    for (; end - p >= 12; p++) {
         if (memcmp(p, "_S5_", 4) || p[4] != 0x12)
             continue;
         p += 5;
@@ -183,7 +224,7 @@ static void gas_write8(const struct gas *g, u8 value)
 {
     if (g->space == GAS_IO)
         outb(g->address, value);
-    else if (g->space == GAS_MEMORY)
+    else if (g->space == GAS_MEMORY && g->address && g->address < FIRMWARE_ADDRESS_MAX)
         *(volatile u8 *)arch_map_device(g->address, 1) = value;
 }
 
@@ -192,11 +233,13 @@ void acpi_power_off(void)
     u8 type;
     if (!fadt)
         return;
-    const struct sdt *dsdt = map_table(FADT_HAS(x_dsdt) && fadt->x_dsdt ? fadt->x_dsdt : fadt->dsdt);
-    if (!find_s5(dsdt, &type))
+    const struct sdt *dsdt = map_table(FADT_HAS(x_dsdt) && fadt->x_dsdt ? fadt->x_dsdt : fadt->dsdt, "DSDT",
+                                       sizeof(*dsdt));
+    if (!dsdt || !find_s5(dsdt, &type))
         return;
+    log_debug("ACPI: power-off, sleep type %u", type);
     if ((fadt->flags & FADT_HW_REDUCED) && FADT_HAS(sleep_control)) {
-        gas_write8(&fadt->sleep_control, type << 2 | BIT(5));
+        gas_write8(&fadt->sleep_control, (type & 7) << 2 | BIT(5));
         return;
     }
     if (!fadt->pm1a_control)
@@ -206,9 +249,9 @@ void acpi_power_off(void)
         for (int i = 0; i < 100000 && !(inw(fadt->pm1a_control) & 1); i++)
             ;
     }
-    outw(fadt->pm1a_control, type << 10 | BIT(13));
+    outw(fadt->pm1a_control, (type & 7) << 10 | BIT(13));
     if (fadt->pm1b_control)
-        outw(fadt->pm1b_control, type << 10 | BIT(13));
+        outw(fadt->pm1b_control, (type & 7) << 10 | BIT(13));
 }
 
 void acpi_reset(void)

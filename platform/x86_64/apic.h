@@ -4,6 +4,8 @@
 
 #include "core/base.h"
 
+#define APIC_BROADCAST 0xff  // the 8-bit id that means all
+
 void apic_init_boot(void);  // finds and maps it; boot CPU
 void apic_init_cpu(void);   // on each CPU: accept interrupts
 u32 apic_id(void);

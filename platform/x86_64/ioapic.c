@@ -14,26 +14,46 @@
 #define ENTRY_LEVEL BIT(15)
 #define ENTRY_MASKED BIT(16)
 
-static volatile u32 *regs;
-static u32 n_inputs;
-
-static u32 ioapic_read(u32 reg)
+static u32 ioapic_read(struct ioapic *io, u32 reg)
 {
-    regs[0] = reg;
-    return regs[4];
+    io->regs[0] = reg;
+    return io->regs[4];
 }
 
-static void ioapic_write(u32 reg, u32 value)
+static void ioapic_write(struct ioapic *io, u32 reg, u32 value)
 {
-    regs[0] = reg;
-    regs[4] = value;
+    io->regs[0] = reg;
+    io->regs[4] = value;
 }
 
 // Every input is masked after reset, and firmware leaves none open that we would have to close
 // before a handler is there: its interrupts go nowhere while no CPU takes any.
 void ioapic_init(struct machine *m)
 {
-    regs = arch_map_device(m->ioapic ? m->ioapic : IOAPIC_DEFAULT, PAGE_SIZE);
+    machine_add_ioapic(m, m->n_ioapics ? 0 : IOAPIC_DEFAULT, 0);
+}
+
+static void start(struct ioapic *io)
+{
+    io->regs = arch_map_device(io->address, PAGE_SIZE);
+    io->n_inputs = (ioapic_read(io, REG_VERSION) >> 16 & 0xff) + 1;
+    for (u32 i = 0; i < io->n_inputs; i++)
+        ioapic_write(io, REG_ENTRY(i), ENTRY_MASKED);
+}
+
+// => The controller that has the input, NULL if none.
+static struct ioapic *find(u32 gsi)
+{
+    for (u32 i = 0; i < machine.n_ioapics; i++) {
+        struct ioapic *io = &machine.ioapic[i];
+        if (gsi < io->gsi_base)
+            continue;
+        if (!io->regs)
+            start(io);
+        if (gsi - io->gsi_base < io->n_inputs)
+            return io;
+    }
+    return NULL;
 }
 
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
@@ -48,18 +68,13 @@ int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
         if ((machine.isa[line].flags >> 2 & 3) == 3)
             entry |= ENTRY_LEVEL;
     }
-    gsi -= machine.ioapic_gsi_base;
-    if (!n_inputs) {
-        n_inputs = (ioapic_read(REG_VERSION) >> 16 & 0xff) + 1;
-        for (u32 i = 0; i < n_inputs; i++)
-            ioapic_write(REG_ENTRY(i), ENTRY_MASKED);
-    }
-    if (gsi >= n_inputs)
+    struct ioapic *io = find(gsi);
+    if (!io)
         return -EINVAL;
     int err = irq_set_handler(line, handler, arg);
     if (err)
         return err;
-    ioapic_write(REG_ENTRY(gsi) + 1, cpus[0]->hw_id << 24);
-    ioapic_write(REG_ENTRY(gsi), entry);
+    ioapic_write(io, REG_ENTRY(gsi - io->gsi_base) + 1, cpus[0]->hw_id << 24);
+    ioapic_write(io, REG_ENTRY(gsi - io->gsi_base), entry);
     return 0;
 }

@@ -29,29 +29,39 @@ static const struct mp_pointer *search(phys_t from, phys_t to)
 {
     for (; from < to; from += 16) {
         const struct mp_pointer *p = phys_to_virt(from);
-        if (!memcmp(p->signature, "_MP_", 4) && p->length == 1 && p->table)
+        if (!memcmp(p->signature, "_MP_", 4) && p->length == 1 && firmware_sums_to_zero(p, sizeof(*p)))
             return p;
     }
     return NULL;
 }
 
-void mptable_read(struct machine *m)
+// => NULL if there is no table that adds up.
+static const struct mp_table *find_table(void)
 {
     const struct mp_pointer *p = search(0x9fc00, 0xa0000);  // where Firecracker and others put it
     if (!p)
         p = search(0xf0000, 0x100000);
-    if (!p || p->table >= 2 * HUGE_SIZE)
-        return;
-    const struct mp_table *t = phys_to_virt(p->table);
-    if (memcmp(t->signature, "PCMP", 4))
+    const struct mp_table *t = p ? firmware_map(p->table, sizeof(*t)) : NULL;
+    if (!t || memcmp(t->signature, "PCMP", 4) || t->length < sizeof(*t))
+        return NULL;
+    t = firmware_map(p->table, t->length);
+    return t && firmware_sums_to_zero(t, t->length) ? t : NULL;
+}
+
+void mptable_read(struct machine *m)
+{
+    const struct mp_table *t = find_table();
+    if (!t)
         return;
     // By its length: qboot leaves the number of entries at 0.
     const u8 *e = (const u8 *)(t + 1), *end = (const u8 *)t + t->length;
-    for (; e + 8 <= end; e += e[0] == MP_CPU ? 20 : 8) {
-        if (e[0] == MP_CPU && (e[3] & 1) && m->n_cpus < ARRAY_SIZE(m->cpu_apic_id))
-            m->cpu_apic_id[m->n_cpus++] = e[1];
-        else if (e[0] == MP_IOAPIC && (e[3] & 1) && !m->ioapic)
-            memcpy(&m->ioapic, e + 4, 4);
+    for (; end - e >= 8; e += MIN(e[0] == MP_CPU ? 20 : 8, end - e)) {
+        u32 address;
+        memcpy(&address, e + 4, 4);
+        if (e[0] == MP_CPU && (e[3] & 1))
+            machine_add_cpu(m, e[1]);
+        else if (e[0] == MP_IOAPIC && (e[3] & 1))
+            machine_add_ioapic(m, address, 0);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/cpu.h"
 #include "arch_impl/x86.h"
 #include "core/cpu.h"
 #include "core/kmain.h"
@@ -18,36 +19,51 @@ void platform_init_early(void)
 {
     char buf[8];
     serial_init();
-    pvh_parse(boot_argument);
+    pvh_read_cmdline(boot_argument);
     if (cmdline_get("control", buf, sizeof(buf)) && !strcmp(buf, "e9"))
         control_port = 0xe9;
+    pvh_parse(boot_argument);
 }
 
 static void find_cpus(struct machine *m)
 {
+    u32 told = boot_info.rsdp ? 0 : fw_cfg_cpu_count();
+    if (!boot_info.rsdp && !told)  // not QEMU: a BIOS may have left tables that the loader did not mention
+        acpi_init(acpi_search_rsdp());
     acpi_read_madt(m);
-    if (m->n_cpus)
-        return;
-    if (fw_cfg_cpu_count() != 1)
+    if (m->n_cpus == 0 && told != 1)
         mptable_read(m);
-    if (m->n_cpus == 0) {
-        m->n_cpus = 1;
-        m->cpu_apic_id[0] = cpus[0]->hw_id;
-    }
+    if (m->n_cpus_left_out)
+        log_warn("%u CPUs more than the %u that can run are left out", m->n_cpus_left_out, m->n_cpus);
 }
 
+// The CPU that runs this is there, whatever the tables say, and becomes the first. Ids that only an x2APIC can
+// address are left out without one.
 static void boot_cpu_first(struct machine *m)
 {
-    for (u32 i = 1; i < m->n_cpus; i++) {
-        if (m->cpu_apic_id[i] == cpus[0]->hw_id) {
-            m->cpu_apic_id[i] = m->cpu_apic_id[0];
-            m->cpu_apic_id[0] = cpus[0]->hw_id;
-        }
+    u32 ids[ARRAY_SIZE(m->cpu_apic_id)], n = 1;
+    ids[0] = cpus[0]->hw_id;
+    for (u32 i = 0; i < m->n_cpus && n < ARRAY_SIZE(ids); i++) {
+        u32 id = m->cpu_apic_id[i];
+        if (id != ids[0] && (x86_features.x2apic || id < APIC_BROADCAST))
+            ids[n++] = id;
+    }
+    memcpy(m->cpu_apic_id, ids, n * sizeof(ids[0]));
+    m->n_cpus = n;
+}
+
+static void log_memory(void)
+{
+    static const char *const kinds[] = {"", "RAM", "reserved", "ACPI", "ACPI NVS", "bad"};
+    for (u32 i = 0; log_level >= LOG_DEBUG && i < boot_info.n_mem; i++) {
+        const struct mem_range *r = &boot_info.mem[i];
+        log_debug("memory %#14lx to %#14lx %s", (unsigned long)r->start, (unsigned long)r->end, kinds[r->kind]);
     }
 }
 
 void platform_init_irq(void)
 {
+    log_memory();
     apic_init_boot();
     apic_init_cpu();
     cpus[0]->hw_id = apic_id();

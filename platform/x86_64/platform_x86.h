@@ -7,9 +7,15 @@
 // CPUs and interrupt routing as the firmware tells them (ACPI MADT, MP table, or fw_cfg).
 struct machine {
     u32 n_cpus;                 // 0 until the tables have been read
-    u32 cpu_apic_id[64];        // as listed; the boot CPU need not be first
-    phys_t ioapic;              // 0: none
-    u32 ioapic_gsi_base;
+    u32 n_cpus_left_out;        // more than the array holds
+    u32 cpu_apic_id[64];        // as listed, each once; the boot CPU need not be first
+    u32 n_ioapics;
+    struct ioapic {
+        phys_t address;
+        u32 gsi_base;
+        u32 n_inputs;           // 0: not used yet
+        volatile u32 *regs;     // NULL: not used yet
+    } ioapic[8];
     struct {
         u32 gsi;
         u16 flags;              // MPS INTI flags: polarity in bits 0-1, trigger mode in bits 2-3
@@ -18,7 +24,21 @@ struct machine {
 };
 extern struct machine machine;
 
+void machine_add_cpu(struct machine *m, u32 apic_id);
+void machine_add_ioapic(struct machine *m, phys_t address, u32 gsi_base);
+
+// pvh.c: the physical address that the boot protocol hands over. The command line comes first, since it says
+// where to tell what is wrong with the rest; pvh_parse fills in the rest of boot_info, or ends the machine.
+void pvh_read_cmdline(phys_t start_info);
 void pvh_parse(phys_t start_info);
+
+// firmware.c. No table is longer than a MiB, and no address beyond what the direct map can show.
+#define FIRMWARE_TABLE_MAX 0x100000ul
+#define FIRMWARE_ADDRESS_MAX BIT(46)
+// Makes [pa, pa + len) readable. => NULL unless it lies in the memory map (of whatever kind) or in the first MiB.
+const void *firmware_map(phys_t pa, size_t len_bytes);
+// The checksum of all firmware tables: the bytes add up to 0 modulo 256.
+bool firmware_sums_to_zero(const void *bytes, size_t len);
 
 void serial_init(void);
 void serial_write(const char *text, size_t len);
@@ -26,6 +46,7 @@ void serial_start_input(void);
 
 // acpi.c. Tables are found once, by acpi_init; without an RSDP there are none.
 void acpi_init(phys_t rsdp);
+phys_t acpi_search_rsdp(void);  // where a BIOS leaves it; 0: not found
 bool acpi_present(void);
 void acpi_read_madt(struct machine *m);
 u32 acpi_pm_timer_port(void);  // 0: none

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // pvh.c: what the PVH boot protocol tells (Xen public/arch-x86/hvm/start_info.h).
+//
+// Monitors differ: the memory map may have holes, overlaps and entries of length zero; the command line and
+// the tables lie in memory that is listed as RAM and will be used again, so what is wanted of them is copied here.
+#include <string.h>
+
 #include "arch/mmu.h"
 #include "core/log.h"
 #include "platform/x86_64/platform_x86.h"
 
+extern char kernel_start[], kernel_end[];
+
 #define HVM_START_MAGIC 0x336ec578
+#define EARLY_MAX (1ul << 30)  // boot.S has tables for the first GiB only
+#define CMDLINE_MAX 2048       // as Linux's COMMAND_LINE_SIZE
 
 struct hvm_start_info {
     u32 magic, version, flags, nr_modules;
@@ -20,9 +29,13 @@ struct hvm_memmap_entry {
     u32 type, reserved;
 };
 
-// boot.S has mapped the first 4 MiB; monitors put these structures there, but need not.
-static void *at(phys_t pa, size_t len)
+static char cmdline[CMDLINE_MAX];
+
+// Before the memory map is known. => NULL where nothing can lie.
+static const void *early_map(phys_t pa, size_t len)
 {
+    if (!pa || pa >= EARLY_MAX || len > EARLY_MAX - pa)
+        return NULL;
     if (pa + len > 2 * HUGE_SIZE)
         arch_map_ram(pa, pa + len);
     return phys_to_virt(pa);
@@ -44,52 +57,132 @@ static enum mem_kind kind_of(u32 e820_type)
     }
 }
 
-// Keeps boot_info.mem sorted.
-static void add_range(phys_t start, phys_t end, enum mem_kind kind)
+// => NULL if there is none.
+static const struct hvm_start_info *start_info(phys_t pa)
 {
-    struct boot_info *b = &boot_info;
-    if (start >= end || b->n_mem == MAX_MEM_RANGES)
-        return;
-    u32 i = b->n_mem++;
-    for (; i > 0 && b->mem[i - 1].start > start; i--)
-        b->mem[i] = b->mem[i - 1];
-    b->mem[i] = (struct mem_range){start, end, kind};
+    const struct hvm_start_info *s = early_map(pa, sizeof(*s));
+    return s && s->magic == HVM_START_MAGIC ? s : NULL;
 }
 
-// Where ranges overlap the one that is not RAM wins; two of RAM are cut apart.
-static void resolve_overlaps(void)
+// ---------------------------------------------------------------- memory map
+//
+// The listed ranges cut the addresses into pieces at their ends. A piece is RAM when some range says so and
+// no other denies it; of several kinds that deny it the largest number stands. Neighbours of one kind join.
+
+static struct mem_range raw[MAX_MEM_RANGES];
+static u32 n_raw;
+
+static void add_raw(phys_t start, u64 size, enum mem_kind kind)
 {
-    struct boot_info *b = &boot_info;
-    for (u32 i = 0; i + 1 < b->n_mem; i++) {
-        struct mem_range *m = &b->mem[i], *next = m + 1;
-        if (m->end <= next->start)
-            continue;
-        if (m->kind == MEM_RAM) {
-            phys_t end = m->end;
-            m->end = next->start;
-            if (end > next->end)
-                add_range(next->end, end, MEM_RAM);
-        } else {
-            next->start = MIN(m->end, next->end);
+    if (start >= FIRMWARE_ADDRESS_MAX || size == 0)
+        return;
+    if (n_raw == MAX_MEM_RANGES) {
+        if (kind != MEM_RAM)  // memory may be left out, what is no memory may not
+            raw[n_raw - 1] = (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
+        return;
+    }
+    raw[n_raw++] = (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
+}
+
+// The piece of one kind that begins at start. => Its end; *kind is 0 where no range lies.
+static phys_t piece_at(phys_t start, u32 *kind)
+{
+    phys_t end = FIRMWARE_ADDRESS_MAX;
+    *kind = 0;
+    for (u32 i = 0; i < n_raw; i++) {
+        const struct mem_range *r = &raw[i];
+        if (r->start > start) {
+            end = MIN(end, r->start);
+        } else if (r->end > start) {
+            end = MIN(end, r->end);
+            *kind = MAX(*kind, (u32)r->kind);
         }
     }
+    return end;
+}
+
+static void sort_memory(struct boot_info *b)
+{
+    b->n_mem = 0;
+    for (phys_t start = 0, end; start < FIRMWARE_ADDRESS_MAX; start = end) {
+        u32 kind;
+        end = piece_at(start, &kind);
+        struct mem_range *last = b->n_mem ? &b->mem[b->n_mem - 1] : NULL;
+        if (!kind)
+            continue;
+        if (last && last->end == start && last->kind == kind)
+            last->end = end;
+        else if (b->n_mem < MAX_MEM_RANGES)
+            b->mem[b->n_mem++] = (struct mem_range){start, end, kind};
+    }
+}
+
+static void read_memory_map(const struct hvm_start_info *s)
+{
+    u32 n = MIN(s->memmap_entries, 16u * MAX_MEM_RANGES);
+    const struct hvm_memmap_entry *e = early_map(s->memmap_paddr, n * sizeof(*e));
+    if (!e)
+        noboot("the memory map of the boot loader lies at %#lx, out of reach", (unsigned long)s->memmap_paddr);
+    n_raw = 0;
+    for (u32 i = 0; i < n; i++)
+        add_raw(e[i].addr, e[i].size, kind_of(e[i].type));
+    sort_memory(&boot_info);
+    for (u32 i = 0; i < boot_info.n_mem; i++) {
+        if (boot_info.mem[i].kind == MEM_RAM)
+            return;
+    }
+    noboot("the memory map of the boot loader has no RAM");
+}
+
+// ---------------------------------------------------------------- command line, root image
+
+// => Always leaves a command line, if an empty one.
+void pvh_read_cmdline(phys_t pa)
+{
+    const struct hvm_start_info *s = start_info(pa);
+    const char *text = s ? early_map(s->cmdline_paddr, CMDLINE_MAX) : NULL;
+    boot_info.cmdline = cmdline;
+    cmdline[0] = '\0';
+    if (!text)
+        return;
+    size_t len = strnlen(text, CMDLINE_MAX - 1);
+    memcpy(cmdline, text, len);
+    cmdline[len] = '\0';
+}
+
+static bool is_ram(phys_t start, phys_t end)
+{
+    for (u32 i = 0; i < boot_info.n_mem; i++) {
+        const struct mem_range *r = &boot_info.mem[i];
+        if (r->kind == MEM_RAM && r->start <= start && end <= r->end)
+            return true;
+    }
+    return false;
+}
+
+static void read_image(const struct hvm_start_info *s)
+{
+    const struct hvm_modlist_entry *m = early_map(s->modlist_paddr, sizeof(*m));
+    if (!m)
+        noboot("the module list of the boot loader lies at %#lx, out of reach", (unsigned long)s->modlist_paddr);
+    phys_t start = m->paddr, end = m->paddr + m->size;
+    if (start == end)
+        return;
+    if (end < start || !is_ram(start, end))
+        noboot("the root image, %#lx to %#lx, does not lie in memory", (unsigned long)start, (unsigned long)end);
+    if (start < virt_to_phys(kernel_end) && end > virt_to_phys(kernel_start))
+        noboot("the root image, %#lx to %#lx, lies over the kernel", (unsigned long)start, (unsigned long)end);
+    boot_info.image_start = start;
+    boot_info.image_end = end;
 }
 
 void pvh_parse(phys_t pa)
 {
-    struct boot_info *b = &boot_info;
-    const struct hvm_start_info *s = at(pa, sizeof(*s));
-    if (s->magic != HVM_START_MAGIC || s->version < 1 || s->memmap_entries == 0)
+    const struct hvm_start_info *s = start_info(pa);
+    if (!s || s->version < 1 || s->memmap_entries == 0)
         noboot("the boot loader gives no PVH start information with a memory map");
-    const struct hvm_memmap_entry *e = at(s->memmap_paddr, s->memmap_entries * sizeof(*e));
-    for (u32 i = 0; i < s->memmap_entries; i++)
-        add_range(e[i].addr, e[i].addr + e[i].size, kind_of(e[i].type));
-    resolve_overlaps();
-    b->cmdline = s->cmdline_paddr ? at(s->cmdline_paddr, PAGE_SIZE) : "";
-    b->rsdp = s->rsdp_paddr;
-    if (s->nr_modules) {
-        const struct hvm_modlist_entry *m = at(s->modlist_paddr, sizeof(*m));
-        b->image_start = m->paddr;
-        b->image_end = m->paddr + m->size;
-    }
+    read_memory_map(s);
+    boot_info.rsdp = s->rsdp_paddr;
+    if (s->nr_modules)
+        read_image(s);
 }
