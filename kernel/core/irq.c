@@ -37,8 +37,11 @@ bool irq_device(unsigned line)
     return true;
 }
 
-void irq_timer(void)
+DEFINE_PERCPU(bool, interrupted_user);
+
+void irq_timer(const struct regs *r)
 {
+    percpu(interrupted_user) = regs_from_user(r) && !arch_regs_fresh(r);
     timer_interrupt();
 }
 

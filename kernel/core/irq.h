@@ -10,3 +10,6 @@
 // => -EINVAL (no such line), -EBUSY (taken: lines are not shared)
 int irq_set_handler(unsigned line, void (*handler)(void *), void *arg);
 u64 irq_count(unsigned line);  // interrupts of the line since boot
+
+// Of this CPU: the last timer interrupt hit the program, not the kernel.
+DECLARE_PERCPU(bool, interrupted_user);

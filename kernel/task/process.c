@@ -445,8 +445,11 @@ char process_state_letter(struct process *p)
 void thread_times(struct thread *t, u64 *user_ns, u64 *system_ns)
 {
     u64 total = thread_cpu_ns(t), system = t->regs ? MIN(t->system_ns, total) : total;
-    *system_ns = system;
-    *user_ns = total - system;
+    // A sample may find that what was taken for user time was not: the answer waits until it is right again.
+    u64 user = MIN(MAX(total - system, t->user_shown_ns), total);
+    t->user_shown_ns = user;
+    *user_ns = user;
+    *system_ns = total - user;
 }
 
 void process_times_locked(struct process *p, u64 *user_ns, u64 *system_ns)

@@ -27,19 +27,23 @@
 //    in the running thread's work word and sends CROSS_RESCHED; the return to user mode, and
 //    sched_point(), see it. The idle loop looks at its queue after every interrupt.
 //
-// 5. Tickless: a timer runs on a CPU only while somebody waits for it. Accounting is exact at
-//    switches; nothing reads a clock on system calls.
+// 5. Tickless: a timer for slices runs on a CPU only while somebody waits for it. Accounting is exact at
+//    switches; nothing reads a clock on system calls. How CPU time divides into user and system time is
+//    sampled, every SAMPLE_NS while a CPU is busy: a thread's time since its last sample counts as what it
+//    was found doing. An idle CPU takes no samples.
 //
 // Rejected: one lock a thread beside the run-queue locks (an atomic more on each wake and sleep).
 #include <string.h>
 
 #include "arch/smp.h"
+#include "core/irq.h"
 #include "core/log.h"
 #include "mm/page.h"
 #include "task/task_internal.h"
 
 #define RT_LEVELS 100
 #define SLICE_NS (3 * NSEC_PER_MSEC)        // a fair thread's turn when others wait
+#define SAMPLE_NS (4 * NSEC_PER_MSEC)       // as Linux at 250 Hz
 #define RR_SLICE_NS (100 * NSEC_PER_MSEC)   // sched_rr_get_interval(2) on Linux
 #define WAKE_GRAN_NS (1 * NSEC_PER_MSEC)    // how far behind a waking thread must be to preempt
 #define WAKE_BONUS_NS (3 * NSEC_PER_MSEC)   // > WAKE_GRAN_NS, so that sleepers preempt CPU hogs
@@ -58,6 +62,8 @@ struct run_queue {
     struct list rt[RT_LEVELS];  // [lock] valid while their bit is set
     struct timer tick;
     bool tick_armed;            // [lock]
+    bool sample_armed;          // [lock]
+    struct timer sample;
     u64 n_switches;
     u64 idle_ns, idle_since_ns; // idle_since_ns: 0 while not idle
 };
@@ -234,6 +240,10 @@ static void switch_threads(struct run_queue *rq, struct thread *prev, struct thr
         atomic_fetch_and(&prev->work, ~WORK_RESCHED);
     if (next->mm != prev->mm)
         mm_switch(next->mm);
+    if (unlikely(!rq->sample_armed) && !next->is_idle) {
+        rq->sample_armed = true;
+        timer_arm(&rq->sample, now + SAMPLE_NS);
+    }
     if (next->rseq_area)
         atomic_fetch_or(&next->work, WORK_RSEQ);
     if (unlikely(next->process->cpu_timers_active))
@@ -385,6 +395,24 @@ static void sched_tick(struct timer *timer)
         cpumask_t idle = atomic_load_relaxed(&idle_mask) & cpus_online();
         if (idle)
             cross_send(idle & -idle, CROSS_RESCHED);
+    }
+    spin_unlock(&rq->lock);
+}
+
+// Was it the program or the kernel that ran? See invariant 5.
+static void sched_sample(struct timer *timer)
+{
+    struct run_queue *rq = container_of(timer, struct run_queue, sample);
+    u64 now = ktime_ns();
+    spin_lock(&rq->lock);
+    struct thread *t = rq->running;
+    rq->sample_armed = !t->is_idle;
+    if (!t->is_idle) {
+        account(rq, t, now);
+        if (!percpu(interrupted_user))
+            t->system_ns += t->run_ns - t->sampled_ns;
+        t->sampled_ns = t->run_ns;
+        timer_arm(&rq->sample, now + SAMPLE_NS);
     }
     spin_unlock(&rq->lock);
 }
@@ -802,6 +830,7 @@ static void init_this_cpu(void)
     list_init(&t->cpu_timers);
     timer_init(&t->sleep_timer, sleep_timeout);
     timer_init(&rq->tick, sched_tick);
+    timer_init(&rq->sample, sched_sample);
     rq->idle = rq->running = t;
     cpu_set_current(cpu, t);
 }

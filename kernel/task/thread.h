@@ -67,7 +67,9 @@ struct thread {
     u64 run_ns;           // [rq] CPU time
     u64 slice_run_ns;     // [rq] run_ns when it last got the CPU
     u64 queued_since_ns;  // [rq] since when it waits for a CPU
-    u64 system_ns;        // part of run_ns known to be kernel time (an estimate, see docs/tasks.md)
+    u64 system_ns;        // [rq] part of run_ns that samples found in the kernel (docs/tasks.md)
+    u64 sampled_ns;       // [rq] run_ns at the last sample
+    u64 user_shown_ns;    // the most that was ever told as user time: it does not go back
     u64 n_voluntary, n_involuntary;
     struct timer sleep_timer;
 

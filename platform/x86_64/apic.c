@@ -295,7 +295,7 @@ void x86_interrupt(unsigned vector, struct regs *r)
     switch (vector) {
     case VEC_TIMER:
         apic_eoi();
-        irq_timer();
+        irq_timer(r);
         break;
     case VEC_CROSS:
         apic_eoi();

@@ -106,6 +106,18 @@ static void __noreturn __cold kernel_exception(unsigned vector, struct regs *r, 
 
 // ------------------------------------------------------------------ page faults
 
+// Changes with nearly every instruction, in any loop too.
+static inline u64 sum_of(const struct regs *r)
+{
+    return r->rip + r->rax + r->rcx + r->rdx + r->rsi + r->rdi;
+}
+
+// SYSRET leaves the program's next instruction in RCX; a page fault leaves every register as it was.
+bool arch_regs_fresh(const struct regs *r)
+{
+    return r->rip == r->rcx || sum_of(r) == current->arch.trap_sum;
+}
+
 void x86_page_fault(struct regs *r, vaddr_t addr, u64 error)
 {
     unsigned access = error & PF_WRITE ? FAULT_WRITE : error & PF_INSTR ? FAULT_EXEC : FAULT_READ;
@@ -118,6 +130,7 @@ void x86_page_fault(struct regs *r, vaddr_t addr, u64 error)
         at->trap_nr = TRAP_PF;
         at->trap_error = error;
         at->trap_addr = addr;
+        at->trap_sum = sum_of(r);
         trap_page_fault(r, addr, access, true);
         return;
     }

@@ -611,3 +611,67 @@ TEST(proc_read_in_small_pieces)
     CHECK_ERRNO(write(fd, "x", 1), EBADF);
     close(fd);
 }
+
+// ---- user and system time
+
+static void times_of_self(uint64_t *user_us, uint64_t *system_us)
+{
+    struct rusage r;
+    REQUIRE_OK(getrusage(RUSAGE_SELF, &r));
+    *user_us = (uint64_t)r.ru_utime.tv_sec * 1000000 + (uint64_t)r.ru_utime.tv_usec;
+    *system_us = (uint64_t)r.ru_stime.tv_sec * 1000000 + (uint64_t)r.ru_stime.tv_usec;
+}
+
+// Runs body until this thread has used half a second; notes what it was charged as, and that neither part goes back.
+static void charge(void (*body)(void), uint64_t *user_us, uint64_t *system_us)
+{
+    uint64_t user0, system0, user, system, last_user, last_system, end = now_ns(CLOCK_THREAD_CPUTIME_ID) + 500 * MS;
+    times_of_self(&user0, &system0);
+    last_user = user0, last_system = system0;
+    while (now_ns(CLOCK_THREAD_CPUTIME_ID) < end) {
+        body();
+        times_of_self(&user, &system);
+        CHECK(user >= last_user);
+        CHECK(system >= last_system);
+        last_user = user, last_system = system;
+    }
+    *user_us = last_user - user0;
+    *system_us = last_system - system0;
+}
+
+static int zero_fd;
+static void read_zeros(void)
+{
+    static char buffer[65536];
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(read(zero_fd, buffer, sizeof buffer), sizeof buffer);
+}
+
+static void compute(void)
+{
+    static volatile unsigned sum;
+    for (unsigned i = 0; i < 300000; i++)
+        sum += i;
+}
+
+static void touch_pages(void)
+{
+    char *p = map_anon(1 << 20);
+    madvise(p, 1 << 20, MADV_NOHUGEPAGE);
+    for (size_t i = 0; i < 256; i++)
+        p[i * PAGE] = 1;
+    munmap(p, 1 << 20);
+}
+
+TEST(kernel_work_is_system_time)
+{
+    uint64_t user, system;
+    REQUIRE_OK(zero_fd = open("/dev/zero", O_RDONLY));
+    charge(compute, &user, &system);
+    CHECK(user > 3 * system);
+    charge(read_zeros, &user, &system);
+    CHECK(system > 3 * user);
+    charge(touch_pages, &user, &system);
+    CHECK(system > user);
+    close(zero_fd);
+}

@@ -9,6 +9,8 @@
 //     long regs_result(r), void regs_set_result(r, value)
 //     u64 regs_pc(r), void regs_set_pc(r, pc), u64 regs_sp(r), void regs_set_sp(r, sp)
 //     bool regs_from_user(r)
+//     bool arch_regs_fresh(r)        the program has run no instruction since the kernel last let it go, as far as can
+//                                    be told: the interrupt has been waiting for the kernel to finish
 //     void regs_restart_syscall(r)   back to the system-call instruction with its number and arguments
 //     ARCH_SYSCALL_NR(x86_64, arm64)  picks its own number from syscall/calls.def
 #pragma once
@@ -26,7 +28,8 @@ void trap_user_exception(struct regs *r, int sig, int code, vaddr_t addr, int tr
 // Work before going back to user mode: signals, rescheduling, exit. Called when thread->work != 0.
 void return_to_user_work(struct regs *r);
 // Interrupt entry points.
-void irq_timer(void);            // clock event: timers, then scheduler tick
+bool arch_regs_fresh(const struct regs *r);
+void irq_timer(const struct regs *r);  // clock event: timers, then scheduler tick
 void irq_cross_call(void);       // inter-processor interrupt
 bool irq_device(unsigned line);  // false: nobody handles this line
 // After an interrupt that came from user mode or a resched point has been served.
