@@ -3,7 +3,7 @@
 // irq_device(line) (arch/regs.h) when it fires.
 #pragma once
 
-#include "core/base.h"
+#include "core/cpu.h"
 
 #define IRQ_LINES 64
 
