@@ -54,8 +54,8 @@ static void rotate_right(struct rb_root *root, struct rb_node *n, rb_augment_fn 
 
 void rb_augment_path(struct rb_node *node, rb_augment_fn augment)
 {
-    for (; node; node = node->parent)
-        augment(node);
+    while (node && augment(node))
+        node = node->parent;
 }
 
 // One step for a red node whose parent is red: recolours, or rotates and ends the repair.
@@ -89,8 +89,6 @@ static struct rb_node *insert_step(struct rb_root *root, struct rb_node *n, rb_a
 
 void rb_insert_fixup(struct rb_root *root, struct rb_node *node, rb_augment_fn augment)
 {
-    if (augment)
-        rb_augment_path(node, augment);
     while (node && node->parent && node->parent->red)
         node = insert_step(root, node, augment);
     root->node->red = false;
@@ -143,13 +141,14 @@ static void erase_fixup(struct rb_root *root, struct rb_node *n, struct rb_node 
 
 void rb_erase(struct rb_root *root, struct rb_node *node, rb_augment_fn augment)
 {
-    struct rb_node *child, *parent;
+    struct rb_node *child, *parent, *moved = NULL;
     bool black;
 
     if (node->left && node->right) {
         struct rb_node *next = node->right;
         while (next->left)
             next = next->left;
+        moved = next;
         child = next->right;
         black = !next->red;
         parent = next->parent == node ? next : next->parent;
@@ -173,8 +172,14 @@ void rb_erase(struct rb_root *root, struct rb_node *node, rb_augment_fn augment)
             child->parent = parent;
         replace_child(root, parent, node, child);
     }
-    if (augment && parent)
+    if (augment && moved) {  // its new place has another summary in any case
+        for (struct rb_node *n = parent; n != moved; n = n->parent)
+            augment(n);
+        augment(moved);
+        rb_augment_path(moved->parent, augment);
+    } else if (augment) {
         rb_augment_path(parent, augment);
+    }
     if (black)
         erase_fixup(root, child, parent, augment);
 }

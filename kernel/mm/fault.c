@@ -32,8 +32,8 @@
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
-#define ZERO_AROUND 16   // entries that a read fault fills with the zero page: one cache line pair of entries
-#define FILE_AROUND 16   // pages that a file fault looks up: 64 KiB, as Linux's fault_around_bytes
+#define ZERO_AROUND PT_GROUP  // entries that a read fault fills with the zero page: a pair of cache lines
+#define FILE_AROUND PT_GROUP  // pages that a file fault looks up: 64 KiB, as Linux's fault_around_bytes
 #define PROMOTE_FAULTS 5
 // Frames that the n-th write fault in a page table takes: 1, 1, 2, 4 make 8 before the collapse.
 #define MAX_CLUSTER 4
@@ -57,6 +57,11 @@ static inline unsigned data_prot(const struct vma *v)
     return pt_prot_of(v->flags) | PTE_YOUNG;
 }
 
+// The entry for a frame of a private area that is its own from now on.
+static inline pte_t own_entry(const struct vma *v, const struct page *p)
+{
+    return pte_mk_exclusive(pte_make(page_to_phys(p), data_prot(v) | PTE_DIRTY));
+}
 
 // ---- anonymous memory
 
@@ -102,6 +107,7 @@ static bool map_huge(struct fault *f)
     }
     atomic_add(&f->mm->rss_anon, PT_ENTRIES);
     atomic_add(&f->mm->n_huge, 1);
+    atomic_fetch_or(&f->vma->backed, VMA_HUGE);
     atomic_add(&mm_stats.thp_fault, 1);
     return true;
 }
@@ -110,7 +116,6 @@ static bool map_huge(struct fault *f)
 static enum fault_kind map_cluster(struct fault *f, unsigned n)
 {
     const struct vma *v = f->vma;
-    unsigned prot = data_prot(v) | PTE_DIRTY;
     vaddr_t first = MAX(ALIGN_DOWN(f->addr, n * PAGE_SIZE), v->start);
     vaddr_t last = MIN(ALIGN_DOWN(f->addr, n * PAGE_SIZE) + n * PAGE_SIZE, v->end);
     pte_t *slot = f->slot - ((f->addr - first) >> PAGE_SHIFT);
@@ -124,7 +129,7 @@ static enum fault_kind map_cluster(struct fault *f, unsigned n)
                 installed = installed ? installed : -1;
             break;
         }
-        if (pte_replace(slot, PTE_NONE, pte_make(page_to_phys(p), prot)))
+        if (pte_replace(slot, PTE_NONE, own_entry(v, p)))
             installed++;
         else
             page_free(p, 0);
@@ -151,8 +156,7 @@ static enum fault_kind anon_first_write(struct fault *f)
     struct page *p = page_alloc(0, PAGE_ZERO | PAGE_USER);
     if (!p)
         return FK_OOM;
-    pte_t e = pte_make(page_to_phys(p), data_prot(f->vma) | PTE_DIRTY);
-    if (likely(pte_replace(f->slot, PTE_NONE, e)))
+    if (likely(pte_replace(f->slot, PTE_NONE, own_entry(f->vma, p))))
         atomic_add(&f->mm->rss_anon, 1);
     else
         page_free(p, 0);
@@ -175,7 +179,7 @@ static void account_cow(struct mm *mm, pte_t old, const struct page *p)
 static enum fault_kind reuse_frame(struct fault *f, pte_t e)
 {
     unsigned prot = pt_prot_of(f->vma->flags);
-    pte_t new = pte_mk_dirty(pte_mk_young(pte_with_prot(e, prot)));
+    pte_t new = pte_mk_exclusive(pte_mk_dirty(pte_mk_young(pte_with_prot(e, prot))));
     if (pte_replace(f->slot, e, new) && pte_young(e))
         arch_tlb_flush_page(f->addr);  // elsewhere a stale entry faults once more, and finds this
     return FK_OK;
@@ -195,7 +199,7 @@ static enum fault_kind copy_on_write(struct fault *f, pte_t e)
         return FK_OOM;
     if (!zero)
         arch_copy_page(page_address(p), page_address(old));
-    if (!pte_replace(f->slot, e, pte_make(page_to_phys(p), data_prot(f->vma) | PTE_DIRTY))) {
+    if (!pte_replace(f->slot, e, own_entry(f->vma, p))) {
         page_free(p, 0);
         return FK_OK;
     }
@@ -209,34 +213,48 @@ static enum fault_kind copy_on_write(struct fault *f, pte_t e)
 
 // ---- objects
 
-// The entry for a cached page. Shared and writable at once unless somebody wants to know of the write.
-static pte_t object_entry(const struct fault *f, struct page *p, bool written)
+// How the cached pages of one area are mapped: worked out once for a fault and its neighbours.
+struct object_rights {
+    unsigned read, write;  // entries' rights; write == read where nothing may be written at once
+    u16 need, refuse;      // flags that a page must have and must not have to be mapped with write
+};
+
+// Shared and writable at once unless somebody wants to know of the write.
+static struct object_rights object_rights(const struct vma *v)
 {
-    const struct vma *v = f->vma;
-    unsigned prot = pt_prot_of(v->flags);
-    bool writable = (v->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE) &&
-                    !(p->flags & PG_RESERVED) &&
-                    (written || !v->object->ops->page_dirtied || (p->flags & PG_DIRTY));
-    if (!writable)
-        prot &= ~PTE_WRITE;
-    else
-        prot |= PTE_DIRTY;
-    return pte_make(page_to_phys(p), prot);
+    struct object_rights r = {.refuse = PG_RESERVED};
+    r.read = r.write = pt_prot_of(v->flags) & ~PTE_WRITE;
+    if ((v->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE))
+        r.write |= PTE_WRITE | PTE_DIRTY;
+    if (v->object->ops->page_dirtied)
+        r.need = PG_DIRTY;
+    return r;
 }
 
-// Installs a page whose reference the caller gives away.
-static bool install_cached(struct fault *f, pte_t *slot, struct page *p, pte_t e)
+// The entry for a cached page.
+static inline pte_t object_entry(const struct object_rights *r, const struct page *p)
 {
-    if (!pte_replace(slot, PTE_NONE, e)) {
-        page_put(p);
-        return false;
-    }
-    atomic_add(p->flags & PG_SHMEM ? &f->mm->rss_shmem : &f->mm->rss_file, 1);
-    return true;
+    bool writable = (p->flags & (r->need | r->refuse)) == r->need;
+    return pte_make(page_to_phys(p), writable ? r->write : r->read);
+}
+
+// Installs a page whose reference the caller gives away. => false: it lost against another entry
+static inline bool install_cached(pte_t *slot, struct page *p, pte_t e)
+{
+    if (likely(pte_replace(slot, PTE_NONE, e)))
+        return true;
+    page_put(p);
+    return false;
+}
+
+// An object's pages are all memory-only or all not.
+static inline s64 *cached_rss(struct mm *mm, const struct vm_object *obj)
+{
+    return obj->flags & VMO_ANON ? &mm->rss_shmem : &mm->rss_file;
 }
 
 // Maps the neighbours that are in the cache already.
-static void map_cached_around(struct fault *f, u64 index)
+static void map_cached_around(struct fault *f, u64 index, const struct object_rights *r)
 {
     struct page *pages[FILE_AROUND];
     const struct vma *v = f->vma;
@@ -249,20 +267,24 @@ static void map_cached_around(struct fault *f, u64 index)
     u64 limit = DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE);
     u64 n = MIN((last - first) >> PAGE_SHIFT, limit > first_index ? limit - first_index : 0);
     pte_t *slot = f->slot - ((f->addr - first) >> PAGE_SHIFT);
+    s64 installed = 0;
     object_get_range(obj, first_index, (u32)n, pages);
     for (u64 i = 0; i < n; i++, slot++) {
-        if (!pages[i] && (obj->flags & VMO_NOBLOCK) && pte_is_none(READ_ONCE(*slot))) {
-            pages[i] = vm_object_get_page(obj, first_index + i, false);
-            if (IS_ERR(pages[i]))
-                pages[i] = NULL;
+        struct page *p = pages[i];
+        if (!p && (obj->flags & VMO_NOBLOCK) && pte_is_none(READ_ONCE(*slot))) {
+            p = vm_object_get_page(obj, first_index + i, false);
+            if (IS_ERR(p))
+                continue;
         }
-        if (!pages[i])
+        if (!p)
             continue;
-        if (!pte_is_none(READ_ONCE(*slot)) || (pages[i]->flags & PG_POISON))
-            page_put(pages[i]);
+        if (!pte_is_none(READ_ONCE(*slot)) || (p->flags & PG_POISON))
+            page_put(p);
         else
-            install_cached(f, slot, pages[i], object_entry(f, pages[i], false));
+            installed += install_cached(slot, p, object_entry(r, p));
     }
+    if (installed)
+        atomic_add(cached_rss(f->mm, obj), installed);
 }
 
 static enum fault_kind object_error(long err)
@@ -343,8 +365,7 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
         page_put(p);
         if (!own)
             return FK_OOM;
-        if (pte_replace(f->slot, PTE_NONE,
-                        pte_make(page_to_phys(own), data_prot(v) | PTE_DIRTY)))
+        if (pte_replace(f->slot, PTE_NONE, own_entry(v, own)))
             atomic_add(&f->mm->rss_anon, 1);
         else
             page_free(own, 0);
@@ -352,8 +373,10 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
     }
     if (is_write(f))
         note_dirty(v->object, p, index);
-    install_cached(f, f->slot, p, pte_mk_young(object_entry(f, p, is_write(f))));
-    map_cached_around(f, index);
+    struct object_rights r = object_rights(v);
+    if (install_cached(f->slot, p, pte_mk_young(object_entry(&r, p))))
+        atomic_add(cached_rss(f->mm, v->object), 1);
+    map_cached_around(f, index, &r);
     return FK_OK;
 }
 
@@ -408,6 +431,8 @@ static enum fault_kind resolve(struct fault *f)
 {
     struct vma *v = f->vma;
     u64 index = v->pgoff + ((f->addr - v->start) >> PAGE_SHIFT);
+    if (unlikely(!v->backed))
+        atomic_fetch_or(&v->backed, VMA_TOUCHED);
     if (!(f->level1 = pt_make_level1(f->mm, f->addr)))
         return FK_OOM;
     pte_t e1 = READ_ONCE(*f->level1);
@@ -426,6 +451,7 @@ static enum fault_kind resolve(struct fault *f)
     if (pte_is_none(e)) {
         if (v->flags & VM_SPECIAL)
             return FK_SIGBUS;
+        pt_note_used(e1, f->addr);  // neighbours are filled in the same group only
         if (v->object)
             return object_missing(f, index);
         if (is_write(f))
@@ -541,6 +567,7 @@ static void fill_huge(struct tlb_gather *g, struct page *huge, const pte_t *tabl
 
 int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
 {
+    v->backed |= VMA_TOUCHED;
     pte_t *level1 = pt_make_level1(mm, base);
     pte_t e1 = level1 ? *level1 : PTE_NONE;
     if (!level1)
@@ -568,13 +595,15 @@ int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
         tlb_flush_range(mm, base, base + HUGE_SIZE);  // nobody writes to the old frames any more
         if (!clear)
             fill_huge(&g, huge, table);
-        page_chain_push(&g.tables, phys_to_page(pte_phys(e1)));
+        page_chain_push(&g.frames, phys_to_page(pte_phys(e1)));  // not all zero, so none of g.tables
+        atomic_sub(&mm->n_table_pages, 1);
         tlb_gather_range(&g, base, base + PAGE_SIZE);
     }
     unsigned prot = pt_prot_of(v->flags);
     *level1 = pte_make_huge(page_to_phys(huge), prot | PTE_YOUNG | PTE_DIRTY);
     atomic_add(&mm->rss_anon, PT_ENTRIES - n);
     atomic_add(&mm->n_huge, 1);
+    v->backed |= VMA_HUGE;
     atomic_add(&mm_stats.thp_collapse, 1);
     tlb_gather_finish(&g);
     return 0;

@@ -372,6 +372,7 @@ static int advise_guard(struct advise *a, struct vma *v, vaddr_t start, vaddr_t 
     if (discard_sealed(v))
         return -EPERM;
     pt_zap(&a->g, start, end, ZAP_DISCARD);
+    v->backed |= VMA_TOUCHED;
     for (vaddr_t va = start; va < end; va += PAGE_SIZE) {
         bool huge;
         pte_t *slot = pt_make_slot(a->mm, va, &huge);

@@ -74,20 +74,20 @@ static void mm_clear(struct mm *mm)
     struct tlb_gather g;
     tlb_gather_init(&g, mm);
     for (struct vma *v = mm->first; v; v = v->next) {
-        pt_zap(&g, v->start, v->end, ZAP_UNMAP);
+        if (v->backed && pt_unmap(&g, v->start, v->end, 0, v->next ? v->next->start : UINTPTR_MAX))
+            v->next->backed |= VMA_TOUCHED;
         if (g.frames.n + g.huge.n > 1024) {
             tlb_gather_finish(&g);
             sched_point();
         }
     }
-    pt_free_tables(&g, 0, USER_END, 0, UINTPTR_MAX);
     tlb_gather_finish(&g);
     for (struct vma *v = mm->first, *next; v; v = next) {
         next = v->next;
         vma_account(mm, v->flags, -(s64)((v->end - v->start) >> PAGE_SHIFT));
         vma_free(v);
     }
-    mm->first = mm->hint = NULL;
+    mm->first = mm->last = mm->hint = NULL;
     mm->vmas.node = NULL;
     mm->n_vmas = 0;
 }
@@ -116,6 +116,7 @@ void mm_layout_init(struct mm *mm, vaddr_t stack_top, u64 stack_rlimit, bool ran
     u64 gap = stack_rlimit, least = 128ul << 20, most = USER_END / 6 * 5;
     gap = MIN(MAX(gap, least), most);
     gap += STACK_GUARD_GAP;
+    KASSERT(!mm->first);  // gaps are counted up to mmap_top
     u64 offset = randomize ? (mm_random() & ((1ul << 28) - 1)) << PAGE_SHIFT : 0;
     mm->stack_top = stack_top;
     mm->mmap_top = ALIGN_DOWN(stack_top - gap - offset, PAGE_SIZE);
@@ -136,7 +137,7 @@ static int fork_vma(struct tlb_gather *g, struct mm *to, const struct vma *v)
     copy->start = v->start;
     copy->end = v->end;
     copy->flags &= ~(u64)VM_LOCK_FLAGS;
-    vma_insert(to, copy);
+    vma_insert_between(to, to->last, copy, NULL);
     if (v->flags & VM_WIPEONFORK)
         return 0;
     if ((v->flags & VM_SHARED) && !(v->flags & VM_SPECIAL))
@@ -158,6 +159,7 @@ static void fork_layout(struct mm *to, const struct mm *from)
     to->code_start = from->code_start, to->code_end = from->code_end;
     to->data_start = from->data_start, to->data_end = from->data_end;
     to->thp_disabled = from->thp_disabled;
+    to->has_sealed = from->has_sealed;
     memcpy(to->auxv, from->auxv, sizeof to->auxv);
     to->exe_file = from->exe_file;
     if (to->exe_file)
@@ -283,6 +285,7 @@ void mm_init(void)
 {
     mm_cache = kcache_create("mm", sizeof(struct mm), 16);
     vma_init();
+    pt_init();
     zero_page = page_alloc(0, PAGE_ZERO | PAGE_NOFAIL);
     zero_page->flags = PG_RESERVED;
     page_register_reclaim(lazyfree_reclaim);
@@ -315,7 +318,7 @@ void mm_verify(struct mm *mm)
         locked += v->flags & VM_LOCKED ? size : 0;
         committed += v->flags & VM_ACCOUNT ? size : 0;
     }
-    KASSERT(!node && n == mm->n_vmas && hint_found);
+    KASSERT(!node && n == mm->n_vmas && hint_found && prev == mm->last);
     KASSERT(pages == mm->n_mapped_pages && locked == mm->n_locked_pages &&
             committed == mm->n_committed);
     pt_verify(mm);

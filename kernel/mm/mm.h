@@ -40,16 +40,21 @@ enum vma_flags {  // the low four are PROT_* >> nothing: VM_READ == PROT_READ an
     VM_UFFD_MINOR = 0x10000000,
 };
 
+// What page tables may hold for a VMA. Never set for memory that nobody touched: it is unmapped and changed for nothing.
+enum vma_backed { VMA_TOUCHED = 1, VMA_HUGE = 2 };
+
 struct vma {
     struct rb_node node;      // [mm->lock] by start
     vaddr_t start, end;       // [mm->lock] [start, end), page aligned
-    vaddr_t max_gap;          // [mm->lock] augmented: largest gap before a vma in this subtree
+    vaddr_t gap;              // [mm->lock] free space in front of it, as a search sees it (mm/vma.c)
+    vaddr_t max_gap;          // [mm->lock] augmented: largest gap in this subtree
     u64 flags;                // [mm->lock] VM_*
     struct vm_object *object; // NULL: private anonymous
     u64 pgoff;                // page index of start in the object (anonymous: start >> PAGE_SHIFT)
     struct file *file;        // for /proc/self/maps and fault policy; holds a reference
     char *name;               // PR_SET_VMA_ANON_NAME, or NULL
     struct list object_link;  // [object->map_lock]
+    u8 backed;                // VMA_TOUCHED, VMA_HUGE; faults set them, so they may be set while others look
     struct mm *mm;
     struct vma *prev, *next;  // [mm->lock] in address order
 };
@@ -58,7 +63,7 @@ struct mm {
     struct rwlock lock;  // VMA tree: write to change, read to fault and look up
     u32 refcount;        // atomic
     struct rb_root vmas; // [lock]
-    struct vma *first;   // [lock]
+    struct vma *first, *last;  // [lock] ends of the list
     u32 n_vmas;          // [lock]
     struct arch_mm arch;
     cpumask_t cpus;      // atomic: CPUs that may hold translations of it (mm/tlb.c)
@@ -75,6 +80,7 @@ struct mm {
     vaddr_t mmap_low;    // lowest address of a placed mapping (mmap_min_addr)
     u32 membarrier;      // atomic: registered commands
     bool thp_disabled;   // prctl(PR_SET_THP_DISABLE)
+    bool has_sealed;     // [lock] mseal(2) was used
     u64 n_lazyfree;      // atomic, a hint: entries that MADV_FREE made clean
     u64 n_committed;     // [lock] pages that count against the commit limit
     u64 n_mapped_pages;  // [lock] total_vm in pages

@@ -29,7 +29,8 @@ static inline struct vma *vma_at(const struct mm *mm, vaddr_t addr)
 }
 struct vma *vma_alloc(struct mm *mm);
 void vma_free(struct vma *vma);  // drops its references; not in the tree
-void vma_insert(struct mm *mm, struct vma *vma);
+// Puts a VMA into the tree; prev and next are its neighbours (NULL: none).
+void vma_insert_between(struct mm *mm, struct vma *prev, struct vma *vma, struct vma *next);
 void vma_remove(struct mm *mm, struct vma *vma);
 // Sets the bounds of a linked VMA; order stays. pgoff follows start.
 void vma_resize(struct vma *vma, vaddr_t start, vaddr_t end);
@@ -52,8 +53,9 @@ struct vma *vma_merge_range(struct mm *mm, struct vma *prev, struct vma *next, v
 // range; NULL: no memory, nothing changed
 struct vma *vma_modify(struct mm *mm, struct vma *vma, vaddr_t start, vaddr_t end, u64 flags,
                        const char *name);
-// Highest (or lowest) free place in [low, high). => 0: none
-vaddr_t vma_find_gap(const struct mm *mm, size_t len, vaddr_t low, vaddr_t high, size_t align);
+// Highest free place in [low, high), and the VMA above it (NULL: none). => 0: no place
+vaddr_t vma_find_gap(const struct mm *mm, size_t len, vaddr_t low, vaddr_t high, size_t align,
+                     struct vma **above);
 void vma_account(struct mm *mm, u64 flags, s64 pages);
 void vma_check_gap(struct vma *vma);  // asserts V2 for one node
 void vma_init(void);
@@ -63,16 +65,31 @@ void vma_init(void);
 struct unmap_plan {
     struct vma *first;  // first VMA that meets the range, NULL: none
     struct vma *spare;  // for a split in the middle
+    struct vma *below, *above;  // after the commit: the neighbours of the range (only if first)
+    vaddr_t touched_start, touched_end;  // the commit's own
 };
 int unmap_prepare(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan);
 void unmap_commit(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan);
 void unmap_cancel(struct unmap_plan *plan);
-// The part of mmap below the system call; caller holds mm->lock for writing.
-long map_locked(struct mm *mm, vaddr_t addr, size_t len, u64 vm_flags, int flags,
-                struct vm_object *object, struct file *file, u64 pgoff);
-// A free place for a mapping: hint if free, else top-down. => address or -ENOMEM
-long find_place(struct mm *mm, vaddr_t hint, size_t len, int flags, bool anonymous);
-u64 prot_to_vm(int prot);
+struct map_request {
+    vaddr_t addr;
+    size_t len;
+    u64 flags;                 // VM_*
+    struct vm_object *object;  // NULL: private anonymous
+    struct file *file;
+    u64 pgoff;
+    bool fixed;                // replaces what is there
+    bool placed;               // above is the first VMA that ends behind addr, by find_place
+    struct vma *above;
+};
+// The part of mmap below the system call; caller holds mm->lock for writing. => addr; -ENOMEM, -EPERM (sealed)
+long map_locked(struct mm *mm, struct map_request *r);
+// A free place for r->len: hint if free, else top-down. => r->addr, set with above; or -ENOMEM
+long find_place(struct mm *mm, struct map_request *r, vaddr_t hint, int flags);
+static inline u64 prot_to_vm(int prot)
+{
+    return (u64)prot & VM_ACCESS;
+}
 bool commit_allowed(u64 pages);  // may so many more pages be promised? (overcommit policy)
 extern s64 vm_committed;         // atomic: pages of all VM_ACCOUNT areas
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end);

@@ -52,13 +52,10 @@ bool within_rlimit_as(struct mm *mm, u64 flags, size_t len)
     return !is_data(flags) || mm->n_data_pages + pages <= rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT;
 }
 
-u64 prot_to_vm(int prot)
-{
-    return (u64)prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
-}
-
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end)
 {
+    if (likely(!mm->has_sealed))
+        return false;
     for (struct vma *v = vma_find(mm, start); v && v->start < end; v = v->next)
         if (v->flags & VM_SEALED)
             return true;
@@ -74,10 +71,9 @@ bool thp_allowed(const struct vma *v)
 
 // ---- finding a place
 
-// [addr, addr + len) is free, and no stack above or below needs its guard gap there.
-static bool range_free(const struct mm *mm, vaddr_t addr, size_t len)
+// [addr, addr + len) is free, and no stack above needs its guard gap there. next: the first VMA that ends above addr
+static bool range_free(const struct vma *next, vaddr_t addr, size_t len)
 {
-    struct vma *next = vma_find(mm, addr);
     if (!next)
         return true;
     vaddr_t limit = next->start;
@@ -86,26 +82,30 @@ static bool range_free(const struct mm *mm, vaddr_t addr, size_t len)
     return addr + len <= limit;
 }
 
-long find_place(struct mm *mm, vaddr_t hint, size_t len, int flags, bool anonymous)
+long find_place(struct mm *mm, struct map_request *r, vaddr_t hint, int flags)
 {
+    size_t len = r->len;
+    r->placed = true;
     if (len > USER_END)
         return -ENOMEM;
     if (hint) {
         vaddr_t at = ALIGN_UP(hint, PAGE_SIZE);
-        if (at >= mm->mmap_low && at <= USER_END - len && range_free(mm, at, len))
-            return (long)at;
+        r->above = vma_find(mm, at);
+        if (at >= mm->mmap_low && at <= USER_END - len && range_free(r->above, at, len))
+            return (long)(r->addr = at);
     }
     vaddr_t at = 0;
     if (flags & MAP_32BIT) {
-        at = vma_find_gap(mm, len, 0x40000000, 0x80000000, PAGE_SIZE);
-        return at ? (long)at : -ENOMEM;
+        at = vma_find_gap(mm, len, 0x40000000, 0x80000000, PAGE_SIZE, &r->above);
+    } else {
+        if (len >= HUGE_SIZE && !r->object && IS_ALIGNED(len, HUGE_SIZE))
+            at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, HUGE_SIZE, &r->above);
+        if (!at)
+            at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, PAGE_SIZE, &r->above);
+        if (!at)
+            at = vma_find_gap(mm, len, mm->mmap_top, USER_END, PAGE_SIZE, &r->above);
     }
-    if (anonymous && len >= HUGE_SIZE && IS_ALIGNED(len, HUGE_SIZE))
-        at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, HUGE_SIZE);
-    if (!at)
-        at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, PAGE_SIZE);
-    if (!at)
-        at = vma_find_gap(mm, len, mm->mmap_low, USER_END, PAGE_SIZE);
+    r->addr = at;
     return at ? (long)at : -ENOMEM;
 }
 
@@ -113,8 +113,9 @@ long find_place(struct mm *mm, vaddr_t hint, size_t len, int flags, bool anonymo
 
 int unmap_prepare(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan)
 {
-    *plan = (struct unmap_plan){0};
     struct vma *v = vma_find(mm, start);
+    plan->first = plan->spare = NULL;
+    plan->touched_end = 0;
     if (!v || v->start >= end)
         return 0;
     plan->first = v;
@@ -130,7 +131,7 @@ int unmap_prepare(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *
             return -ENOMEM;
         }
     }
-    if (pt_split_edges(mm, start, end)) {
+    if (mm->n_huge && pt_split_edges(mm, start, end)) {
         unmap_cancel(plan);
         return -ENOMEM;
     }
@@ -144,25 +145,41 @@ void unmap_cancel(struct unmap_plan *plan)
     plan->spare = NULL;
 }
 
-// Takes [start, end) out of the tree. => whole VMAs that died, chained through next
+// Widens the part of [start, end) that page tables may serve.
+static inline void note_touched(struct unmap_plan *plan, const struct vma *v, vaddr_t start, vaddr_t end)
+{
+    if (!v->backed)
+        return;
+    if (!plan->touched_end)
+        plan->touched_start = MAX(start, v->start);
+    plan->touched_end = MIN(end, v->end);
+}
+
+// Takes [start, end) out of the tree and notes the neighbours. => whole VMAs that died, chained through next
 static struct vma *cut_out(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan)
 {
     struct vma *v = plan->first, *dead = NULL;
+    plan->below = v->prev;
+    note_touched(plan, v, start, end);
     if (plan->spare) {
         struct vma *upper = plan->spare;
         upper->start = end;
         upper->end = v->end;
         plan->spare = NULL;
         vma_resize(v, v->start, start);
-        vma_insert(mm, upper);
+        vma_insert_between(mm, v, upper, v->next);
+        plan->below = v;
+        plan->above = upper;
         return NULL;
     }
     if (v->start < start) {
         vma_resize(v, v->start, start);
+        plan->below = v;
         v = v->next;
     }
     for (struct vma *next; v && v->start < end; v = next) {
         next = v->next;
+        note_touched(plan, v, start, end);
         if (v->end > end) {
             vma_resize(v, end, v->end);
             break;
@@ -171,25 +188,33 @@ static struct vma *cut_out(struct mm *mm, vaddr_t start, vaddr_t end, struct unm
         v->next = dead;
         dead = v;
     }
+    plan->above = v;
     return dead;
+}
+
+static void unmap_touched(struct mm *mm, const struct unmap_plan *plan)
+{
+    struct vma *below = plan->below, *above = plan->above;
+    struct tlb_gather g;
+    tlb_gather_init(&g, mm);
+    bool kept = pt_unmap(&g, plan->touched_start, plan->touched_end, below ? below->end : 0,
+                         above ? above->start : UINTPTR_MAX);
+    tlb_gather_finish(&g);
+    if (!kept)
+        return;
+    if (below)
+        below->backed |= VMA_TOUCHED;
+    if (above)
+        above->backed |= VMA_TOUCHED;
 }
 
 void unmap_commit(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *plan)
 {
     if (!plan->first)
         return;
-    struct tlb_gather g;
-    tlb_gather_init(&g, mm);
     struct vma *dead = cut_out(mm, start, end, plan);
-    pt_zap(&g, start, end, ZAP_UNMAP);
-    struct vma *above = vma_find(mm, start);
-    struct vma *below = above ? above->prev : NULL;
-    if (!above) {
-        struct rb_node *last = rb_last(&mm->vmas);
-        below = last ? container_of(last, struct vma, node) : NULL;
-    }
-    pt_free_tables(&g, start, end, below ? below->end : 0, above ? above->start : UINTPTR_MAX);
-    tlb_gather_finish(&g);
+    if (plan->touched_end)
+        unmap_touched(mm, plan);
     for (struct vma *next; dead; dead = next) {
         next = dead->next;
         vma_free(dead);
@@ -236,73 +261,70 @@ static bool may_expand(struct mm *mm, u64 vm_flags, vaddr_t addr, size_t len, bo
     return old && within_rlimit_as(mm, vm_flags, len > old ? len - old : 0);
 }
 
-static struct vma *new_vma(struct mm *mm, vaddr_t addr, size_t len, const struct vma_attr *a)
+static struct vma *new_vma(struct mm *mm, const struct map_request *r)
 {
     struct vma *v = vma_alloc(mm);
     if (!v)
         return NULL;
-    v->start = addr;
-    v->end = addr + len;
-    v->flags = a->flags;
-    v->pgoff = a->pgoff;
-    v->object = a->object;
-    v->file = a->file;
+    v->start = r->addr;
+    v->end = r->addr + r->len;
+    v->flags = r->flags;
+    v->pgoff = r->pgoff;
     return v;
 }
 
-static void insert_new(struct mm *mm, struct vma *v)
+// Empties a fixed mapping's place. => 0, with *above as in map_request; errors of unmap_prepare
+static int make_room(struct mm *mm, const struct map_request *r, struct vma **above)
 {
-    if (v->object)
-        vm_object_get(v->object);
-    if (v->file)
-        file_get(v->file);
-    vma_insert(mm, v);
+    struct unmap_plan plan;
+    int err = unmap_prepare(mm, r->addr, r->addr + r->len, &plan);
+    if (err)
+        return err;
+    unmap_commit(mm, r->addr, r->addr + r->len, &plan);
+    if (plan.first)
+        *above = plan.above;
+    return 0;
 }
 
-static void discard_new(struct vma *v)
+static int may_map(struct mm *mm, const struct map_request *r)
 {
-    v->object = NULL;
-    v->file = NULL;
-    vma_free(v);
+    if (!may_expand(mm, r->flags, r->addr, r->len, r->fixed))
+        return -ENOMEM;
+    if ((r->flags & VM_ACCOUNT) && !commit_allowed(r->len >> PAGE_SHIFT))
+        return -ENOMEM;
+    return mm->n_vmas >= vm_max_map_count ? -ENOMEM : 0;
 }
 
-long map_locked(struct mm *mm, vaddr_t addr, size_t len, u64 vm_flags, int flags,
-                struct vm_object *object, struct file *file, u64 pgoff)
+long map_locked(struct mm *mm, struct map_request *r)
 {
-    struct vma_attr attr = {vm_flags, object, file, NULL, pgoff};
-    struct unmap_plan plan = {0};
-    bool fixed = flags & MAP_FIXED;
-    if (!may_expand(mm, vm_flags, addr, len, fixed))
-        return -ENOMEM;
-    if ((vm_flags & VM_ACCOUNT) && !commit_allowed(len >> PAGE_SHIFT))
-        return -ENOMEM;
-    if (mm->n_vmas >= vm_max_map_count)
-        return -ENOMEM;
+    struct vma *above = r->placed ? r->above : vma_find(mm, r->addr);
     struct vma *v = NULL;
-    struct vma *above = vma_find(mm, addr);
-    if (fixed && above && above->start < addr + len) {
-        if (!(v = new_vma(mm, addr, len, &attr)))
+    int err = may_map(mm, r);
+    if (err)
+        return err;
+    if (r->fixed && above && above->start < r->addr + r->len) {
+        if (!(v = new_vma(mm, r)))
             return -ENOMEM;
-        int err = unmap_prepare(mm, addr, addr + len, &plan);
-        if (err) {
-            discard_new(v);
+        if ((err = make_room(mm, r, &above))) {
+            vma_free(v);
             return err;
         }
-        unmap_commit(mm, addr, addr + len, &plan);
-        above = vma_find(mm, addr);
     }
-    struct vma *below = above ? above->prev : NULL;
-    if (!above && mm->vmas.node)
-        below = container_of(rb_last(&mm->vmas), struct vma, node);
-    if (vma_merge_range(mm, below, above, addr, addr + len, &attr)) {
+    struct vma *below = above ? above->prev : mm->last;
+    struct vma_attr attr = {r->flags, r->object, r->file, NULL, r->pgoff};
+    if (vma_merge_range(mm, below, above, r->addr, r->addr + r->len, &attr)) {
         if (v)
-            discard_new(v);
-        return (long)addr;
+            vma_free(v);
+        return (long)r->addr;
     }
-    if (!v && !(v = new_vma(mm, addr, len, &attr)))
+    if (!v && !(v = new_vma(mm, r)))
         return -ENOMEM;
-    insert_new(mm, v);
-    return (long)addr;
+    if ((v->object = r->object))
+        vm_object_get(v->object);
+    if ((v->file = r->file))
+        file_get(v->file);
+    vma_insert_between(mm, below, v, above);
+    return (long)r->addr;
 }
 
 long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct vm_object *object,
@@ -316,19 +338,27 @@ long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct
     len = ALIGN_UP(len, PAGE_SIZE);
     if (!len || len > USER_END)
         return !len ? -EINVAL : -ENOMEM;
+    struct map_request r = {
+        .addr = addr,
+        .len = len,
+        .flags = vm,
+        .object = object,
+        .file = file,
+        .fixed = flags & MAP_FIXED,
+    };
     rwlock_write(&mm->lock);
     long at = (long)addr;
     if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
-        at = find_place(mm, addr, len, flags, !object);
+        at = find_place(mm, &r, addr, flags);
     else if (!IS_ALIGNED(addr, PAGE_SIZE))
         at = -EINVAL;
     else if (addr > USER_END - len)
         at = -ENOMEM;
     else if ((flags & MAP_FIXED_NOREPLACE) && mapped_pages_in(mm, addr, addr + len))
         at = -EEXIST;
+    r.pgoff = object ? pgoff : r.addr >> PAGE_SHIFT;
     if (at >= 0)
-        at = map_locked(mm, (vaddr_t)at, len, vm, flags & MAP_FIXED, object, file,
-                        object ? pgoff : (u64)at >> PAGE_SHIFT);
+        at = map_locked(mm, &r);
     rwlock_write_done(&mm->lock);
     return at;
 }
@@ -344,14 +374,15 @@ long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n
         err = -EINVAL;
         goto out;
     }
-    struct vma_attr attr = {.flags = vm, .pgoff = 0};
-    struct vma *v = new_vma(mm, addr, len, &attr);
+    struct map_request r = {.addr = addr, .len = len, .flags = vm};
+    struct vma *v = new_vma(mm, &r), *above = vma_find(mm, addr);
     if (!v || !(v->name = kstrdup(name))) {
         if (v)
-            discard_new(v);
+            vma_free(v);
         goto out;
     }
-    vma_insert(mm, v);
+    v->backed = VMA_TOUCHED;
+    vma_insert_between(mm, above ? above->prev : mm->last, v, above);
     for (unsigned i = 0; i < n; i++) {
         bool huge;
         pte_t *slot = pt_make_slot(mm, addr + i * PAGE_SIZE, &huge);
@@ -374,7 +405,8 @@ long mm_map_stack(struct mm *mm, vaddr_t top, size_t size, size_t limit)
              VM_ACCOUNT;
     (void)limit;  // the limit at the time of growth counts
     rwlock_write(&mm->lock);
-    long err = map_locked(mm, top - size, size, vm, 0, NULL, NULL, (top - size) >> PAGE_SHIFT);
+    struct map_request r = {.addr = top - size, .len = size, .flags = vm, .pgoff = (top - size) >> PAGE_SHIFT};
+    long err = map_locked(mm, &r);
     mm->stack_top = top;
     rwlock_write_done(&mm->lock);
     return err < 0 ? err : 0;
@@ -419,69 +451,61 @@ int grow_stack(struct mm *mm, vaddr_t addr)
 
 // ---- protection
 
-// One VMA's part of mprotect. => 0, -EACCES, -EPERM, -ENOMEM
-static long protect_part(struct mm *mm, struct tlb_gather *g, struct vma **at, vaddr_t start,
-                         vaddr_t end, u64 prot)
+// One VMA's part of mprotect; *at becomes the VMA that holds it now. => 0, -EACCES, -EPERM, -ENOMEM
+static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, vaddr_t end, u64 prot,
+                                struct tlb_range *changed)
 {
     struct vma *v = *at;
-    u64 flags = (v->flags & ~(u64)VM_ACCESS) | prot;
-    if (flags == v->flags)
+    u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
+    if (old & VM_SEALED)
+        return -EPERM;
+    if (flags == old)
         return 0;
-    if (prot & ~(v->flags >> 4))  // VM_MAYREAD and so on are the rights four bits up
+    if (prot & ~(old >> 4))  // VM_MAYREAD and so on are the rights four bits up
         return -EACCES;
-    bool account = (flags & (VM_WRITE | VM_SHARED)) == VM_WRITE &&
-                   !(v->flags & (VM_ACCOUNT | VM_NORESERVE));
-    if (account) {
-        if (!commit_allowed((end - start) >> PAGE_SHIFT))
+    if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE && !(old & VM_WRITE)) {
+        if (!(old & (VM_ACCOUNT | VM_NORESERVE))) {
+            if (!commit_allowed(pages))
+                return -ENOMEM;
+            flags |= VM_ACCOUNT;
+        }
+        if (is_data(flags) && mm->n_data_pages + pages > rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT)
             return -ENOMEM;
-        flags |= VM_ACCOUNT;
     }
-    if (is_data(flags) && !is_data(v->flags) && !within_rlimit_as(mm, flags, end - start))
-        return -ENOMEM;
     if (mm->n_vmas + 2 > vm_max_map_count && (start != v->start || end != v->end))
         return -ENOMEM;
     v = vma_modify(mm, v, start, end, flags, v->name);
     if (!v)
         return -ENOMEM;
     *at = v;
-    pt_protect(g, v, start, end);
+    if (v->backed)
+        pt_protect(mm, v, start, end, changed);
     return 0;
 }
 
-static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot)
+// => -ENOMEM at a hole; what lies before an error is changed
+static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct tlb_range *changed)
 {
     struct vma *v = vma_find(mm, start);
     if (!v)
         return -ENOMEM;
-    if (prot & PROT_GROWSDOWN) {
+    if (unlikely(prot & PROT_GROWSDOWN)) {
         if (v->start >= end)
             return -ENOMEM;
         if (!(v->flags & VM_GROWSDOWN))
             return -EINVAL;
         start = v->start;
-    } else if (v->start > start) {
-        return -ENOMEM;
     }
-    struct tlb_gather g;
-    tlb_gather_init(&g, mm);
-    long err = 0;
-    while (start < end) {
-        if (!v || v->start > start) {
-            err = -ENOMEM;
-            break;
-        }
-        if (v->flags & VM_SEALED) {
-            err = -EPERM;
-            break;
-        }
+    for (;;) {
+        if (!v || v->start > start)
+            return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
-        if ((err = protect_part(mm, &g, &v, start, stop, prot_to_vm(prot))))
-            break;
+        long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), changed);
+        if (err || stop == end)
+            return err;
         start = stop;
         v = v->end > start ? v : v->next;
     }
-    tlb_gather_finish(&g);
-    return err;
 }
 
 long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
@@ -495,8 +519,11 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
+    struct tlb_range changed = TLB_RANGE_NONE;
     rwlock_write(&mm->lock);
-    long err = protect_locked(mm, addr, addr + len, prot);
+    long err = protect_locked(mm, addr, addr + len, prot, &changed);
+    if (changed.start < changed.end)
+        tlb_flush_range(mm, changed.start, changed.end);
     rwlock_write_done(&mm->lock);
     return err;
 }

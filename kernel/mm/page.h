@@ -22,7 +22,7 @@ struct page {
         };
     };
     u32 mapcount;  // slab: objects in use; page table: faults taken in it (a hint)
-    u32 aux;       // slab: offset of the first free object
+    u32 aux;       // slab: offset of the first free object; page table: groups of entries in use (pagetable.c)
 };
 _Static_assert(sizeof(struct page) <= 32, "struct page is small");
 
@@ -95,6 +95,8 @@ static inline void page_chain_push(struct page_chain *c, struct page *p)
     c->n++;
 }
 void page_free_chain(struct page_chain *chain);  // leaves it empty
+// The same for frames whose contents are zero, as those of page tables taken down: PAGE_ZERO hands them out uncleared.
+void page_free_clean_chain(struct page_chain *chain);
 
 u64 page_total_count(void);      // frames of usable RAM
 u64 page_free_count(void);       // frames free now (all caches included)

@@ -47,6 +47,7 @@
 
 #define BLOCK_PAGES (1u << PAGE_MAX_ORDER)
 #define CACHE_HIGH 1024    // a chain longer than this is spilled: 4 MiB, one refault burst
+#define CLEAN_MAX 64       // a few programs' worth of page tables
 #define MERGE_STEP 64      // frames merged by one call of the idle loop
 #define ZERO_STEP 4        // frames cleared by one call: 2,000 instructions, 1 us
 #define ZERO_MAX_BYTES (128ull << 20)
@@ -62,6 +63,7 @@ struct page_cache {
     struct page_chain chain;             // freed frames
     struct page *run, *run_end;          // neighbouring frames, not handed out yet
     struct page *zero_run, *zero_end;    // the same, contents zero
+    struct page_chain clean;             // freed frames known to be zero: page tables (at most CLEAN_MAX)
     struct page *work;                   // block being cleared in the background, or NULL
     u32 work_done;                       // frames of it that are clear
     u64 zeroed_used;
@@ -312,7 +314,11 @@ static void drain_this_cpu(void *arg)
         next = page_chain_next(p);
         buddy_insert(p, 0);
     }
-    c->chain = (struct page_chain){0};
+    for (struct page *p = c->clean.first, *next; c->clean.n; c->clean.n--, p = next) {
+        next = page_chain_next(p);
+        buddy_insert(p, 0);
+    }
+    c->chain = c->clean = (struct page_chain){0};
     insert_frames(c->run, c->run_end);
     insert_frames(c->zero_run, c->zero_end);
     c->run = c->run_end = c->zero_run = c->zero_end = NULL;
@@ -408,15 +414,20 @@ static bool refill(struct page_cache *c, unsigned flags)
     return ok;
 }
 
-// Takes a frame from the CPU's cache. The last of a chain is not kept up to date (nobody appends).
+// The first of a chain that is not empty. Its last is not kept up to date (nobody appends).
+static inline struct page *chain_pop(struct page_chain *chain)
+{
+    struct page *p = chain->first;
+    chain->first = --chain->n ? page_chain_next(p) : NULL;
+    return p;
+}
+
+// Takes a frame from the CPU's cache.
 static inline struct page *cache_pop(struct page_cache *c)
 {
-    struct page *p = c->chain.first;
-    if (p) {
-        if (--c->chain.n == 0)
-            c->chain.first = NULL;
-        else
-            c->chain.first = page_chain_next(p);
+    struct page *p;
+    if (c->chain.first) {
+        p = chain_pop(&c->chain);
     } else if (c->run < c->run_end) {
         p = c->run++;
     } else {
@@ -431,7 +442,11 @@ static __noinline struct page *alloc_one_slow(unsigned flags)
     for (int attempt = 0; attempt < 4; attempt++) {
         struct page_cache *c = percpu_ptr(page_cache);
         struct page *p = refill(c, flags) ? cache_pop(c) : NULL;
-        if (!p && !(flags & PAGE_USER) && c->zero_run < c->zero_end) {
+        bool spare = !p && !(flags & PAGE_USER);
+        if (spare && c->clean.first) {
+            p = chain_pop(&c->clean);
+            page_set_allocated(p);
+        } else if (spare && c->zero_run < c->zero_end) {
             p = c->zero_run++;
             page_set_allocated(p);
         }
@@ -470,6 +485,11 @@ static bool refill_zero_run(struct page_cache *c)
 static struct page *alloc_one_zeroed(unsigned flags)
 {
     struct page_cache *c = percpu_ptr(page_cache);
+    if (c->clean.first) {
+        struct page *p = chain_pop(&c->clean);
+        page_set_allocated(p);
+        return p;
+    }
     if (c->zero_run < c->zero_end || refill_zero_run(c)) {
         struct page *p = c->zero_run++;
         c->zeroed_used++;
@@ -621,6 +641,15 @@ void page_free_chain(struct page_chain *chain)
     *chain = (struct page_chain){0};
 }
 
+void page_free_clean_chain(struct page_chain *chain)
+{
+    struct page_cache *c = percpu_ptr(page_cache);
+    while (chain->n && c->clean.n < CLEAN_MAX)
+        page_chain_push(&c->clean, chain_pop(chain));
+    page_free_chain(chain);
+    *chain = (struct page_chain){0};
+}
+
 void page_retire(struct page *p)
 {
     p->flags = PG_POISON | PG_RESERVED;
@@ -707,7 +736,7 @@ u64 page_free_count(void)
     u64 n = available();
     for (u32 i = 0; i < n_cpus; i++) {
         struct page_cache *c = cache_of(i);
-        n += c->chain.n + (c->run_end - c->run) + (c->zero_end - c->zero_run) +
+        n += c->chain.n + c->clean.n + (c->run_end - c->run) + (c->zero_end - c->zero_run) +
              (c->work ? BLOCK_PAGES : 0);
     }
     return n;
@@ -738,7 +767,7 @@ u64 page_zeroed_count(void)
 {
     u64 n = buddy.zeroed_blocks * BLOCK_PAGES;
     for (u32 i = 0; i < n_cpus; i++)
-        n += cache_of(i)->zero_end - cache_of(i)->zero_run;
+        n += cache_of(i)->zero_end - cache_of(i)->zero_run + cache_of(i)->clean.n;
     return n;
 }
 
@@ -932,5 +961,9 @@ void page_allocator_verify(void)
     for (struct page *p = c->chain.first; p && chained < c->chain.n; p = page_chain_next(p))
         chained++;
     KASSERT(chained == c->chain.n);
+    u64 clean = 0;
+    for (struct page *p = c->clean.first; p && clean < c->clean.n; p = page_chain_next(p), clean++)
+        verify_zero(p, p + 1);
+    KASSERT(clean == c->clean.n);
     spin_unlock(&buddy.lock);
 }

@@ -8,6 +8,10 @@
 //  P4  A writable leaf of a private mapping maps an exclusively owned anonymous frame, dirty unless
 //      MADV_FREE made it clean. Frames shared after fork and cached frames are read-only there.
 //  P5  A leaf holds one reference to its frame, except special ones (zero page, vDSO).
+//  P7  An exclusive entry (pte_exclusive) maps an anonymous frame that no other entry maps. Entries without the mark
+//      may do so too; it saves reading the struct page.
+//  P8  A level 0 table's struct page has in aux, for each group of 16 entries, whether one may ever have been in use.
+//      Bits are set before an entry is, and never cleared: zapping looks at no other group.
 //  P6  mm->n_table_pages counts the tables below the root; rss_* the leaves by kind; n_huge the 2 MiB ones.
 //
 // Changing entries:
@@ -53,16 +57,18 @@ static __noinline pte_t *make_below(struct mm *mm, pte_t *slot)
     return pte_table(READ_ONCE(*slot));
 }
 
+// The table below a level 2 or 3 slot, made if there is none. => NULL: no memory
+static inline pte_t *table_below(struct mm *mm, pte_t *slot)
+{
+    pte_t e = READ_ONCE(*slot);
+    return likely(!pte_is_none(e)) ? pte_table(e) : make_below(mm, slot);
+}
+
 pte_t *pt_make_level1(struct mm *mm, vaddr_t va)
 {
-    pte_t *table = arch_mm_root(&mm->arch);
-    for (int level = PT_LEVELS - 1; level > 1; level--) {
-        pte_t *slot = &table[pt_index(va, level)];
-        pte_t e = READ_ONCE(*slot);
-        table = likely(!pte_is_none(e)) ? pte_table(e) : make_below(mm, slot);
-        if (!table)
-            return NULL;
-    }
+    pte_t *table = table_below(mm, &arch_mm_root(&mm->arch)[pt_index(va, 3)]);
+    if (!table || !(table = table_below(mm, &table[pt_index(va, 2)])))
+        return NULL;
     return &table[pt_index(va, 1)];
 }
 
@@ -82,25 +88,30 @@ pte_t *pt_make_slot(struct mm *mm, vaddr_t va, bool *huge)
         *huge = true;
         return NULL;
     }
+    pt_note_used(e, va);
     return pte_table(e) + pt_index(va, 0);
+}
+
+// The level 1 table that serves va, or NULL.
+static inline pte_t *level1_table(struct mm *mm, vaddr_t va)
+{
+    pte_t e = READ_ONCE(arch_mm_root(&mm->arch)[pt_index(va, 3)]);
+    if (pte_is_none(e) || pte_is_none(e = READ_ONCE(pte_table(e)[pt_index(va, 2)])))
+        return NULL;
+    return pte_table(e);
 }
 
 pte_t *pt_lookup(struct mm *mm, vaddr_t va, int *level)
 {
-    pte_t *table = arch_mm_root(&mm->arch);
-    for (int l = PT_LEVELS - 1; l > 0; l--) {
-        pte_t *slot = &table[pt_index(va, l)];
-        pte_t e = READ_ONCE(*slot);
-        if (pte_is_none(e))
-            return NULL;
-        if (!pte_is_table(e)) {
-            *level = l;
-            return slot;
-        }
-        table = pte_table(e);
-    }
-    *level = 0;
-    return &table[pt_index(va, 0)];
+    pte_t *slot = level1_table(mm, va);
+    if (!slot)
+        return NULL;
+    slot += pt_index(va, 1);
+    pte_t e = READ_ONCE(*slot);
+    if (pte_is_none(e))
+        return NULL;
+    *level = !pte_is_table(e);
+    return *level ? slot : pte_table(e) + pt_index(va, 0);
 }
 
 // ---- the range walker
@@ -111,10 +122,49 @@ static inline vaddr_t span_end(vaddr_t va, vaddr_t end, int level)
     return MIN(next, end);
 }
 
-static void walk_level1(struct pt_walk *w, pte_t *table, vaddr_t start, vaddr_t end)
+// Calls level1(ctx, table, start, end) for each level 1 table of [start, end), hole for stretches without one.
+// Inlined into each user, so that neither call is indirect. => stops when a callback returns false
+static __always_inline void walk_tables(struct mm *mm, vaddr_t start, vaddr_t end, void *ctx,
+                                        bool (*level1)(void *, pte_t *, vaddr_t, vaddr_t),
+                                        bool (*hole)(void *, vaddr_t, vaddr_t))
 {
-    for (vaddr_t next; start < end && !w->stop; start = next) {
-        pte_t *slot = &table[pt_index(start, 1)];
+    pte_t *root = arch_mm_root(&mm->arch);
+    for (vaddr_t next3; start < end; start = next3) {
+        pte_t e3 = READ_ONCE(root[pt_index(start, 3)]);
+        next3 = span_end(start, end, 3);
+        if (pte_is_none(e3)) {
+            if (!hole(ctx, start, next3))
+                return;
+            continue;
+        }
+        const pte_t *slot = &pte_table(e3)[pt_index(start, 2)];
+        for (vaddr_t at = start, next; at < next3; at = next, slot++) {
+            pte_t e = READ_ONCE(*slot);
+            next = span_end(at, next3, 2);
+            if (!(pte_is_none(e) ? hole(ctx, at, next) : level1(ctx, pte_table(e), at, next)))
+                return;
+        }
+    }
+}
+
+static inline bool no_hole(void *ctx, vaddr_t start, vaddr_t end)
+{
+    return true;
+}
+
+static inline bool walk_hole(void *ctx, vaddr_t start, vaddr_t end)
+{
+    struct pt_walk *w = ctx;
+    if (w->hole)
+        w->hole(w, start, end);
+    return !w->stop;
+}
+
+static inline bool walk_level1(void *ctx, pte_t *table, vaddr_t start, vaddr_t end)
+{
+    struct pt_walk *w = ctx;
+    pte_t *slot = &table[pt_index(start, 1)];
+    for (vaddr_t next; start < end && !w->stop; start = next, slot++) {
         pte_t e = READ_ONCE(*slot);
         next = span_end(start, end, 1);
         if (pte_is_none(e)) {
@@ -126,45 +176,34 @@ static void walk_level1(struct pt_walk *w, pte_t *table, vaddr_t start, vaddr_t 
             continue;
         w->run(w, pte_table(READ_ONCE(*slot)) + pt_index(start, 0), start, next);
     }
-}
-
-static void walk_level2(struct pt_walk *w, pte_t *table, vaddr_t start, vaddr_t end)
-{
-    for (vaddr_t next; start < end && !w->stop; start = next) {
-        pte_t e = READ_ONCE(table[pt_index(start, 2)]);
-        next = span_end(start, end, 2);
-        if (!pte_is_none(e))
-            walk_level1(w, pte_table(e), start, next);
-        else if (w->hole)
-            w->hole(w, start, next);
-    }
+    return !w->stop;
 }
 
 void pt_walk(struct mm *mm, struct pt_walk *w, vaddr_t start, vaddr_t end)
 {
-    pte_t *root = arch_mm_root(&mm->arch);
     w->stop = false;
-    for (vaddr_t next; start < end && !w->stop; start = next) {
-        pte_t e = READ_ONCE(root[pt_index(start, 3)]);
-        next = span_end(start, end, 3);
-        if (!pte_is_none(e))
-            walk_level2(w, pte_table(e), start, next);
-        else if (w->hole)
-            w->hole(w, start, next);
-    }
+    walk_tables(mm, start, end, w, walk_level1, walk_hole);
 }
 
 // mmap(2): PROT_WRITE and PROT_EXEC imply that the page can be read, as the hardware has it.
 unsigned pt_prot_of(u64 vm_flags)
 {
     unsigned prot = PTE_USER;
-    if (vm_flags & (VM_READ | VM_WRITE | VM_EXEC))
+    if (vm_flags & VM_ACCESS)
         prot |= PTE_READ;
     if (vm_flags & VM_WRITE)
         prot |= PTE_WRITE;
     if (vm_flags & VM_EXEC)
         prot |= PTE_EXEC;
     return prot;
+}
+
+static pte_t user_rights[8];  // by the access flags of a VMA
+
+void pt_init(void)
+{
+    for (u64 flags = 0; flags < ARRAY_SIZE(user_rights); flags++)
+        user_rights[flags] = pte_rights(pt_prot_of(flags));
 }
 
 // ---- 2 MiB leaves
@@ -176,7 +215,7 @@ static void fill_split(pte_t *table, pte_t leaf)
     struct page *p = phys_to_page(pa);
     for (unsigned i = 0; i < PT_ENTRIES; i++, pa += PAGE_SIZE, p++) {
         *(u64 *)p = 1;  // refcount 1, no flags
-        table[i] = pte_make(pa, prot);
+        table[i] = pte_mk_exclusive(pte_make(pa, prot));
     }
 }
 
@@ -192,6 +231,7 @@ bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va)
             return pte_is_table(e) || pt_make_table(mm, level1);
         }
         fill_split(page_address(p), e);
+        p->aux = UINT32_MAX;
         if (pte_replace(level1, e, pte_make_table(page_to_phys(p))))
             break;
     }
@@ -217,7 +257,8 @@ static int split_at(struct mm *mm, vaddr_t va)
 int pt_split_edges(struct mm *mm, vaddr_t start, vaddr_t end)
 {
     int err = split_at(mm, start);
-    return err ? err : split_at(mm, end);
+    bool same = start >> PT_SHIFT(1) == end >> PT_SHIFT(1) && !IS_ALIGNED(start, HUGE_SIZE);
+    return err || same ? err : split_at(mm, end);
 }
 
 // ---- taking entries away
@@ -249,15 +290,13 @@ static __noinline void zap_shared(struct tlb_gather *g, struct page *p, pte_t e)
     tlb_gather_put(g, p);
 }
 
-static void zap_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+// Entries [slot, last) of one table.
+static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, const pte_t *last, bool *young)
 {
-    struct zap *z = container_of(w, struct zap, walk);
-    struct tlb_gather *g = z->g;
     struct page_chain chain = g->frames;
-    bool plain = z->mode == ZAP_UNMAP, young = false;
-    u64 n_before = chain.n;
+    bool plain = mode == ZAP_UNMAP;
 
-    for (pte_t *last = slot + ((end - start) >> PAGE_SHIFT); slot < last; slot++) {
+    for (; slot < last; slot++) {
         pte_t e = *slot;
         if (pte_is_none(e))
             continue;
@@ -267,13 +306,13 @@ static void zap_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
             continue;
         }
         struct page *p = phys_to_page(pte_phys(e));
-        if (unlikely(z->mode == ZAP_CACHED) && (pte_special(e) || !(p->flags & PG_CACHE)))
+        if (unlikely(mode == ZAP_CACHED) && (pte_special(e) || !(p->flags & PG_CACHE)))
             continue;
         if (plain && pte_dirty(e))
             *slot = PTE_NONE;
         else
             e = atomic_xchg(slot, PTE_NONE);
-        young |= pte_young(e);
+        *young |= pte_young(e);
         if (unlikely(pte_special(e)))
             continue;
         if (likely(p->refcount == 1 && !(p->flags & (PG_CACHE | PG_RESERVED)))) {
@@ -283,10 +322,34 @@ static void zap_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
             zap_shared(g, p, e);
         }
     }
-    g->anon += (s64)(chain.n - n_before);
     g->frames = chain;
+}
+
+static void zap_entries(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    pte_t *table = (pte_t *)ALIGN_DOWN((uintptr_t)slot, PAGE_SIZE);
+    const pte_t *last = slot + ((end - start) >> PAGE_SHIFT);
+    unsigned from = (unsigned)(slot - table) / PT_GROUP, to = (unsigned)(last - table - 1) / PT_GROUP;
+    u32 used = READ_ONCE(virt_to_page(table)->aux) & (UINT32_MAX << from) & (UINT32_MAX >> (31 - to));
+    u64 n_before = g->frames.n;
+    bool young = false;
+    while (used) {
+        unsigned group = (unsigned)__builtin_ctz(used), n = 1;
+        while (group + n < 32 && (used >> (group + n) & 1))
+            n++;
+        used &= n == 32 ? 0 : ~(((1u << n) - 1) << group);
+        pte_t *at = table + group * PT_GROUP;
+        zap_group(g, mode, MAX(at, slot), MIN((const pte_t *)at + n * PT_GROUP, last), &young);
+    }
+    g->anon += (s64)(g->frames.n - n_before);
     if (young)
         tlb_gather_range(g, start, end);
+}
+
+static void zap_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    struct zap *z = container_of(w, struct zap, walk);
+    zap_entries(z->g, z->mode, slot, start, end);
 }
 
 // Discards part of a 2 MiB leaf that cannot be split for want of memory: zeros are what the next
@@ -295,6 +358,15 @@ static void clear_part(pte_t leaf, vaddr_t start, vaddr_t end)
 {
     struct page *p = phys_to_page(pte_phys(leaf)) + pt_index(start, 0);
     arch_clear_pages(page_address(p), (end - start) >> PAGE_SHIFT);
+}
+
+static void zap_leaf(struct tlb_gather *g, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    pte_t e = atomic_xchg(slot, PTE_NONE);
+    page_chain_push(&g->huge, phys_to_page(pte_phys(e)));
+    g->anon += PT_ENTRIES;
+    if (pte_young(e))
+        tlb_gather_range(g, start, end);
 }
 
 static bool zap_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
@@ -310,11 +382,7 @@ static bool zap_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
             clear_part(e, start, end);
         return false;
     }
-    pte_t e = atomic_xchg(slot, PTE_NONE);
-    page_chain_push(&g->huge, phys_to_page(pte_phys(e)));
-    g->anon += PT_ENTRIES;
-    if (pte_young(e))
-        tlb_gather_range(g, start, end);
+    zap_leaf(g, slot, start, end);
     return false;
 }
 
@@ -324,123 +392,176 @@ void pt_zap(struct tlb_gather *g, vaddr_t start, vaddr_t end, enum pt_zap_mode m
     pt_walk(g->mm, &z.walk, start, end);
 }
 
-// ---- freeing tables
+// ---- unmapping: entries and tables in one pass
 
-struct table_range {
-    vaddr_t start, end, floor, ceiling;
+struct unmap {
+    struct tlb_gather *g;
+    vaddr_t floor, ceiling;  // no area lies in [floor, ceiling) any more
+    bool kept;               // a table stays, for an area outside
 };
 
-// Frees the tables below `table` (of the given level, serving from base on) that r allows.
-// Recursion: three levels.
-static void free_level(struct tlb_gather *g, pte_t *table, int level, vaddr_t base,
-                       const struct table_range *r)
+// Takes an empty table away if it serves only [floor, ceiling). => slot of the level above, covering va
+static inline void drop_table(struct unmap *u, pte_t *slot, pte_t e, vaddr_t va, int level)
 {
-    u64 span = PT_SPAN(level);
-    vaddr_t at = MAX(base, ALIGN_DOWN(r->start, span));
-    vaddr_t last = base + span * PT_ENTRIES - 1;
-    for (; at <= last && at < r->end; at += span) {
-        pte_t *slot = &table[pt_index(at, level)];
+    vaddr_t base = ALIGN_DOWN(va, PT_SPAN(level));
+    if (base < u->floor || base + PT_SPAN(level) - 1 >= u->ceiling) {
+        u->kept = true;
+        return;
+    }
+    *slot = PTE_NONE;
+    page_chain_push(&u->g->tables, phys_to_page(pte_phys(e)));
+    u->g->freed_tables = true;
+    tlb_gather_range(u->g, base, base + PAGE_SIZE);
+}
+
+static void unmap_level1(struct unmap *u, pte_t *table, vaddr_t start, vaddr_t end)
+{
+    pte_t *slot = &table[pt_index(start, 1)], *last = &table[pt_index(end - 1, 1)];
+    for (;; slot++) {
+        while (slot <= last && pte_is_none(*slot))
+            slot++;
+        if (slot > last)
+            break;
         pte_t e = *slot;
-        if (pte_is_none(e) || !pte_is_table(e))
+        vaddr_t base = ALIGN_DOWN(start, PT_SPAN(2)) + (vaddr_t)(slot - table) * HUGE_SIZE;
+        vaddr_t from = MAX(start, base), to = MIN(end, base + HUGE_SIZE);
+        if (!pte_is_table(e)) {
+            KASSERT(to - from == HUGE_SIZE);  // the edges were split
+            zap_leaf(u->g, slot, from, to);
             continue;
-        if (level > 1)
-            free_level(g, pte_table(e), level - 1, at, r);
-        if (at < r->floor || at + span > r->ceiling)
-            continue;
-        *slot = PTE_NONE;
-        page_chain_push(&g->tables, phys_to_page(pte_phys(e)));
-        g->freed_tables = true;
-        tlb_gather_range(g, at, at + PAGE_SIZE);
+        }
+        zap_entries(u->g, ZAP_UNMAP, pte_table(e) + pt_index(from, 0), from, to);
+        drop_table(u, slot, e, from, 1);
     }
 }
 
-void pt_free_tables(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling)
+static void unmap_level2(struct unmap *u, pte_t *table, vaddr_t start, vaddr_t end)
 {
-    vaddr_t first = ALIGN_DOWN(start, HUGE_SIZE), last = ALIGN_UP(end, HUGE_SIZE);
-    if (first < floor)
-        first += HUGE_SIZE;
-    if (last > ceiling)
-        last -= HUGE_SIZE;
-    if (first >= last)
-        return;
-    struct table_range r = {start, end, floor, ceiling};
-    free_level(g, arch_mm_root(&g->mm->arch), PT_LEVELS - 1, 0, &r);
+    pte_t *slot = &table[pt_index(start, 2)];
+    for (vaddr_t next; start < end; start = next, slot++) {
+        pte_t e = *slot;
+        next = span_end(start, end, 2);
+        if (pte_is_none(e))
+            continue;
+        unmap_level1(u, pte_table(e), start, next);
+        drop_table(u, slot, e, start, 2);
+    }
+}
+
+bool pt_unmap(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling)
+{
+    struct unmap u = {g, floor, ceiling, false};
+    pte_t *slot = &arch_mm_root(&g->mm->arch)[pt_index(start, 3)];
+    for (vaddr_t next; start < end; start = next, slot++) {
+        pte_t e = *slot;
+        next = span_end(start, end, 3);
+        if (pte_is_none(e))
+            continue;
+        unmap_level2(&u, pte_table(e), start, next);
+        drop_table(&u, slot, e, start, 3);
+    }
+    return u.kept;
 }
 
 // ---- changing rights
 
 struct protect {
-    struct pt_walk walk;
-    struct tlb_gather *g;
-    unsigned prot;       // with PTE_WRITE only if exclusive frames may get it at once
-    unsigned prot_ro;    // for all others
-    bool private;
+    struct tlb_range *changed;
+    pte_t rights;     // for frames that nobody else uses
+    pte_t rights_ro;  // for all others: without write
 };
 
 // => The rights may be written with a plain store: nothing that the hardware sets can be lost.
-static inline void set_rights(pte_t *slot, pte_t e, unsigned prot)
+static inline void set_rights(pte_t *slot, pte_t e, pte_t rights)
 {
     if (likely(pte_dirty(e))) {
-        *slot = pte_with_prot(e, prot);
+        *slot = pte_set_rights(e, rights);
         return;
     }
-    while (!pte_replace(slot, e, pte_with_prot(e, prot)))
+    while (!pte_replace(slot, e, pte_set_rights(e, rights)))
         e = READ_ONCE(*slot);
 }
 
-static void protect_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+// An entry that the short way of protect_entries leaves. => it was used
+static bool protect_other(const struct protect *pr, pte_t *slot, pte_t e)
 {
-    struct protect *pr = container_of(w, struct protect, walk);
+    if (pte_is_none(e) || !pte_present(e))
+        return false;
+    pte_t rights = pr->rights;
+    if (rights != pr->rights_ro) {
+        const struct page *p = phys_to_page(pte_phys(e));
+        if (pte_special(e) || !pte_dirty(e) || p->refcount != 1 || (p->flags & (PG_CACHE | PG_RESERVED)))
+            rights = pr->rights_ro;
+    }
+    set_rights(slot, e, rights);
+    return pte_young(e);
+}
+
+// any: all frames get the same rights. => the entry was used
+static inline bool protect_entry(const struct protect *pr, pte_t *slot, pte_t e, bool any)
+{
+    if (unlikely(!pte_dirty(e) || !(any || pte_exclusive(e))))
+        return protect_other(pr, slot, e);
+    *slot = pte_set_rights(e, pr->rights);  // dirty, so it is present
+    return pte_young(e);
+}
+
+static void protect_entries(const struct protect *pr, pte_t *slot, vaddr_t start, vaddr_t end)
+{
     pte_t *last = slot + ((end - start) >> PAGE_SHIFT);
-    unsigned prot = pr->prot, prot_ro = pr->prot_ro;
     bool touched = false;
-    if (prot == prot_ro) {
-        for (; slot < last; slot++) {
-            pte_t e = *slot;
-            if (pte_is_none(e) || unlikely(!pte_present(e)))
-                continue;
-            touched |= pte_young(e);
-            set_rights(slot, e, prot);
-        }
+    if (pr->rights == pr->rights_ro) {
+        for (; slot < last; slot++)
+            touched |= protect_entry(pr, slot, *slot, true);
     } else {
-        for (; slot < last; slot++) {
-            pte_t e = *slot;
-            if (pte_is_none(e) || unlikely(!pte_present(e)))
-                continue;
-            const struct page *p = phys_to_page(pte_phys(e));
-            bool exclusive = !pte_special(e) && pte_dirty(e) && p->refcount == 1 &&
-                             !(p->flags & (PG_CACHE | PG_RESERVED));
-            touched |= pte_young(e);
-            set_rights(slot, e, exclusive ? prot : prot_ro);
-        }
+        for (; slot < last; slot++)
+            touched |= protect_entry(pr, slot, *slot, false);
     }
     if (touched)
-        tlb_gather_range(pr->g, start, end);
+        tlb_range_add(pr->changed, start, end);
 }
 
-static bool protect_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+static inline bool protect_level1(void *ctx, pte_t *table, vaddr_t start, vaddr_t end)
 {
-    struct protect *pr = container_of(w, struct protect, walk);
-    KASSERT(end - start == HUGE_SIZE);
-    pte_t e = READ_ONCE(*slot);
-    set_rights(slot, e, pr->prot);
-    tlb_gather_range(pr->g, start, end);
-    return false;
+    const struct protect *pr = ctx;
+    pte_t *slot = &table[pt_index(start, 1)];
+    vaddr_t first = 0, last = 0;  // huge leaves
+    for (vaddr_t next; start < end; start = next, slot++) {
+        pte_t e = READ_ONCE(*slot);
+        next = span_end(start, end, 1);
+        if (pte_is_none(e))
+            continue;
+        if (pte_is_table(e)) {
+            protect_entries(pr, pte_table(e) + pt_index(start, 0), start, next);
+            continue;
+        }
+        KCHECK(next - start == HUGE_SIZE);
+        set_rights(slot, e, pr->rights);
+        first = last ? first : start;
+        last = next;
+    }
+    if (last)
+        tlb_range_add(pr->changed, first, last);
+    return true;
 }
 
-void pt_protect(struct tlb_gather *g, const struct vma *vma, vaddr_t start, vaddr_t end)
+void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed)
 {
-    unsigned prot = pt_prot_of(vma->flags);
-    struct protect pr = {
-        .walk = {.run = protect_run, .huge = protect_huge},
-        .g = g,
-        .prot = prot,
-        .prot_ro = prot & ~PTE_WRITE,
-        .private = !(vma->flags & VM_SHARED),
-    };
+    u64 access = vma->flags & VM_ACCESS;
+    struct protect pr = {.changed = changed, .rights = user_rights[access]};
+    pr.rights_ro = access & VM_WRITE ? user_rights[(access & ~(u64)VM_WRITE) | VM_READ] : pr.rights;
     if (vma->flags & VM_SHARED)
-        pr.prot = pr.prot_ro;  // writing is noticed by a fault
-    pt_walk(g->mm, &pr.walk, start, end);
+        pr.rights = pr.rights_ro;  // writing is noticed by a fault
+    if (end - start > PAGE_SIZE) {
+        walk_tables(mm, start, end, &pr, protect_level1, no_hole);
+        return;
+    }
+    pte_t *table = level1_table(mm, start), e = table ? table[pt_index(start, 1)] : PTE_NONE;
+    if (!pte_is_table(e))
+        return;
+    pte_t *slot = pte_table(e) + pt_index(start, 0);
+    if (protect_entry(&pr, slot, *slot, pr.rights == pr.rights_ro))
+        tlb_range_add(changed, start, end);
 }
 
 // ---- fork
@@ -452,6 +573,16 @@ struct copy {
     bool anon_only;   // frames of the page cache fault in again
     int err;
 };
+
+// Takes the right to write and the exclusive mark away. => the entry as it is now
+static pte_t share_entry(pte_t *slot, pte_t e)
+{
+    pte_t rights = pte_rights(pte_prot(e) & (PTE_READ | PTE_EXEC | PTE_USER)), new;
+    do
+        new = pte_set_rights(pte_clear_soft2(e), rights);
+    while (!pte_replace(slot, e, new) && (e = READ_ONCE(*slot), true));
+    return new;
+}
 
 static void copy_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
 {
@@ -476,13 +607,12 @@ static void copy_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
                 w->stop = true;
                 break;
             }
+            virt_to_page(target)->aux = UINT32_MAX;  // the new address space is nobody's yet
         }
         if (p) {
-            if (pte_writable(e)) {
-                unsigned prot = pte_prot(e) & ~PTE_WRITE;
-                set_rights(slot, e, prot & (PTE_READ | PTE_WRITE | PTE_EXEC | PTE_USER));
-                e = READ_ONCE(*slot);
-                weakened = true;
+            if (pte_writable(e) || pte_exclusive(e)) {
+                weakened |= pte_writable(e);
+                e = share_entry(slot, e);
             }
             page_get(p);
             if (!(p->flags & PG_CACHE))
@@ -532,23 +662,55 @@ static bool whole_table_moves(vaddr_t from, vaddr_t to, vaddr_t end)
     return ((from | to) & (HUGE_SIZE - 1)) == 0 && end - from >= HUGE_SIZE;
 }
 
+// The level 1 table last looked at: neighbouring slots are found without a walk.
+struct cursor {
+    struct mm *mm;
+    pte_t *table;
+    u64 number;  // of the table: va >> PT_SHIFT(2); UINT64_MAX: none looked at yet
+};
+
+static __noinline void cursor_move(struct cursor *c, vaddr_t va, bool make)
+{
+    c->number = va >> PT_SHIFT(2);
+    if (make) {
+        pte_t *slot = pt_make_level1(c->mm, va);
+        c->table = slot ? slot - pt_index(va, 1) : NULL;
+        return;
+    }
+    c->table = level1_table(c->mm, va);
+}
+
+// The level 1 slot of va. => NULL: no table there (make: no memory)
+static inline pte_t *cursor_slot(struct cursor *c, vaddr_t va, bool make)
+{
+    if (va >> PT_SHIFT(2) != c->number || (make && !c->table))
+        cursor_move(c, va, make);
+    return c->table ? &c->table[pt_index(va, 1)] : NULL;
+}
+
+// Where the stretch at from ends that has one source and one target table.
+static inline vaddr_t move_step(vaddr_t from, vaddr_t to, vaddr_t end)
+{
+    return MIN(span_end(from, end, 1), from + (HUGE_SIZE - (to & (HUGE_SIZE - 1))));
+}
+
 // Makes every table that the entries of [from, from + len) will need at their new place.
 static int prepare_target(struct mm *mm, vaddr_t from, vaddr_t to, vaddr_t end)
 {
+    struct cursor source = {mm, NULL, UINT64_MAX}, target = source;
     for (vaddr_t next; from < end; to += next - from, from = next) {
-        int level;
-        next = MIN(span_end(from, end, 1), from + (HUGE_SIZE - (to & (HUGE_SIZE - 1))));
-        if (!pt_lookup(mm, from, &level))
+        next = move_step(from, to, end);
+        pte_t *s = cursor_slot(&source, from, false);
+        if (!s || pte_is_none(*s))
             continue;
-        pte_t *level1 = pt_make_level1(mm, to);
-        if (!level1)
+        pte_t *t = cursor_slot(&target, to, true);
+        if (!t)
             return -ENOMEM;
         if (whole_table_moves(from, to, end))
             continue;
-        pte_t *source = pt_lookup(mm, from, &level);
-        if (level == 1 && !pt_split_huge(mm, source, from))
+        if (pte_is_huge(*s) && !pt_split_huge(mm, s, from))
             return -ENOMEM;
-        if (pte_is_none(READ_ONCE(*level1)) && !pt_make_table(mm, level1))
+        if (pte_is_none(*t) && !pt_make_table(mm, t))
             return -ENOMEM;
     }
     return 0;
@@ -556,6 +718,7 @@ static int prepare_target(struct mm *mm, vaddr_t from, vaddr_t to, vaddr_t end)
 
 static void move_entries(pte_t *from, pte_t *to, size_t n)
 {
+    virt_to_page(to)->aux = UINT32_MAX;
     for (; n; n--, from++, to++) {
         pte_t e = *from;
         if (pte_is_none(e))
@@ -565,43 +728,30 @@ static void move_entries(pte_t *from, pte_t *to, size_t n)
     }
 }
 
-// The level 1 slot of va, whose tables above exist, or NULL.
-static pte_t *level1_slot(struct mm *mm, vaddr_t va)
-{
-    pte_t *table = arch_mm_root(&mm->arch);
-    for (int l = PT_LEVELS - 1; l > 1; l--) {
-        pte_t e = table[pt_index(va, l)];
-        if (pte_is_none(e))
-            return NULL;
-        table = pte_table(e);
-    }
-    return &table[pt_index(va, 1)];
-}
-
 int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len)
 {
-    struct mm *mm = g->mm;
+    struct cursor source = {g->mm, NULL, UINT64_MAX}, target = source;
     vaddr_t end = from + len;
-    int err = prepare_target(mm, from, to, end);
+    int err = prepare_target(g->mm, from, to, end);
     if (err)
         return err;
     tlb_gather_range(g, from, end);
     for (vaddr_t next; from < end; to += next - from, from = next) {
-        next = MIN(span_end(from, end, 1), from + (HUGE_SIZE - (to & (HUGE_SIZE - 1))));
-        pte_t *source = level1_slot(mm, from);
-        if (!source || pte_is_none(*source))
+        next = move_step(from, to, end);
+        pte_t *s = cursor_slot(&source, from, false);
+        if (!s || pte_is_none(*s))
             continue;
-        pte_t *target = level1_slot(mm, to);
+        pte_t *t = cursor_slot(&target, to, false);
         if (whole_table_moves(from, to, end)) {
-            pte_t old = *target;
-            *target = atomic_xchg(source, PTE_NONE);
+            pte_t old = *t;
+            *t = atomic_xchg(s, PTE_NONE);
             if (pte_is_table(old)) {
                 page_chain_push(&g->tables, phys_to_page(pte_phys(old)));
                 g->freed_tables = true;
             }
             continue;
         }
-        move_entries(pte_table(*source) + pt_index(from, 0), pte_table(*target) + pt_index(to, 0),
+        move_entries(pte_table(*s) + pt_index(from, 0), pte_table(*t) + pt_index(to, 0),
                      (next - from) >> PAGE_SHIFT);
     }
     return 0;
@@ -618,6 +768,7 @@ static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
 {
     const struct vma *vma = vma_find(v->mm, va);
     KASSERT(vma && vma->start <= va && va + PT_SPAN(level) <= vma->end);
+    KASSERT(vma->backed & (level ? VMA_HUGE : VMA_TOUCHED));
     if (!pte_present(e) || pte_special(e))
         return;
     const struct page *p = phys_to_page(pte_phys(e));
@@ -629,6 +780,7 @@ static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
         v->huge++;
         return;
     }
+    KASSERT(!pte_exclusive(e) || !(p->flags & (PG_CACHE | PG_RESERVED)));
     if (!(p->flags & PG_CACHE)) {
         KASSERT(!pte_writable(e) || p->refcount == 1);
         v->anon++;
@@ -649,6 +801,7 @@ static void verify_table(struct verify *v, const pte_t *table, int level, vaddr_
             continue;
         if (level == 0 || !pte_is_table(e)) {
             KASSERT(level < 2);
+            KASSERT(level == 1 || (virt_to_page(table)->aux >> (i / PT_GROUP) & 1));
             verify_leaf(v, e, va, level);
             continue;
         }

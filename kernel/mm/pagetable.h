@@ -12,7 +12,21 @@ enum pte_soft_kinds {
     SOFT_POISON = 2,  // the frame went bad: SIGBUS, BUS_MCEERR_AR
 };
 
+// The mark of invariant P7 (pagetable.c).
+static inline bool pte_exclusive(pte_t e) { return pte_soft2(e); }
+static inline pte_t pte_mk_exclusive(pte_t e) { return pte_mk_soft2(e); }
+
 static inline pte_t *pte_table(pte_t entry) { return phys_to_virt(pte_phys(entry)); }
+
+// Invariant P8: before an entry of the level 0 table behind level1 is filled for va.
+#define PT_GROUP 16
+static inline void pt_note_used(pte_t level1, vaddr_t va)
+{
+    struct page *table = phys_to_page(pte_phys(level1));
+    u32 bit = 1u << (pt_index(va, 0) / PT_GROUP);
+    if (unlikely(!(READ_ONCE(table->aux) & bit)))
+        atomic_fetch_or(&table->aux, bit);
+}
 
 // The slot that maps va at level 0, or the level 1 slot when va lies in a 2 MiB leaf (*level tells).
 // => NULL when no table reaches va. mm->lock held (read suffices).
@@ -41,6 +55,7 @@ struct pt_walk {
 };
 void pt_walk(struct mm *mm, struct pt_walk *w, vaddr_t start, vaddr_t end);
 
+void pt_init(void);
 // Rights of a present entry for a VMA with these flags.
 unsigned pt_prot_of(u64 vm_flags);
 
@@ -56,13 +71,14 @@ enum pt_zap_mode {
 };
 // Clears the entries of [start, end) into the gather.
 void pt_zap(struct tlb_gather *g, vaddr_t start, vaddr_t end, enum pt_zap_mode mode);
-// Frees the table pages that serve only [floor, ceiling), where no VMA lies any more.
-// => [start, end) lies in it and has been zapped; mm->lock held for writing.
-void pt_free_tables(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling);
+// Clears the entries of [start, end) into the gather and frees the tables that serve only [floor, ceiling), where no
+// VMA lies any more. => mm->lock held for writing; the edges cut no 2 MiB leaf. true: a table stays for a neighbour,
+// which must be VMA_TOUCHED from now on so that the table goes with it
+bool pt_unmap(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling);
 
 // Gives the present entries of [start, end) the rights of the VMA; write only where nothing needs a
-// fault (exclusive anonymous frames). => mm->lock held for writing
-void pt_protect(struct tlb_gather *g, const struct vma *vma, vaddr_t start, vaddr_t end);
+// fault (exclusive anonymous frames). What must be flushed is added to changed. => mm->lock held for writing
+void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed);
 // Copies a private VMA's entries for fork, write-protecting both sides. => -ENOMEM
 int pt_copy(struct tlb_gather *from, struct mm *to, const struct vma *vma);
 // Moves entries (mremap). The target's tables are made first, so -ENOMEM leaves the source whole.

@@ -17,14 +17,10 @@
      MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE | 0x200 | 0x400)
 
 struct mapping {
-    vaddr_t addr;
-    size_t len;
+    struct map_request r;
+    vaddr_t hint;  // the address asked for
     int prot, flags;
-    u64 vm;
-    struct file *file;
-    struct vm_object *object;
-    u64 pgoff;
-    u64 may;
+    u64 may;       // VM_MAY* of the file
     long refused;  // why the file cannot be mapped; told only after what Linux checks first
 };
 
@@ -41,25 +37,26 @@ static bool can_mlock(void)
     return rlimit_current(RLIMIT_MEMLOCK) != 0 || capable_ipc_lock();
 }
 
-// The address of the mapping (do_mmap: get_unmapped_area). => lock held for writing
+// The address of the mapping (do_mmap: get_unmapped_area), into m->r. => lock held for writing
 static long choose_address(struct mm *mm, struct mapping *m)
 {
-    if (m->len > USER_END)
+    if (m->r.len > USER_END)
         return -ENOMEM;
     if (!(m->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
-        return find_place(mm, m->addr, m->len, m->flags, !m->file);
-    if (m->addr > USER_END - m->len)
+        return find_place(mm, &m->r, m->hint, m->flags);
+    m->r.addr = m->hint;
+    m->r.fixed = m->flags & MAP_FIXED;
+    if (m->hint > USER_END - m->r.len)
         return -ENOMEM;
-    if (!IS_ALIGNED(m->addr, PAGE_SIZE))
+    if (!IS_ALIGNED(m->hint, PAGE_SIZE))
         return -EINVAL;
-    if (m->addr < vm_mmap_min_addr)
+    if (m->hint < vm_mmap_min_addr)
         return -EPERM;
-    if (m->flags & MAP_FIXED_NOREPLACE) {
-        struct vma *v = vma_find(mm, m->addr);
-        if (v && v->start < m->addr + m->len)
-            return -EEXIST;
-    }
-    return (long)m->addr;
+    m->r.above = vma_find(mm, m->hint);
+    m->r.placed = true;
+    if ((m->flags & MAP_FIXED_NOREPLACE) && m->r.above && m->r.above->start < m->hint + m->r.len)
+        return -EEXIST;
+    return (long)m->hint;
 }
 
 static int check_anonymous_type(struct mapping *m)
@@ -68,10 +65,10 @@ static int check_anonymous_type(struct mapping *m)
     case MAP_SHARED:
         if (m->flags & MAP_GROWSDOWN)
             return -EINVAL;
-        m->vm |= VM_SHARED;
+        m->r.flags |= VM_SHARED;
         return 0;
     case MAP_DROPPABLE:
-        m->vm |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
+        m->r.flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
         return 0;
     case MAP_PRIVATE:
         return 0;
@@ -82,16 +79,16 @@ static int check_anonymous_type(struct mapping *m)
 
 static long check_file_type(struct mapping *m)
 {
-    if (m->pgoff > (MAX_FILE_BYTES - m->len) >> PAGE_SHIFT)
+    if (m->r.pgoff > (MAX_FILE_BYTES - m->r.len) >> PAGE_SHIFT)
         return -EOVERFLOW;
     switch (m->flags & MAP_TYPE) {
     case MAP_SHARED_VALIDATE:
         if (m->flags & ~(MAP_LEGACY_MASK | MAP_SHARED_VALIDATE))
             return -EOPNOTSUPP;
-        m->vm |= VM_SHARED;
+        m->r.flags |= VM_SHARED;
         break;
     case MAP_SHARED:
-        m->vm |= VM_SHARED;
+        m->r.flags |= VM_SHARED;
         break;
     case MAP_PRIVATE:
         break;
@@ -105,19 +102,19 @@ static long check_file_type(struct mapping *m)
 
 static void complete_flags(struct mm *mm, struct mapping *m)
 {
-    m->vm |= prot_to_vm(m->prot) | m->may | (mm->def_flags & VM_LOCK_FLAGS);
+    m->r.flags |= prot_to_vm(m->prot) | m->may | (mm->def_flags & VM_LOCK_FLAGS);
     if (m->flags & MAP_GROWSDOWN)
-        m->vm |= VM_GROWSDOWN;
+        m->r.flags |= VM_GROWSDOWN;
     if (m->flags & MAP_LOCKED)
-        m->vm |= VM_LOCKED;
+        m->r.flags |= VM_LOCKED;
     if (m->flags & MAP_STACK)
-        m->vm |= VM_NOHUGEPAGE;
+        m->r.flags |= VM_NOHUGEPAGE;
     if ((m->flags & MAP_NORESERVE) && vm_overcommit_memory != 2)
-        m->vm |= VM_NORESERVE;
-    bool private_write = (m->vm & (VM_WRITE | VM_SHARED)) == VM_WRITE;
-    bool shared_anon = (m->vm & VM_SHARED) && !m->file;
-    if ((private_write || shared_anon) && !(m->vm & VM_NORESERVE))
-        m->vm |= VM_ACCOUNT;
+        m->r.flags |= VM_NORESERVE;
+    bool private_write = (m->r.flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
+    bool shared_anon = (m->r.flags & VM_SHARED) && !m->r.file;
+    if ((private_write || shared_anon) && !(m->r.flags & VM_NORESERVE))
+        m->r.flags |= VM_ACCOUNT;
 }
 
 static long map_checked(struct mm *mm, struct mapping *m)
@@ -129,21 +126,20 @@ static long map_checked(struct mm *mm, struct mapping *m)
         return at;
     if ((m->flags & MAP_LOCKED) && !can_mlock())
         return -EPERM;
-    if (((m->flags & MAP_LOCKED) || (mm->def_flags & VM_LOCKED)) && over_memlock(mm, m->len))
+    if (((m->flags & MAP_LOCKED) || (mm->def_flags & VM_LOCKED)) && over_memlock(mm, m->r.len))
         return -EAGAIN;
     long err = m->flags & MAP_ANONYMOUS ? check_anonymous_type(m) : check_file_type(m);
     if (err)
         return err;
     complete_flags(mm, m);
-    if (!m->file && (m->vm & VM_SHARED)) {
-        m->pgoff = 0;
-        if (!(m->object = vm_object_create_anon(m->len)))
+    if (!m->r.file && (m->r.flags & VM_SHARED)) {
+        m->r.pgoff = 0;
+        if (!(m->r.object = vm_object_create_anon(m->r.len)))
             return -ENOMEM;
     }
-    if (!m->object)
-        m->pgoff = (u64)at >> PAGE_SHIFT;
-    return map_locked(mm, (vaddr_t)at, m->len, m->vm, m->flags & MAP_FIXED, m->object, m->file,
-                      m->pgoff);
+    if (!m->r.object)
+        m->r.pgoff = (u64)at >> PAGE_SHIFT;
+    return map_locked(mm, &m->r);
 }
 
 // What lies behind the mapping. Only a bad descriptor fails here, other refusals wait in m->refused.
@@ -152,7 +148,7 @@ static long open_backing(struct mapping *m, int fd)
     m->may = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
     if (m->flags & MAP_ANONYMOUS)
         return 0;
-    m->refused = file_mmap_object(fd, m->prot, m->flags, &m->file, &m->object, &m->may);
+    m->refused = file_mmap_object(fd, m->prot, m->flags, &m->r.file, &m->r.object, &m->may);
     return m->refused == -EBADF ? -EBADF : m->flags & MAP_HUGETLB ? -EINVAL : 0;
 }
 
@@ -170,34 +166,43 @@ static long refuse_hugetlb(size_t len, int flags)
 long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
 {
     struct mm *mm = current_mm();
-    struct mapping m = {.addr = addr, .prot = prot, .flags = flags, .pgoff = off >> PAGE_SHIFT};
+    struct mapping m;
+    m.hint = addr;
+    m.prot = prot;
+    m.flags = flags;
+    m.refused = 0;
+    m.r.pgoff = off >> PAGE_SHIFT;
+    m.r.flags = 0;
+    m.r.object = NULL;
+    m.r.file = NULL;
+    m.r.fixed = m.r.placed = false;
     if (off & (PAGE_SIZE - 1))
         return -EINVAL;
     if ((flags & MAP_HUGETLB) && (flags & MAP_ANONYMOUS))
         return refuse_hugetlb(len, flags);
     long err = open_backing(&m, fd);
-    m.len = ALIGN_UP(len, PAGE_SIZE);
+    m.r.len = ALIGN_UP(len, PAGE_SIZE);
     if (err)
         ;
     else if (!len)
         err = -EINVAL;
-    else if (!m.len)
+    else if (!m.r.len)
         err = -ENOMEM;
-    else if (m.pgoff + (m.len >> PAGE_SHIFT) < m.pgoff)
+    else if (m.r.pgoff + (m.r.len >> PAGE_SHIFT) < m.r.pgoff)
         err = -EOVERFLOW;
     if (!err) {
         rwlock_write(&mm->lock);
         err = map_checked(mm, &m);
         rwlock_write_done(&mm->lock);
     }
-    if (m.object)
-        vm_object_put(m.object);
-    if (m.file)
-        file_put(m.file);
-    bool populate = (m.vm & VM_LOCK_FLAGS) == VM_LOCKED ||
+    if (m.r.object)
+        vm_object_put(m.r.object);
+    if (m.r.file)
+        file_put(m.r.file);
+    bool populate = (m.r.flags & VM_LOCK_FLAGS) == VM_LOCKED ||
                     (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
     if (err >= 0 && populate)
-        mm_populate(mm, (vaddr_t)err, m.len);
+        mm_populate(mm, (vaddr_t)err, m.r.len);
     return err;
 }
 
@@ -245,7 +250,15 @@ static long brk_grow(struct mm *mm, vaddr_t old_end, vaddr_t new_end)
              (mm->def_flags & VM_LOCK_FLAGS);
     if ((vm & VM_LOCKED) && over_memlock(mm, new_end - old_end))
         return -EAGAIN;
-    return map_locked(mm, old_end, new_end - old_end, vm, 0, NULL, NULL, old_end >> PAGE_SHIFT);
+    struct map_request r = {
+        .addr = old_end,
+        .len = new_end - old_end,
+        .flags = vm,
+        .pgoff = old_end >> PAGE_SHIFT,
+        .placed = true,
+        .above = next,
+    };
+    return map_locked(mm, &r);
 }
 
 static bool over_data_limit(const struct mm *mm, vaddr_t end)
@@ -404,15 +417,24 @@ static long remap_move(struct remap *r, struct vma *v)
     if (file)
         file_get(file);
     size_t moved = MIN(r->old_len, r->new_len);
-    long at = map_locked(mm, r->new, r->new_len, flags, 0, obj, file,
-                         obj ? pgoff : r->new >> PAGE_SHIFT);
+    struct map_request target = {
+        .addr = r->new,
+        .len = r->new_len,
+        .flags = flags,
+        .object = obj,
+        .file = file,
+        .pgoff = obj ? pgoff : r->new >> PAGE_SHIFT,
+    };
+    long at = map_locked(mm, &target);
     if (at >= 0 && name) {
         struct vma *n = vma_at(mm, r->new);
         vma_modify(mm, n, r->new, r->new + r->new_len, n->flags, name);
     }
     tlb_gather_init(&r->g, mm);
     if (at >= 0) {
-        long err = pt_move(&r->g, r->old, r->new, moved);
+        u8 backed = vma_at(mm, r->old)->backed;
+        vma_at(mm, r->new)->backed |= backed;
+        long err = backed ? pt_move(&r->g, r->old, r->new, moved) : 0;
         tlb_gather_finish(&r->g);
         vaddr_t gone = err ? r->new : r->old;
         size_t len = err ? r->new_len : r->old_len;
@@ -441,6 +463,15 @@ static long unmap_range_locked(struct mm *mm, vaddr_t start, size_t len)
     if (!err)
         unmap_commit(mm, start, start + len, &plan);
     return err;
+}
+
+// Chooses r->new. => 0, -ENOMEM
+static long find_target(struct remap *r, const struct vma *v, vaddr_t hint)
+{
+    struct map_request target = {.len = r->new_len, .object = v->object};
+    long at = find_place(r->mm, &target, hint, 0);
+    r->new = (vaddr_t)at;
+    return at < 0 ? at : 0;
 }
 
 // MREMAP_FIXED and MREMAP_DONTUNMAP: the place is given, or at least another one than now.
@@ -474,12 +505,8 @@ static long remap_to(struct remap *r)
         return err;
     if ((r->flags & MREMAP_DONTUNMAP) && !within_rlimit_as(mm, v->flags, r->new_len))
         return -ENOMEM;
-    if (!fixed) {
-        long at = find_place(mm, r->new, r->new_len, 0, !v->object);
-        if (at < 0)
-            return at;
-        r->new = (vaddr_t)at;
-    }
+    if (!fixed && (err = find_target(r, v, r->new)))
+        return err;
     return remap_move(r, v);
 }
 
@@ -506,11 +533,8 @@ static long remap_grow(struct remap *r, bool *populate)
     }
     if (!(r->flags & MREMAP_MAYMOVE))
         return -ENOMEM;
-    long at = find_place(mm, 0, r->new_len, 0, !v->object);
-    if (at < 0)
-        return at;
-    r->new = (vaddr_t)at;
-    return remap_move(r, v);
+    err = find_target(r, v, 0);
+    return err ? err : remap_move(r, v);
 }
 
 static long remap_locked(struct remap *r, bool *populate)
@@ -584,16 +608,24 @@ static void core_hole(struct pt_walk *w, vaddr_t start, vaddr_t end)
     core_fill(container_of(w, struct core_walk, walk), start, end);
 }
 
+static inline bool eight_present(const pte_t *e)
+{
+    return pte_all_present(e[0] & e[1] & e[2] & e[3] & e[4] & e[5] & e[6] & e[7]);
+}
+
 static void core_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
 {
     struct core_walk *c = container_of(w, struct core_walk, walk);
     u8 *out = c->out + ((start - c->start) >> PAGE_SHIFT);
-    for (; start < end; start += PAGE_SIZE, slot++, out++) {
-        pte_t e = *slot;
-        if (pte_is_none(e) && c->vma->object)
-            core_fill(c, start, start + PAGE_SIZE);
-        else
-            *out = pte_present(e);
+    for (size_t n = (end - start) >> PAGE_SHIFT; n;) {
+        for (; n >= 8 && eight_present(slot); n -= 8, slot += 8, out += 8)
+            __builtin_memcpy(out, "\1\1\1\1\1\1\1\1", 8);  // one store
+        for (size_t k = MIN(n, 8u); k; k--, n--, slot++, out++) {
+            if (pte_is_none(*slot) && c->vma->object)
+                core_fill(c, end - n * PAGE_SIZE, end - (n - 1) * PAGE_SIZE);
+            else
+                *out = pte_present(*slot);
+        }
     }
 }
 
@@ -851,6 +883,7 @@ long sys_mseal(vaddr_t start, size_t len_in, u64 flags)
             break;
         }
     }
+    mm->has_sealed |= !err;
     for (struct vma *v = vma_find(mm, start); !err && v && v->start < end; v = v->next) {
         v = vma_modify(mm, v, MAX(v->start, start), MIN(v->end, end), v->flags | VM_SEALED, v->name);
         if (!v) {

@@ -19,11 +19,22 @@ struct tlb_gather {
                                 // other CPU active in mm. A lazy one with old translations may come back meanwhile.)
     struct page_chain frames;   // exclusively owned 4 KiB frames
     struct page_chain huge;     // exclusively owned 2 MiB frames
-    struct page_chain tables;   // page-table pages
+    struct page_chain tables;   // page-table pages, all entries empty
     u32 n_deferred;
     s64 anon, file, shmem;      // pages that left the address space, for the rss counters
     struct page *deferred[TLB_MAX_DEFERRED];  // shared frames: a reference to drop
 };
+
+// Translations that were weakened, where no frames go.
+struct tlb_range {
+    vaddr_t start, end;  // start >= end: none
+};
+#define TLB_RANGE_NONE ((struct tlb_range){UINTPTR_MAX, 0})
+static inline void tlb_range_add(struct tlb_range *r, vaddr_t start, vaddr_t end)
+{
+    r->start = MIN(r->start, start);
+    r->end = MAX(r->end, end);
+}
 
 void tlb_gather_init(struct tlb_gather *g, struct mm *mm);
 static inline void tlb_gather_range(struct tlb_gather *g, vaddr_t start, vaddr_t end)

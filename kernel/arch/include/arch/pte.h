@@ -12,6 +12,9 @@
 //     bool pte_is_none(p), pte_present(p), pte_is_huge(p) (leaf at level >= 1), pte_is_table(p)
 //     phys_t pte_phys(p); unsigned pte_prot(p)
 //     bool pte_writable(p), pte_dirty(p), pte_young(p)
+//     pte_t pte_rights(prot), pte_set_rights(p, rights): a set of rights once worked out, for many entries
+//     bool pte_all_present(and of entries): true only if all of them are present
+//     An entry that is not present is never dirty, young or writable.
 //     pte_t pte_with_prot(p, prot), pte_mk_clean(p), pte_mk_old(p), pte_mk_dirty(p), pte_mk_young(p)
 //     Software entries (not present), to remember things in an empty slot:
 //     pte_t pte_make_soft(unsigned kind, u64 value)    kind 1..7, value < 2^48

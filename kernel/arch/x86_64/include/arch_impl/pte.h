@@ -35,27 +35,12 @@ typedef u64 pte_t;
 // The architecture's bits for a set of PTE_* rights.
 static inline pte_t x86_pte_bits(unsigned prot)
 {
-    pte_t e = 0;
-    if (prot & (PTE_READ | PTE_WRITE | PTE_EXEC)) {
-        e = X86_PTE_P;
-        if (prot & PTE_GLOBAL)
-            e |= X86_PTE_G;
-    } else {
-        e = X86_PTE_NOACCESS;
-    }
-    if (prot & PTE_WRITE)
-        e |= X86_PTE_RW;
-    if (!(prot & PTE_EXEC))
-        e |= X86_PTE_NX;
-    if (prot & PTE_USER)
-        e |= X86_PTE_US;
-    if (prot & PTE_UNCACHED)
-        e |= X86_PTE_PCD | X86_PTE_PWT;
-    if (prot & PTE_DIRTY)
-        e |= X86_PTE_D;
-    if (prot & PTE_YOUNG)
-        e |= X86_PTE_A;
-    return e;
+    _Static_assert(PTE_WRITE == X86_PTE_RW && PTE_DIRTY == X86_PTE_D && PTE_EXEC == 4 && PTE_USER == 8 &&
+                   PTE_GLOBAL == 16 && PTE_UNCACHED == 32 && PTE_YOUNG == 128, "bits are moved, not tested");
+    pte_t p = prot;
+    pte_t e = p & (PTE_READ | PTE_WRITE | PTE_EXEC) ? X86_PTE_P | (p & PTE_GLOBAL) << 4 : X86_PTE_NOACCESS;
+    return e | (p & (PTE_WRITE | PTE_DIRTY)) | (~p & PTE_EXEC) << 61 | (p & PTE_USER) >> 1 |
+           (p & PTE_YOUNG) >> 2 | (p & PTE_UNCACHED) >> 1 | (p & PTE_UNCACHED) >> 2;
 }
 
 static inline pte_t pte_make(phys_t pa, unsigned prot) { return pa | x86_pte_bits(prot); }
@@ -112,12 +97,17 @@ static inline pte_t pte_mk_soft2(pte_t p) { return p | X86_PTE_SOFT2; }
 static inline pte_t pte_clear_soft2(pte_t p) { return p & ~X86_PTE_SOFT2; }
 
 // New rights; the frame, the size, the accessed and dirty flags and the software bits stay.
-static inline pte_t pte_with_prot(pte_t p, unsigned prot)
+static inline pte_t pte_rights(unsigned prot) { return x86_pte_bits(prot); }
+static inline pte_t pte_set_rights(pte_t p, pte_t rights)
 {
     return (p & (X86_PTE_FRAME | X86_PTE_PS | X86_PTE_A | X86_PTE_D | X86_PTE_SPECIAL |
                  X86_PTE_SOFT2)) |
-           x86_pte_bits(prot);
+           rights;
 }
+static inline pte_t pte_with_prot(pte_t p, unsigned prot) { return pte_set_rights(p, pte_rights(prot)); }
+
+// Eight entries, or-ed and and-ed bit by bit, tell of all of them.
+static inline bool pte_all_present(pte_t anded) { return pte_present(anded); }
 
 static inline pte_t pte_make_soft(unsigned kind, u64 value)
 {

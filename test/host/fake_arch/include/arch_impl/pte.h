@@ -59,10 +59,13 @@ static inline pte_t pte_mk_clean(pte_t p) { return p & ~FK_D; }
 static inline pte_t pte_mk_dirty(pte_t p) { return p | FK_D; }
 static inline pte_t pte_mk_old(pte_t p) { return p & ~FK_A; }
 static inline pte_t pte_mk_young(pte_t p) { return p | FK_A; }
-static inline pte_t pte_with_prot(pte_t p, unsigned prot)
+static inline pte_t pte_rights(unsigned prot) { return fake_bits(prot); }
+static inline pte_t pte_set_rights(pte_t p, pte_t rights)
 {
-    return (p & (FK_FRAME | FK_HUGE | FK_A | FK_D | FK_SPECIAL | FK_SOFT2)) | fake_bits(prot);
+    return (p & (FK_FRAME | FK_HUGE | FK_A | FK_D | FK_SPECIAL | FK_SOFT2)) | rights;
 }
+static inline pte_t pte_with_prot(pte_t p, unsigned prot) { return pte_set_rights(p, fake_bits(prot)); }
+static inline bool pte_all_present(pte_t anded) { return pte_present(anded); }
 static inline pte_t pte_make_soft(unsigned kind, u64 value) { return FK_SOFT | (u64)kind << 48 | value; }
 static inline bool pte_is_soft(pte_t p) { return (p & FK_SOFT) != 0; }
 static inline unsigned pte_soft_kind(pte_t p) { return (p >> 48) & 3; }
