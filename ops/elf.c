@@ -218,3 +218,30 @@ struct elf_info elf_check(const char *path, const char *arch)
     munmap((void *)file.bytes, file.size);
     return info;
 }
+
+// Where the segments of a kernel end in physical memory; 0 for what is no ELF file of either class.
+uint64_t elf_memory_end(const char *path)
+{
+    struct file file = file_map(path);
+    const unsigned char *bytes = file.bytes;
+    bool wide = file.size > EI_CLASS && bytes[EI_CLASS] == ELFCLASS64;
+    size_t header_size = wide ? sizeof(Elf64_Ehdr) : sizeof(Elf32_Ehdr);
+    size_t size = wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+    uint64_t end = 0, offset = 0, count = 0;
+
+    if (file.size >= header_size && !memcmp(bytes, ELFMAG, SELFMAG)) {
+        offset = wide ? ((const Elf64_Ehdr *)bytes)->e_phoff : ((const Elf32_Ehdr *)bytes)->e_phoff;
+        count = wide ? ((const Elf64_Ehdr *)bytes)->e_phnum : ((const Elf32_Ehdr *)bytes)->e_phnum;
+    }
+    for (; count && offset <= file.size - size; count--, offset += size) {
+        const Elf64_Phdr *phdr64 = (const void *)(bytes + offset);
+        const Elf32_Phdr *phdr32 = (const void *)(bytes + offset);
+        uint64_t last =
+            wide ? phdr64->p_paddr + phdr64->p_memsz : (uint64_t)phdr32->p_paddr + phdr32->p_memsz;
+
+        if ((wide ? phdr64->p_type : phdr32->p_type) == PT_LOAD && last > end)
+            end = last;
+    }
+    munmap((void *)file.bytes, file.size);
+    return end;
+}

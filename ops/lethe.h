@@ -108,6 +108,7 @@ void config_load(struct job *job, const char *path);
 
 // ---- elf.c
 struct elf_info elf_check(const char *path, const char *arch);
+uint64_t elf_memory_end(const char *path);
 
 // ---- tree.c
 struct node *tree_new(void);
@@ -124,7 +125,7 @@ uint64_t image_write(const char *path, const struct node *root, uint64_t min_byt
 enum { CONTROL_FD = 3, IMAGE_FD = 4 };  // descriptors that QEMU inherits
 struct strings machine_command(const struct job *job, const char *image, const char *control);
 void machine_settle(struct job *job);
-uint64_t machine_kernel_bytes(const struct job *job);
+uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes);
 
 // ---- terminal.c
 bool terminal_interactive(void);

@@ -89,11 +89,11 @@ void machine_settle(struct job *job)
         job->accel = kvm_works(job) ? ACCEL_KVM : ACCEL_TCG;
 }
 
-uint64_t machine_kernel_bytes(const struct job *job)
+// The least memory in which the kernel can look around beside a root image of this size: both as loaded, and a few
+// pages for what the loader and the kernel lay down first. => below it a machine may reset without a word
+uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes)
 {
-    struct stat st;
-
-    return stat(job->kernel, &st) ? 0 : (uint64_t)st.st_size;
+    return elf_memory_end(job->kernel) + image_bytes + 64 * 1024;
 }
 
 // The words of the kernel command line.

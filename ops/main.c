@@ -132,7 +132,7 @@ static uint64_t tree_bytes(const struct node *node)
 // What cannot boot is said before QEMU says it less well.
 static void check_memory(const struct job *job, uint64_t image_bytes)
 {
-    uint64_t least = machine_kernel_bytes(job) + image_bytes + MIB;
+    uint64_t least = machine_least_bytes(job, image_bytes);
 
     if (job->memory_bytes < least)
         die_status(STATUS_NOBOOT,
@@ -193,6 +193,7 @@ static int verb_run(struct job *job)
         die_status(STATUS_NOBOOT, "cannot make the image: %s", strerror(errno));
     own_path = format("/proc/self/fd/%d", fd);
     bytes = image_write(own_path, job->root, job->image_min_bytes);
+    check_memory(job, bytes);
     if (job->verbose) {
         fprintf(stderr, "lethe: root image of %llu KiB\n", (unsigned long long)(bytes >> 10));
         print_command(stderr, &command);
@@ -224,7 +225,7 @@ static void write_image_file(const struct job *job, const char *path)
     if (fd < 0)
         die("cannot write %s: %s", unfinished, strerror(errno));
     close(fd);
-    image_write(unfinished, job->root, job->image_min_bytes);
+    check_memory(job, image_write(unfinished, job->root, job->image_min_bytes));
     if (rename(unfinished, path))
         die("cannot write %s: %s", path, strerror(errno));
     unfinished = NULL;

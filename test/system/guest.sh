@@ -14,6 +14,15 @@ for n in 6 9 11 15; do
 done
 expect guest/timeout 124 'timeout: the guest ran longer than 2 seconds' timeout 60 "$LETHE" run --timeout 2 "$PROBE" -- spin
 expect guest/out_of_memory 137 'out of memory' lethe -m 32 "$PROBE" -- eat
+# Around the least memory there is: it runs, or one line says that memory is short.
+for kib in 2300 2350 2400 2430 2460 2490 2520 2550 2600; do
+    run lethe -m ${kib}k build/examples/c-hello
+    case $status in
+    0) pass ;;
+    125 | 137) holds guest/memory_${kib}k sh -c "[ \$(wc -l < '$err') = 1 ] && grep -q memory '$err'" ;;
+    *) fail "guest/memory_${kib}k: status $status: $(head -n 1 "$err")" ;;
+    esac
+done
 expect guest/too_little_memory 125 'could not boot' lethe -m 2 "$PROBE"
 
 expect_output guest/args 0 "</probe>
