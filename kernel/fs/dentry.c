@@ -347,8 +347,11 @@ void fs_notify_slow(struct dentry *d, u32 mask, u32 cookie)
     struct inode *inode = d->inode, *dir = d->parent->inode;
     if (inode && S_ISDIR(inode->mode))
         mask |= IN_ISDIR;
+    if (!d->in_tree && d->parent != d)
+        mask |= IN_NO_NAME;
     if (d->parent != d && dir && dir->watches)
         inotify_event(dir, mask, cookie, d->name);
+    mask &= ~(u32)IN_NO_NAME;
     const u32 names_only = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
     if (inode && inode->watches && !(mask & names_only))
         inotify_event(inode, mask, cookie, NULL);

@@ -737,7 +737,9 @@ static int directory_getdents(struct file *f, struct dir_context *ctx)
     }
     if (inode->flags & I_DEAD)
         return -ENOENT;
-    inode_accessed(inode);
+    file_accessed(f);
+    if (unlikely(inode->watches || dir->parent->inode->watches))
+        fs_notify_slow(dir, IN_ACCESS, 0);
     if (ctx->pos == 0 && !dir_emit(ctx, ".", 1, inode->ino, DT_DIR, 1))
         return 0;
     if (ctx->pos == 1 && !dir_emit(ctx, "..", 2, parent_ino(dir), DT_DIR, 2))

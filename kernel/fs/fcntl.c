@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // fcntl.c: fcntl(2), and the ioctl(2) requests that every file answers.
 #include "fs/calls.h"
+#include "fs/pipe_internal.h"
 #include "fs/vfs_internal.h"
 
 enum fcntl_cmd {
@@ -34,7 +35,7 @@ enum fcntl_cmd {
 };
 #define FD_CLOEXEC 1
 #define F_UNLCK 2
-#define SETTABLE (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
+#define SETTABLE (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
 
 struct owner_ex {
     s32 type;  // F_OWNER_TID 0, F_OWNER_PID 1, F_OWNER_PGRP 2
@@ -53,20 +54,19 @@ static long dup_from(struct file *f, unsigned long min, unsigned flags)
     return fd;
 }
 
-static long set_flags(struct file *f, unsigned flags)
+static long set_flags(int fd, struct file *f, unsigned flags)
 {
     struct inode *inode = f->inode;
     if (inode && (inode->flags & I_APPEND_ONLY) && !(flags & O_APPEND) && (f->flags & O_APPEND))
         return -EPERM;
     if ((flags & O_NOATIME) && !(f->flags & O_NOATIME) && inode && !inode_owner_or_capable(inode))
         return -EPERM;
-    u32 new = (f->flags & ~SETTABLE) | (flags & SETTABLE);
-    if (f->ops->set_flags) {
-        int err = f->ops->set_flags(f, new);
-        if (err)
-            return err;
-    }
-    f->flags = new;
+    // For a pipe O_DIRECT means packets.
+    if ((flags & ~f->flags & O_DIRECT) && f->ops != &regular_file_ops && !pipe_of(f))
+        return -EINVAL;
+    if (f->ops->async)
+        async_set(f, fd, flags & O_ASYNC);
+    f->flags = (f->flags & ~SETTABLE) | (flags & SETTABLE);
     return 0;
 }
 
@@ -113,7 +113,7 @@ static long dup_query(struct file *f, int other)
 static long fcntl_file(int fd, struct file *f, u32 cmd, unsigned long arg)
 {
     switch (cmd) {
-    case F_SETFL: return set_flags(f, (unsigned)arg);
+    case F_SETFL: return set_flags(fd, f, (unsigned)arg);
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
@@ -172,12 +172,14 @@ long sys_fcntl(int fd, u32 cmd, unsigned long arg)
 #define FIOASYNC 0x5452
 #define FIOQSIZE 0x5460
 
-static long set_one_flag(struct file *f, uptr_t arg, unsigned flag)
+static long set_one_flag(int fd, struct file *f, uptr_t arg, unsigned flag)
 {
     u32 on;
     if (get_user_u32(&on, arg))
         return -EFAULT;
-    return set_flags(f, on ? f->flags | flag : f->flags & ~flag);
+    if (flag == O_ASYNC && !f->ops->async)
+        return on ? -ENOTTY : 0;
+    return set_flags(fd, f, on ? f->flags | flag : f->flags & ~flag);
 }
 
 static long ioctl_regular(struct file *f, u32 cmd, uptr_t arg)
@@ -203,8 +205,8 @@ long sys_ioctl(int fd, u32 cmd, uptr_t arg)
         fd_set_cloexec(fd, cmd == FIOCLEX);
         ret = 0;
         break;
-    case FIONBIO: ret = set_one_flag(f.file, arg, O_NONBLOCK); break;
-    case FIOASYNC: ret = set_one_flag(f.file, arg, O_ASYNC); break;
+    case FIONBIO: ret = set_one_flag(fd, f.file, arg, O_NONBLOCK); break;
+    case FIOASYNC: ret = set_one_flag(fd, f.file, arg, O_ASYNC); break;
     default:
         ret = f.file->ops->ioctl ? f.file->ops->ioctl(f.file, cmd, arg) : -ENOTTY;
         if (ret == -ENOTTY && f.file->inode && S_ISREG(f.file->inode->mode))

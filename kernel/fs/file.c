@@ -147,6 +147,8 @@ void file_release_last(struct file *f)
         epoll_file_released(f);
     if (f->fmode & FMODE_LOCKED)
         locks_file_released(f);
+    if (unlikely(f->flags & O_ASYNC))
+        async_set(f, -1, false);
     struct dentry *d = f->dentry;
     if (d && unlikely(d->inode->watches || (d->parent->inode && d->parent->inode->watches)))
         fs_notify_slow(d, f->fmode & FMODE_WRITE ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE, 0);
@@ -201,7 +203,7 @@ static struct file *open_dentry(struct dentry *d, unsigned flags)
     f->dentry = d;
     f->inode = inode;
     sb_active_get(inode->sb);
-    f->flags = (flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)) | O_LARGEFILE;
+    f->flags = (flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | O_ASYNC)) | O_LARGEFILE;
     if (flags & O_PATH) {
         f->flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
         f->fmode = FMODE_PATH;
@@ -212,6 +214,10 @@ static struct file *open_dentry(struct dentry *d, unsigned flags)
     f->ops = inode_file_ops(inode);
     if (!f->ops->lseek)
         f->fmode |= FMODE_NO_SEEK;
+    if (unlikely(flags & O_DIRECT) && f->ops != &regular_file_ops) {
+        err = -EINVAL;
+        goto fail;
+    }
     if ((f->fmode & FMODE_WRITE) && S_ISREG(inode->mode)) {
         err = inode_get_write(inode);
         if (err)
@@ -628,20 +634,6 @@ void file_getattr(struct file *f, struct kstat *st)
     st->atime_ns = st->mtime_ns = st->ctime_ns = now_ns();
 }
 
-void file_send_sigio(struct file *f, u32 events)
-{
-    if (!f->owner_pid || !(f->flags & O_ASYNC))
-        return;
-    struct siginfo info = {.signo = f->owner_signal ? (int)f->owner_signal : SIGIO,
-                           .code = SI_KERNEL};
-    info.poll.band = events;
-    struct process *p = process_find(f->owner_pid < 0 ? -f->owner_pid : f->owner_pid);
-    if (p) {
-        signal_send_process(p, &info);
-        process_put(p);
-    }
-}
-
 // ------------------------------------------------------------------------------- for mm and exec
 
 u64 file_size(struct file *f) { return f->inode ? inode_size(f->inode) : 0; }
@@ -749,6 +741,6 @@ long file_mmap_object(int fd, int prot, int flags, struct file **file, struct vm
     }
     *file = f;
     if (f->inode)
-        inode_accessed(f->inode);
+        file_accessed(f);
     return 0;
 }

@@ -122,9 +122,12 @@ void inode_touch_mtime(struct inode *inode) { inode->mtime_ns = inode->ctime_ns 
 // old; the day is looked at when the file is opened.
 void inode_accessed(struct inode *inode)
 {
-    if (inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns && !inode->atime_due)
+    u32 sb_flags = inode->sb->flags;
+    if (inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns && !inode->atime_due &&
+        !(sb_flags & SB_STRICTATIME))
         return;
-    if ((inode->flags & I_NO_ATIME) || (inode->sb->flags & (SB_NOATIME | SB_RDONLY)))
+    if ((inode->flags & I_NO_ATIME) || (sb_flags & (SB_NOATIME | SB_RDONLY)) ||
+        ((sb_flags & SB_NODIRATIME) && S_ISDIR(inode->mode)))
         return;
     inode->atime_ns = now_ns();
     inode->atime_due = false;

@@ -170,11 +170,14 @@ void inotify_event(struct inode *inode, u32 mask, u32 cookie, const char *name)
         list_for_each_safe(link, &list_of(inode)->head) {
             struct watch *w = list_entry(link, struct watch, inode_link);
             bool last = link_next == &list_of(inode)->head;
-            if (!(w->mask & mask & (IN_ALL_EVENTS | IN_UNMOUNT)))
-                continue;
-            queue_event(w->owner, w->wd, mask, cookie, name);
-            if (w->mask & IN_ONESHOT)
-                watch_end(w, true);
+            // What happens to a file by its descriptor after its name is gone.
+            bool unwanted = (w->mask & IN_EXCL_UNLINK) && (mask & IN_NO_NAME) &&
+                            !(mask & (IN_DELETE | IN_MOVED_FROM));
+            if ((w->mask & mask & (IN_ALL_EVENTS | IN_UNMOUNT)) && !unwanted) {
+                queue_event(w->owner, w->wd, mask & ~(u32)IN_NO_NAME, cookie, name);
+                if (w->mask & IN_ONESHOT)
+                    watch_end(w, true);
+            }
             if (last)
                 break;  // the list itself may be gone
         }

@@ -21,7 +21,9 @@
 #define MNT_DETACH 2
 #define MNT_EXPIRE 4
 #define UMOUNT_NOFOLLOW 8
-#define SB_USER_FLAGS (SB_RDONLY | SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NOATIME)
+#define SB_USER_FLAGS                                                                  \
+    (SB_RDONLY | SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NOSYMFOLLOW | SB_NOATIME | SB_NODIRATIME | \
+     SB_STRICTATIME)
 
 struct dentry *root_dentry;
 static struct mutex mount_mutex = MUTEX_INIT(mount_mutex);
@@ -204,11 +206,28 @@ static struct superblock *make_by_type(const char *type, const char *options)
     for (u32 i = 0; i < n_gen_types; i++) {
         const struct gen_type *g = &gen_types[i];
         if (strcmp(type, g->type) == 0) {
+            if (options && *options)
+                return ERR_PTR(-EINVAL);
             struct superblock *sb = gen_superblock(g->type, g->magic, g->flags, g->root);
             return sb ? sb : ERR_PTR(-ENOMEM);
         }
     }
     return ERR_PTR(-ENODEV);
+}
+
+// size= and nr_inodes= of a tmpfs may change; nothing else has options. => 0, -EINVAL (less than is in use, too)
+static int remount_options(struct superblock *sb, const char *options)
+{
+    if (!options || !*options)
+        return 0;
+    struct tmpfs_options o = {.size = sb->max_pages * PAGE_SIZE, .n_inodes = sb->max_inodes};
+    int err = strcmp(sb->type, "tmpfs") == 0 ? parse_tmpfs_options(options, &o) : -EINVAL;
+    u64 n_pages = DIV_ROUND_UP(o.size, PAGE_SIZE);
+    if (err || (n_pages && n_pages < sb->n_pages) || (o.n_inodes && o.n_inodes < sb->n_inodes))
+        return -EINVAL;
+    sb->max_pages = n_pages;
+    sb->max_inodes = o.n_inodes;
+    return 0;
 }
 
 static int mount_new(struct dentry *on, const char *source, const char *type, const char *options,
@@ -232,8 +251,10 @@ static int mount_change(struct dentry *on, const char *source, const char *type,
     if (flags & MS_REMOUNT) {
         if (on != sb->root)
             return -EINVAL;
-        sb->flags = (sb->flags & ~SB_USER_FLAGS) | (flags & SB_USER_FLAGS);
-        return 0;
+        int err = remount_options(sb, options);
+        if (!err)
+            sb->flags = (sb->flags & ~SB_USER_FLAGS) | (flags & SB_USER_FLAGS);
+        return err;
     }
     // There is one mount namespace and nothing propagates: private is what every mount is.
     if (flags & (MS_PRIVATE | MS_SLAVE | MS_SHARED | MS_UNBINDABLE))
@@ -282,6 +303,8 @@ static int umount_locked(struct superblock *sb, int flags)
         return -EBUSY;  // the root
     if (has_submounts(sb) || (READ_ONCE(sb->n_active) && !(flags & MNT_DETACH)))
         return -EBUSY;
+    if ((flags & MNT_EXPIRE) && !(atomic_fetch_or(&sb->flags, SB_EXPIRING) & SB_EXPIRING))
+        return -EAGAIN;
     tree_write();
     struct dentry *on = sb->mounted_on;
     on->mounted = NULL;
@@ -346,7 +369,9 @@ static void show_flags(struct seq_buf *out, u32 flags)
     seq_printf(out, "%s%s%s%s%s%s", flags & SB_RDONLY ? "ro" : "rw",
                flags & SB_NOSUID ? ",nosuid" : "", flags & SB_NODEV ? ",nodev" : "",
                flags & SB_NOEXEC ? ",noexec" : "", flags & SB_NOATIME ? ",noatime" : "",
-               flags & SB_RELATIME ? ",relatime" : "");
+               flags & SB_STRICTATIME ? "" : flags & SB_RELATIME ? ",relatime" : "");
+    seq_printf(out, "%s%s", flags & SB_NODIRATIME ? ",nodiratime" : "",
+               flags & SB_NOSYMFOLLOW ? ",nosymfollow" : "");
 }
 
 static void show_mount(struct seq_buf *out, struct superblock *sb, bool mountinfo, const char *path)

@@ -326,7 +326,8 @@ static int link_text_made(struct walk *w, struct inode *inode, const char **text
 // Goes on with the text of a link that lies in w->d; rest is what follows it in the path.
 static int walk_link(struct walk *w, struct inode *inode, const char *rest)
 {
-    if (w->n_links >= MAX_SYMLINKS || (w->flags & LOOKUP_NO_SYMLINKS))
+    if (w->n_links >= MAX_SYMLINKS || (w->flags & LOOKUP_NO_SYMLINKS) ||
+        (inode->sb->flags & SB_NOSYMFOLLOW))
         return -ELOOP;
     w->link_texts[w->n_links++] = 0;
     while (*rest == '/')

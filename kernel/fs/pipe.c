@@ -91,6 +91,7 @@ static struct pipe *pipe_create(void)
     mutex_init(&p->mutex);
     wait_queue_init(&p->read_wait);
     wait_queue_init(&p->write_wait);
+    async_queue_init(&p->async);
     return p;
 }
 
@@ -112,12 +113,14 @@ void pipe_wake_readers(struct pipe *p)
 {
     if (wait_has_waiters(&p->read_wait))
         wait_wake(&p->read_wait, 1, POLLIN | POLLRDNORM);
+    async_notify(&p->async, POLLIN | POLLRDNORM);
 }
 
 void pipe_wake_writers(struct pipe *p)
 {
     if (wait_has_waiters(&p->write_wait))
         wait_wake(&p->write_wait, 1, POLLOUT | POLLWRNORM);
+    async_notify(&p->async, POLLOUT | POLLWRNORM);
 }
 
 static bool readable_or_ended(struct pipe *p) { return !pipe_empty(p) || !atomic_load(&p->writers); }
@@ -416,8 +419,12 @@ static void pipe_detach(struct pipe *p, struct file *f)
     } else if (half_open) {
         wait_wake(&p->read_wait, INT32_MAX, PIPE_ALL_EVENTS);
         wait_wake(&p->write_wait, INT32_MAX, PIPE_ALL_EVENTS);
+        async_notify(&p->async, POLLIN);
+        async_notify(&p->async, POLLOUT);
     }
 }
+
+static struct async_queue *pipe_async(struct file *f) { return &((struct pipe *)f->data)->async; }
 
 static void pipe_release(struct file *f) { pipe_detach(f->data, f); }
 
@@ -445,6 +452,7 @@ static const struct file_ops pipe_ops = {
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .fcntl = pipe_fcntl,
+    .async = pipe_async,
     .release = pipe_release,
 };
 
@@ -590,5 +598,6 @@ const struct file_ops fifo_file_ops = {
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .fcntl = pipe_fcntl,
+    .async = pipe_async,
     .release = pipe_release,
 };

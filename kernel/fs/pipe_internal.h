@@ -25,6 +25,7 @@ struct pipe {
     u32 n_files;                 // [mutex] open files; the last frees the pipe
     struct page *spare[2];       // [mutex] pages kept for the next write
     struct wait_queue read_wait, write_wait;
+    struct async_queue async;    // of both ends
 };
 
 static inline u32 pipe_used(const struct pipe *p)

@@ -66,7 +66,9 @@ ssize_t object_read(struct file *f, struct uio *to, loff_t *ppos)
         }
     }
     *ppos = pos;
-    inode_accessed(inode);
+    file_accessed(f);
+    if (unlikely(inode->watches || f->dentry->parent->inode->watches) && done)
+        fs_notify_slow(f->dentry, IN_ACCESS, 0);
     return done ? done : err;
 }
 
@@ -229,7 +231,7 @@ ssize_t object_write(struct file *f, struct uio *from, loff_t *ppos)
     inode_recharge(inode);
 out:
     mutex_unlock(&inode->lock);
-    if (done && unlikely(inode->watches || f->dentry->parent->inode->watches))
+    if (unlikely(inode->watches || f->dentry->parent->inode->watches) && done)
         fs_notify_slow(f->dentry, IN_MODIFY, 0);
     return done ? done : err;
 }

@@ -103,13 +103,16 @@ struct tty {
     u32 n_marks;                  // [lock] ends of file among the input
     u32 marks[16];                // [lock] their positions, oldest first
     bool literal;                 // [lock] VLNEXT: the next byte is taken as it is
-    bool stopped;                 // [lock] ^S; output is never held back, only the flag is kept
+    bool stopped;                 // [lock] ^S or TCOOFF: writers wait
+    bool exclusive;               // [lock] TIOCEXCL
+    struct async_queue async;
     s32 session, group;           // [lock] foreground process group; 0: the application's
     struct wait_queue wait;       // readers and pollers
 };
 
 static struct tty console_tty = {
     .wait = WAIT_QUEUE_INIT(console_tty.wait),
+    .async.files = LIST_INIT(console_tty.async.files),
     .size = { 24, 80, 0, 0 },
     .termios = {
         .iflag = ICRNL | IXON,
@@ -323,7 +326,7 @@ static void raise_in_foreground(struct tty *t, int sig)
 void console_input(const char *bytes, size_t len)
 {
     struct tty *t = &console_tty;
-    bool wake = false;
+    bool wake = false, was_stopped = t->stopped;
     for (size_t i = 0; i < len; i++) {
         int sig = 0;
         spin_lock(&t->lock);
@@ -334,6 +337,10 @@ void console_input(const char *bytes, size_t len)
     }
     if (wake && wait_has_waiters(&t->wait))
         wait_wake(&t->wait, INT32_MAX, POLLIN | POLLRDNORM);
+    if (wake)
+        async_notify(&t->async, POLLIN | POLLRDNORM);
+    if (was_stopped && !t->stopped)
+        wait_wake(&t->wait, INT32_MAX, POLLOUT | POLLWRNORM);
 }
 
 // ---- read
@@ -454,6 +461,25 @@ static void write_processed(const char *text, size_t len)
     platform_console_write(text + from, len - from);
 }
 
+static int wait_while_stopped(struct tty *t, const struct file *f)
+{
+    struct waiter w;
+    int err = 0;
+    if (f->flags & O_NONBLOCK)
+        return -EAGAIN;
+    waiter_init(&w);
+    for (;;) {
+        wait_prepare(&t->wait, &w, WAIT_INTERRUPTIBLE);
+        if (!READ_ONCE(t->stopped))
+            break;
+        err = wait_sleep(&w, WAIT_INTERRUPTIBLE, NEVER);
+        if (err)
+            break;
+    }
+    wait_finish(&t->wait, &w);
+    return err;
+}
+
 static ssize_t tty_write(struct file *f, struct uio *from, loff_t *pos)
 {
     struct tty *t = &console_tty;
@@ -461,6 +487,9 @@ static ssize_t tty_write(struct file *f, struct uio *from, loff_t *pos)
     ssize_t total = 0;
     u32 o = t->termios.oflag;
     while (uio_remaining(from)) {
+        int err = unlikely(READ_ONCE(t->stopped)) ? wait_while_stopped(t, f) : 0;
+        if (err)
+            return total ? total : err;
         ssize_t n = uio_copy_from(from, buf, MIN(sizeof(buf), uio_remaining(from)));
         if (n <= 0)
             return total ? total : n;
@@ -482,7 +511,7 @@ static u32 tty_poll(struct file *f, struct poll_table *pt)
 {
     struct tty *t = &console_tty;
     poll_wait(pt, f, &t->wait);
-    u32 events = POLLOUT | POLLWRNORM;
+    u32 events = t->stopped ? 0 : POLLOUT | POLLWRNORM;
     if (available(t) >= needed(t))
         events |= POLLIN | POLLRDNORM;
     return events;
@@ -580,6 +609,34 @@ static long steal_control(struct tty *t)
     return 0;
 }
 
+static long give_up_control(struct tty *t)
+{
+    if (t->session && t->session != current->process->sid)
+        return -ENOTTY;
+    if (current->process->sid == current->process->pid)  // the session's leader takes it from all
+        t->session = t->group = 0;
+    return 0;
+}
+
+// tcflow(3): TCOOFF 0, TCOON 1 for our output; TCIOFF 2, TCION 3 send the stop and start characters.
+static long flow_control(struct tty *t, uptr_t action)
+{
+    if (action > 3)
+        return -EINVAL;
+    if (action >= 2) {
+        char c = (char)t->termios.cc[action == 2 ? VSTOP : VSTART];
+        if (c)
+            platform_console_write(&c, 1);
+        return 0;
+    }
+    spin_lock(&t->lock);
+    t->stopped = action == 0;
+    spin_unlock(&t->lock);
+    if (action == 1)
+        wait_wake(&t->wait, INT32_MAX, POLLOUT | POLLWRNORM);
+    return 0;
+}
+
 static long simulate_input(uptr_t arg)
 {
     u8 c;
@@ -627,7 +684,7 @@ static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
     case TIOCSCTTY:
         return steal_control(t);
     case TIOCNOTTY:
-        return 0;
+        return give_up_control(t);
     case FIONREAD:
         return put_user_u32(arg, readable_bytes(t));
     case TIOCOUTQ:
@@ -636,10 +693,13 @@ static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
         return flush_queues(t, arg);
     case TCSBRK:
     case TCSBRKP:
+        return 0;  // output is never queued, so it is drained; a line without wires has no break
     case TCXONC:
+        return flow_control(t, arg);
     case TIOCEXCL:
     case TIOCNXCL:
-        return 0;  // output is never queued: drained, flowing and unshared already
+        t->exclusive = cmd == TIOCEXCL;
+        return 0;
     case TIOCSTI:
         return simulate_input(arg);
     default:
@@ -649,10 +709,14 @@ static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
 
 static int tty_open(struct inode *inode, struct file *f)
 {
+    if (console_tty.exclusive && !capable(CAP_SYS_ADMIN))
+        return -EBUSY;
     f->data = &console_tty;
     file_set_stream(f);
     return 0;
 }
+
+static struct async_queue *tty_async(struct file *f) { return &console_tty.async; }
 
 const struct file_ops tty_file_ops = {
     .name = "tty",
@@ -661,6 +725,7 @@ const struct file_ops tty_file_ops = {
     .write = tty_write,
     .poll = tty_poll,
     .ioctl = tty_ioctl,
+    .async = tty_async,
 };
 
 // The host's standard input is a pipe or a file (tty=pipe), or a terminal.

@@ -173,8 +173,7 @@ struct file_ops {
     long (*fallocate)(struct file *f, int mode, loff_t offset, loff_t len);
     // fcntl(2) commands of the kind: F_GETPIPE_SZ, F_SETPIPE_SZ. NULL: -EINVAL (-EBADF for pipes' ones)
     long (*fcntl)(struct file *f, unsigned cmd, unsigned long arg);
-    // O_NONBLOCK, O_ASYNC, O_DIRECT, O_APPEND are about to change to these. NULL: allowed.
-    int (*set_flags)(struct file *f, unsigned flags);
+    struct async_queue *(*async)(struct file *f);  // NULL: has no SIGIO, O_ASYNC is not kept
     void (*flush)(struct file *f);  // each close(2) of a descriptor
     void (*show_fdinfo)(struct file *f, struct seq_buf *out);
     // Text of /proc/PID/fd/N for files without a dentry. NULL: name, or name:[ino] for pipes, sockets.
@@ -209,6 +208,8 @@ struct file {
     struct list epoll_links;  // [epoll_lock] watches on this file
     struct spinlock epoll_lock;
     u32 owner_signal;  // F_SETSIG
+    s32 async_fd;      // [async queue lock] the number that O_ASYNC was set through
+    struct list async_link;  // [async queue lock] linked while O_ASYNC is set
 };
 
 // A new file without a name: eventfd, pipe end, socket. flags are O_* (access mode and status).
@@ -224,8 +225,21 @@ u64 file_count(void);  // open files in the machine
 u64 file_max(void);
 // Implemented by epoll.c: the file is going away; drop the watches on it.
 void epoll_file_released(struct file *f) __weak;
-// SIGIO to the owner (F_SETOWN, O_ASYNC). => any context that may take spinlocks
-void file_send_sigio(struct file *f, u32 events);
+
+// Open files with O_ASYNC (async.c): whoever has news of input (POLLIN) or room (POLLOUT) sends SIGIO to the
+// owners. => any context that may take spinlocks
+struct async_queue {
+    struct spinlock lock;
+    struct list files;  // [lock]
+};
+void async_queue_init(struct async_queue *q);
+void async_set(struct file *f, int fd, bool on);
+void async_notify_slow(struct async_queue *q, u32 events);
+static inline void async_notify(struct async_queue *q, u32 events)
+{
+    if (unlikely(!list_empty(&q->files)))
+        async_notify_slow(q, events);
+}
 
 // ---------------------------------------------------------------------------------- descriptors
 
@@ -555,8 +569,12 @@ enum superblock_flags {  // MS_* of mount(2)
     SB_NOSUID = 2,
     SB_NODEV = 4,
     SB_NOEXEC = 8,
+    SB_NOSYMFOLLOW = 256,
     SB_NOATIME = 1024,
+    SB_NODIRATIME = 2048,
     SB_RELATIME = 1 << 21,
+    SB_STRICTATIME = 1 << 24,
+    SB_EXPIRING = 1 << 27,   // marked by MNT_EXPIRE and not used since
     SB_NO_CREATE = 1 << 28,  // generated: nothing can be made or removed
     SB_DETACHED = 1 << 29,
 };
@@ -686,6 +704,7 @@ enum {
     IN_DELETE_SELF = 1024,
     IN_MOVE_SELF = 2048,
     IN_UNMOUNT = 0x2000,
+    IN_NO_NAME = 0x08000000,  // never told: the file has no name any more (IN_EXCL_UNLINK)
     IN_ISDIR = 0x40000000,
 };
 // dir_event: for the directory's watches with name; else for the inode's own watches.

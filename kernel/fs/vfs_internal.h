@@ -146,9 +146,19 @@ struct file *file_new(void);
 void file_free(struct file *f);
 int memfd_check_write(struct inode *inode, u64 pos, u64 end);
 int fs_umask_apply(u32 mode);
-static inline void sb_active_get(struct superblock *sb) { atomic_add(&sb->n_active, 1); }
+static inline void sb_active_get(struct superblock *sb)
+{
+    atomic_add(&sb->n_active, 1);
+    if (unlikely(sb->flags & SB_EXPIRING))
+        atomic_fetch_and(&sb->flags, ~SB_EXPIRING);
+}
 void sb_active_put(struct superblock *sb);
 static inline u64 now_ns(void) { return ktime_real_ns(); }
+static inline void file_accessed(const struct file *f)
+{
+    if (likely(!(f->flags & O_NOATIME)))
+        inode_accessed(f->inode);
+}
 static inline u64 page_index(u64 pos) { return pos >> PAGE_SHIFT; }
 
 // inotify

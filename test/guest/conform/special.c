@@ -21,6 +21,106 @@ static short revents_of(int fd, short events)
     return poll(&p, 1, 0) < 0 ? -1 : p.revents;
 }
 
+// ---- flags that must have an effect
+
+TEST(o_direct_where_it_means_something)
+{
+    int fd, fds[2];
+    CHECK_ERRNO(open("/dev/null", O_RDWR | O_DIRECT), EINVAL);
+    CHECK_ERRNO(open("/proc/self/maps", O_RDONLY | O_DIRECT), EINVAL);
+    CHECK_ERRNO(open(".", O_RDONLY | O_DIRECT), EINVAL);
+    REQUIRE_OK(fd = eventfd(0, 0));
+    CHECK_ERRNO(fcntl(fd, F_SETFL, O_DIRECT), EINVAL);
+    close(fd);
+    REQUIRE_OK(pipe(fds));
+    CHECK_OK(fcntl(fds[1], F_SETFL, O_DIRECT));                  // packets
+    CHECK(fcntl(fds[1], F_GETFL) & O_DIRECT);
+    close(fds[0]), close(fds[1]);
+}
+
+static volatile int sigio_fd, sigio_code, sigio_seen;
+static void on_sigio(int sig, siginfo_t *info, void *context)
+{
+    (void)sig, (void)context;
+    sigio_fd = info->si_fd;
+    sigio_code = info->si_code;
+    sigio_seen++;
+}
+
+TEST(o_async_sends_a_signal)
+{
+    int fds[2], fd, on = 1, off = 0;
+    char c;
+    struct sigaction action = {.sa_sigaction = on_sigio, .sa_flags = SA_SIGINFO}, old, old_rt;
+    REQUIRE_OK(sigaction(SIGIO, &action, &old));
+    REQUIRE_OK(sigaction(SIGRTMIN + 3, &action, &old_rt));
+    REQUIRE_OK(pipe2(fds, O_NONBLOCK));
+    sigio_seen = 0;
+    CHECK_OK(fcntl(fds[0], F_SETOWN, getpid()));
+    CHECK_EQ(write(fds[1], "a", 1), 1);
+    CHECK_EQ(sigio_seen, 0);
+    CHECK_OK(fcntl(fds[0], F_SETFL, O_NONBLOCK | O_ASYNC));
+    CHECK(fcntl(fds[0], F_GETFL) & O_ASYNC);
+    CHECK_EQ(read(fds[0], &c, 1), 1);
+    CHECK_EQ(write(fds[1], "a", 1), 1);
+    CHECK_EQ(sigio_seen, 1);
+    CHECK_OK(fcntl(fds[0], F_SETSIG, SIGRTMIN + 3));
+    CHECK_EQ(read(fds[0], &c, 1), 1);
+    CHECK_EQ(write(fds[1], "b", 1), 1);
+    CHECK_EQ(sigio_seen, 2);
+    CHECK_EQ(sigio_fd, fds[0]);
+    CHECK_EQ(sigio_code, POLL_IN);
+    CHECK_OK(ioctl(fds[0], FIOASYNC, &off));
+    CHECK_EQ(read(fds[0], &c, 1), 1);
+    CHECK_EQ(write(fds[1], "c", 1), 1);
+    CHECK_EQ(sigio_seen, 2);
+    CHECK_OK(ioctl(fds[0], FIOASYNC, &on));
+    close(fds[0]), close(fds[1]);
+    REQUIRE_OK(fd = eventfd(0, 0));                              // a file that has no such news
+    CHECK_ERRNO(ioctl(fd, FIOASYNC, &on), ENOTTY);
+    CHECK_OK(fcntl(fd, F_SETFL, O_ASYNC));
+    CHECK(!(fcntl(fd, F_GETFL) & O_ASYNC));
+    close(fd);
+    sigaction(SIGIO, &old, NULL);
+    sigaction(SIGRTMIN + 3, &old_rt, NULL);
+}
+
+TEST(o_noatime_leaves_the_time)
+{
+    struct stat st;
+    char c;
+    int fd = new_file("times", 1, 1);
+    struct timespec old[2] = {{1000, 0}, {2000, 0}};             // relatime would update this one
+    CHECK_OK(futimens(fd, old));
+    close(fd);
+    REQUIRE_OK(fd = open("times", O_RDONLY | O_NOATIME));
+    CHECK_EQ(read(fd, &c, 1), 1);
+    CHECK_OK(fstat(fd, &st));
+    CHECK_EQ(st.st_atime, 1000);
+    close(fd);
+    unlink("times");
+}
+
+TEST(inotify_access_and_unlinked_files)
+{
+    char events[512], c;
+    int in, fd;
+    REQUIRE_OK(in = inotify_init1(IN_NONBLOCK));
+    REQUIRE_OK(mkdir("watched", 0700));
+    close(new_file("watched/f", 10, 1));
+    CHECK_OK(inotify_add_watch(in, "watched", IN_ACCESS | IN_MODIFY | IN_EXCL_UNLINK));
+    REQUIRE_OK(fd = open("watched/f", O_RDWR));
+    CHECK_EQ(read(fd, &c, 1), 1);
+    CHECK(read(in, events, sizeof events) > 0);
+    CHECK_EQ(((struct inotify_event *)events)->mask, IN_ACCESS);
+    CHECK_STR(((struct inotify_event *)events)->name, "f");
+    CHECK_OK(unlink("watched/f"));
+    CHECK_EQ(write(fd, "x", 1), 1);
+    CHECK_ERRNO(read(in, events, sizeof events), EAGAIN);
+    close(fd), close(in);
+    rmdir("watched");
+}
+
 // ---- pipes
 
 TEST(packet_pipe_keeps_writes_apart)
