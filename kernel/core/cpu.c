@@ -9,6 +9,7 @@
 #include "core/cpu.h"
 #include "core/lock.h"
 #include "core/log.h"
+#include "core/time.h"
 
 u32 n_cpus;
 struct cpu *cpus[MAX_CPUS];
@@ -18,6 +19,7 @@ static struct spinlock run_lock = SPINLOCK_INIT;
 static struct {
     void (*fn)(void *);
     void *arg;
+    struct cpu *initiator;
     cpumask_t waiting;  // atomic: CPUs that have not finished
 } run;
 
@@ -33,6 +35,48 @@ void cross_send(cpumask_t mask, enum cross_call call)
     }
 }
 
+#define CROSS_SPIN_NS (50 * NSEC_PER_USEC)
+enum { CROSS_SPIN_TURNS = 64 };  // between two looks at the clock
+
+void cross_answer(cpumask_t *waiting, struct cpu *initiator)
+{
+    cpumask_t mine = BIT(this_cpu()->id);
+    if (__atomic_fetch_and(waiting, ~mine, __ATOMIC_SEQ_CST) == mine &&
+        __atomic_load_n(&initiator->cross_sleeps, __ATOMIC_SEQ_CST))
+        cross_send(BIT(initiator->id), CROSS_ANSWERED);
+}
+
+static bool spin_for_answers(cpumask_t *waiting)
+{
+    u64 end = 0;
+    do {
+        for (int i = 0; i < CROSS_SPIN_TURNS; i++) {
+            if (!atomic_load(waiting))
+                return true;
+            cpu_relax_poll();
+        }
+        if (!end)
+            end = ktime_ns() + CROSS_SPIN_NS;
+    } while (ktime_ns() < end);
+    return false;
+}
+
+void cross_wait(cpumask_t *waiting)
+{
+    struct cpu *me = this_cpu();
+    if (spin_for_answers(waiting))
+        return;
+    while (atomic_load(waiting)) {
+        // Who answers last sees the flag, or the answer is seen here before the halt. A call of
+        // another CPU that is pending has its interrupt still to come, which ends the halt at once.
+        __atomic_store_n(&me->cross_sleeps, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(waiting, __ATOMIC_SEQ_CST))
+            arch_wait_cross();
+        __atomic_store_n(&me->cross_sleeps, 0, __ATOMIC_SEQ_CST);
+        cpu_relax_poll();
+    }
+}
+
 static void stop_here(void)
 {
     for (;;) {
@@ -44,7 +88,7 @@ static void stop_here(void)
 static void run_here(void)
 {
     run.fn(run.arg);
-    atomic_fetch_and(&run.waiting, ~BIT(this_cpu()->id));
+    cross_answer(&run.waiting, run.initiator);
 }
 
 void cross_poll(void)
@@ -56,7 +100,7 @@ void cross_poll(void)
         tlb_cross_handler();
     if (calls & 1u << CROSS_FUNC)
         run_here();
-    // CROSS_RESCHED needs nothing: the way back from the interrupt looks at the thread's work word.
+    // CROSS_ANSWERED needs nothing, nor does CROSS_RESCHED: the way back from the interrupt looks at the thread's work word.
 }
 
 void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
@@ -66,14 +110,14 @@ void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
         spin_lock(&run_lock);
         run.fn = fn;
         run.arg = arg;
+        run.initiator = this_cpu();
         atomic_store(&run.waiting, others);
         cross_send(others, CROSS_FUNC);
     }
     if (mask & BIT(this_cpu()->id))
         fn(arg);
     if (others) {
-        while (atomic_load(&run.waiting))
-            cpu_relax_poll();
+        cross_wait(&run.waiting);
         spin_unlock(&run_lock);
     }
 }

@@ -28,6 +28,7 @@ struct cpu {
     u32 hw_id;                   // APIC id, MPIDR
     u32 idle;                    // atomic: in the idle loop
     u32 cross_pending;           // atomic bit set: CROSS_*
+    u32 cross_sleeps;            // atomic: halted in cross_wait, or about to
     u32 in_interrupt;
 };
 
@@ -51,12 +52,23 @@ static inline struct thread *current_thread(void) { return this_cpu()->current; 
 
 // Cross-calls. A handler runs on the target with interrupts off, either from the interrupt or from
 // cpu_relax_poll(); it may take spinlocks that no initiator holds while it waits.
-enum cross_call { CROSS_RESCHED = 0, CROSS_TLB = 1, CROSS_FUNC = 2, CROSS_STOP = 3 };
+enum cross_call {
+    CROSS_RESCHED = 0,
+    CROSS_TLB = 1,
+    CROSS_FUNC = 2,
+    CROSS_STOP = 3,
+    CROSS_ANSWERED = 4,  // nothing to do: ends the wait of cross_wait
+};
 // Sends call to each CPU of mask (never to the caller) and returns at once.
 void cross_send(cpumask_t mask, enum cross_call call);
 // Runs fn(arg) on each online CPU of mask (and here, if in the mask) and waits until all have done so.
 // => Caller holds no spinlock. Other CPUs run fn from interrupt context.
 void cross_run(cpumask_t mask, void (*fn)(void *), void *arg);
+// The answer of a request: the target takes its bit out of *waiting, and the initiator waits until
+// that is zero. It spins first; when the answer takes long, as on a host with fewer processors than
+// the guest, it halts, so that the target can run in its place.
+void cross_answer(cpumask_t *waiting, struct cpu *initiator);
+void cross_wait(cpumask_t *waiting);
 // Serves what cross_pending asks of this CPU; called from the interrupt and from spinning loops.
 void cross_poll(void);
 static inline void cpu_relax_poll(void)
@@ -71,14 +83,14 @@ static inline void mutex_lock_quick(struct mutex *m)
 {
     u32 free = 0;
     if (likely(atomic_cmpxchg(&m->state, &free, 1)))
-        m->owner = current_thread();
+        atomic_store_relaxed(&m->owner, current_thread());
     else
         mutex_lock(m);
 }
 static inline void mutex_unlock_quick(struct mutex *m)
 {
     u32 held = 1;
-    m->owner = NULL;
+    atomic_store_relaxed(&m->owner, NULL);
     if (unlikely(!atomic_cmpxchg(&m->state, &held, 0)))
         mutex_unlock(m);
 }

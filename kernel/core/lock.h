@@ -37,7 +37,7 @@ static inline bool spin_is_locked(const struct spinlock *lock)
     return __atomic_load_n(&lock->locked, __ATOMIC_RELAXED) != 0;
 }
 
-// Sleeping mutual exclusion, first come first served.
+// Sleeping mutual exclusion. A sleeper is passed over for some milliseconds at most.
 struct mutex {
     u32 state;  // atomic: 0 free, 1 held, 2 held with sleepers
     struct spinlock wait_lock;
@@ -50,13 +50,13 @@ void mutex_lock(struct mutex *m);
 bool mutex_trylock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 
-// Sleeping read-write lock; writers are not starved: once one waits, new readers queue behind it.
+// Sleeping read-write lock; nobody is starved: once a thread waits, new readers queue behind it, and
+// writers pass it for some milliseconds at most.
 // A thread must not take it for reading twice.
 struct rwlock {
     u32 state;  // atomic: number of readers, or RWLOCK_WRITER, plus RWLOCK_WAITERS
     struct spinlock wait_lock;
     struct list waiters;
-    struct thread *writer;
 };
 #define RWLOCK_WRITER 0x80000000u
 #define RWLOCK_WAITERS 0x40000000u

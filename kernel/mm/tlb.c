@@ -82,7 +82,7 @@ void tlb_cross_handler(void)
         if (me->active_mm == r->mm)
             flush_local(t, r->start, r->end);
         t->stats.remote_handled++;
-        atomic_fetch_and(&r->waiting, ~cpu_bit(me));
+        cross_answer(&r->waiting, initiator);
     }
 }
 
@@ -100,8 +100,7 @@ static void flush_remote(struct mm *mm, cpumask_t targets, vaddr_t start, vaddr_
     t->stats.requests++;
     t->stats.interrupts_sent += (u64)__builtin_popcountll(targets);
     cross_send(targets, CROSS_TLB);
-    while (atomic_load(&r->waiting))
-        cpu_relax_poll();
+    cross_wait(&r->waiting);
 }
 
 static void flush_everywhere(struct mm *mm, vaddr_t start, vaddr_t end, bool freed_tables)

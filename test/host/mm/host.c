@@ -162,6 +162,18 @@ void cross_send(cpumask_t mask, enum cross_call call)
     fake_cpu = me;
 }
 
+void cross_answer(cpumask_t *waiting, struct cpu *initiator)
+{
+    (void)initiator;
+    atomic_fetch_and(waiting, ~(1ull << fake_cpu->id));
+}
+
+void cross_wait(cpumask_t *waiting)
+{
+    if (*waiting)
+        panic("a CPU has not answered");
+}
+
 void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
 {
     struct cpu *me = fake_cpu;

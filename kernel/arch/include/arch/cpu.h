@@ -7,6 +7,8 @@
 //     void arch_irq_enable(void), arch_irq_disable(void)
 //     void arch_idle_wait(void)             opens interrupts and waits for one, atomically, then
 //                                           closes them (sti; hlt; cli / wfi)
+//     void arch_wait_cross(void)            the same, but only for a cross-call: other interrupts
+//                                           stay pending
 //     u64 arch_counter(void)                TSC, CNTVCT
 //     void arch_clear_page(void *page)      4 KiB, the fastest clear that this CPU really has
 //     void arch_copy_page(void *to, const void *from)

@@ -70,8 +70,10 @@
 // Interrupt vectors. The IDT stubs hand every vector from VEC_IRQ_BASE on to x86_interrupt().
 #define VEC_IRQ_BASE 0x20  // device lines 0..VEC_IRQ_COUNT-1
 #define VEC_IRQ_COUNT 64
-#define VEC_TIMER 0xf0
-#define VEC_CROSS 0xf1
+// The cross-call has a priority class of its own (the upper four bits), above all that may be held
+// back while a CPU waits for others: see arch_wait_cross.
+#define VEC_TIMER 0xe0
+#define VEC_CROSS 0xf0
 #define VEC_SPURIOUS 0xff
 
 #ifndef __ASSEMBLER__

@@ -7,7 +7,10 @@
 #include "core/base.h"
 
 struct cpu;
-extern struct cpu *fake_cpu;
+#ifndef FAKE_CPU_STORAGE
+#define FAKE_CPU_STORAGE  // or __thread: each host thread on a CPU of its own
+#endif
+extern FAKE_CPU_STORAGE struct cpu *fake_cpu;
 static inline struct cpu *this_cpu(void) { return fake_cpu; }
 static inline void arch_cpu_relax(void) {}
 static inline u64 arch_counter(void) { return 0; }
