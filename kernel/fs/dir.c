@@ -572,7 +572,7 @@ static void rename_notify(const struct rename *r)
         inotify_event(r->new->inode, IN_DELETE_SELF, 0, NULL);
 }
 
-static int rename_names(struct parent_name *from, struct parent_name *to, unsigned flags)
+static __cold int rename_names(struct parent_name *from, struct parent_name *to, unsigned flags)
 {
     if (from->dir->inode->sb != to->dir->inode->sb)
         return -EXDEV;
@@ -596,7 +596,7 @@ static int rename_names(struct parent_name *from, struct parent_name *to, unsign
     return err < 0 ? err : 0;
 }
 
-long sys_renameat2(int from_dfd, uptr_t from_path, int to_dfd, uptr_t to_path, u32 flags)
+__cold long sys_renameat2(int from_dfd, uptr_t from_path, int to_dfd, uptr_t to_path, u32 flags)
 {
     if (flags & ~(AT_RENAME_NOREPLACE | AT_RENAME_EXCHANGE))
         return -EINVAL;  // RENAME_WHITEOUT is for overlay file systems

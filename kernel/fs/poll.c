@@ -409,7 +409,7 @@ static long select_run(struct select_sets *s, u32 n_bits, u64 deadline_ns)
 
 #define SELECT_INLINE_WORDS 16  // 1024 descriptors, FD_SETSIZE
 
-static long select_fds(int n_bits, uptr_t in, uptr_t out, uptr_t ex, u64 deadline_ns)
+static __cold long select_fds(int n_bits, uptr_t in, uptr_t out, uptr_t ex, u64 deadline_ns)
 {
     u64 words[3 * SELECT_INLINE_WORDS];
     u64 *memory = words;

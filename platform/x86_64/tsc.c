@@ -212,7 +212,7 @@ static u64 rtc_read(void)
     return ((days_of(2000 + v[5], v[4], v[3]) * 24 + v[2]) * 60 + v[1]) * 60 + v[0];
 }
 
-void tsc_init(void)
+__cold void tsc_init(void)
 {
     u64 apic_hz = APIC_HZ_VIRTUAL;
     const struct x86_features *f = &x86_features;
