@@ -41,6 +41,22 @@ int harness_rounds(int full)
     return rounds > 0 ? rounds : 1;
 }
 
+unsigned next_random(unsigned *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+void run_threads(int n, void *(*body)(void *))
+{
+    pthread_t ids[64];
+    REQUIRE(n <= (int)COUNT(ids));
+    for (intptr_t i = 0; i < n; i++)
+        REQUIRE(pthread_create(&ids[i], NULL, body, (void *)i) == 0);
+    for (int i = 0; i < n; i++)
+        pthread_join(ids[i], NULL);
+}
+
 pid_t my_tid(void)
 {
     return (pid_t)syscall(SYS_gettid);

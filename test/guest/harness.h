@@ -56,6 +56,8 @@ void harness_leave(void) __attribute__((noreturn));          // leaves the test 
 void harness_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 void harness_note(const char *format, ...) __attribute__((format(printf, 1, 2)));   // with -v only
 const char *errno_name(int number);
+unsigned next_random(unsigned *seed);   // of a fixed sequence, 24 bits
+void run_threads(int n, void *(*body)(void *));   // body(0) ... body(n - 1), each on a thread; waits for them
 int harness_rounds(int full);   // how often a long loop goes round: all of it, or the share that -e names
 bool harness_failed(void);   // has the running test failed already?
 

@@ -13,21 +13,6 @@
 
 enum { THREADS = 4, LOW_FD = 100, N_FDS = 12, RECORD = 64 };
 
-static unsigned next_random(unsigned *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
-
-static void run_threads(void *(*body)(void *))
-{
-    pthread_t ids[THREADS];
-    for (intptr_t i = 0; i < THREADS; i++)
-        REQUIRE(pthread_create(&ids[i], NULL, body, (void *)i) == 0);
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(ids[i], NULL);
-}
-
 // A call that may fail, but only with these errors (0 ends the list).
 static bool fails_only_with(long result, const char *call, const int *errors)
 {
@@ -112,7 +97,7 @@ TEST_LIMIT(descriptors_replaced_by_others, 60)
         close(fd);
     }
     int before = count_open();
-    run_threads(use_descriptors);
+    run_threads(THREADS, use_descriptors);
     syscall(SYS_close_range, LOW_FD, LOW_FD + N_FDS - 1, 0);
     CHECK_EQ(count_open(), before);
     for (int i = 0; i < 4; i++) {
@@ -158,11 +143,11 @@ static void *append_records(void *argument)
 TEST_LIMIT(appends_and_reads_by_all, 60)
 {
     REQUIRE_OK(shared_fd = open("log", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600));
-    run_threads(append_records);
+    run_threads(THREADS, append_records);
     CHECK_EQ(lseek(shared_fd, 0, SEEK_END), sizeof seen * RECORD);
     CHECK_EQ(lseek(shared_fd, 0, SEEK_SET), 0);
     memset(seen, 0, sizeof seen);
-    run_threads(read_records);
+    run_threads(THREADS, read_records);
     CHECK_BYTES(seen, 1, sizeof seen);
     close(shared_fd);
     unlink("log");
@@ -250,7 +235,7 @@ static int remove_below(const char *path)
 TEST_LIMIT(names_moved_under_a_walk, 60)
 {
     REQUIRE_OK(mkdir("tree", 0700));
-    run_threads(move_names);
+    run_threads(THREADS, move_names);
     remove_below("tree");
     CHECK_OK(rmdir("tree"));
 }
@@ -292,7 +277,7 @@ TEST_LIMIT(rename_over_is_one_step, 60)
     CHECK_EQ(write(fd, "whole!!", 8), 8);
     close(fd);
     stop = 0;
-    run_threads(look_at_target);
+    run_threads(THREADS, look_at_target);
     CHECK_OK(unlink("target"));
 }
 
@@ -337,7 +322,7 @@ TEST_LIMIT(listing_while_names_come_and_go, 60)
         close(fd);
     }
     stop = 0;
-    run_threads(list_names);
+    run_threads(THREADS, list_names);
     CHECK_EQ(remove_below("list"), 20);
     CHECK_OK(rmdir("list"));
 }
@@ -390,7 +375,7 @@ TEST_LIMIT(watches_on_files_that_go, 60)
     int before = count_open();
     struct epoll_event ev[64];
     REQUIRE_OK(ep_fd = epoll_create1(EPOLL_CLOEXEC));
-    run_threads(watch_and_close);
+    run_threads(THREADS, watch_and_close);
     syscall(SYS_close_range, LOW_FD, LOW_FD + N_FDS - 1, 0);
     CHECK_EQ(epoll_wait(ep_fd, ev, 64, 0), 0);          // every watch went with its file
     close(ep_fd);
@@ -430,7 +415,7 @@ static void *nest_watches(void *argument)
 TEST_LIMIT(watches_of_watches, 60)
 {
     int before = count_open();
-    run_threads(nest_watches);
+    run_threads(THREADS, nest_watches);
     syscall(SYS_close_range, LOW_FD, LOW_FD + N_FDS - 1, 0);
     CHECK_EQ(count_open(), before);
 }
@@ -479,7 +464,7 @@ TEST_LIMIT(records_through_one_pipe, 60)
     REQUIRE_OK(pipe(pipe_fds));
     stop = 0;
     pipe_sum = 0;
-    run_threads(through_a_pipe);
+    run_threads(THREADS, through_a_pipe);
     CHECK_EQ(pipe_sum, 2ul * 1000 * 999 / 2);
     close(pipe_fds[0]);
 }
@@ -522,7 +507,7 @@ TEST_LIMIT(stripes_of_one_file, 60)
 {
     REQUIRE_OK(shared_fd = open("stripes", O_RDWR | O_CREAT | O_TRUNC, 0600));
     REQUIRE_OK(ftruncate(shared_fd, 64 * THREADS * PAGE));
-    run_threads(use_stripe);
+    run_threads(THREADS, use_stripe);
     close(shared_fd);
     unlink("stripes");
 }

@@ -9,21 +9,6 @@
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 enum { THREADS = 4 };
 
-static unsigned next_random(unsigned *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
-
-static void run_threads(void *(*body)(void *))
-{
-    pthread_t ids[THREADS];
-    for (intptr_t i = 0; i < THREADS; i++)
-        REQUIRE(pthread_create(&ids[i], NULL, body, (void *)i) == 0);
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(ids[i], NULL);
-}
-
 // ---- every thread owns each fourth page of one mapping ----
 
 enum { STRIPE_PAGES = 2048 };
@@ -79,7 +64,7 @@ TEST_LIMIT(stripes_of_one_mapping, 120)
 {
     stripes = map_huge_aligned(STRIPE_PAGES * PAGE);
     madvise(stripes, STRIPE_PAGES * PAGE, MADV_HUGEPAGE);
-    run_threads(own_stripe);
+    run_threads(THREADS, own_stripe);
     munmap(stripes, STRIPE_PAGES * PAGE);
 }
 
@@ -295,7 +280,7 @@ static void *map_and_unmap(void *argument)
 
 TEST_LIMIT(map_and_unmap_from_all_threads, 120)
 {
-    run_threads(map_and_unmap);
+    run_threads(THREADS, map_and_unmap);
 }
 
 // ---- one mapping, all threads advise and write without order: nothing to check but survival ----
@@ -323,7 +308,7 @@ static void *fight(void *argument)
 TEST_LIMIT(advice_and_faults_without_order, 120)
 {
     battlefield = map_huge_aligned(1024 * PAGE);
-    run_threads(fight);
+    run_threads(THREADS, fight);
     CHECK_OK(madvise(battlefield, 1024 * PAGE, MADV_DONTNEED));
     CHECK_BYTES(battlefield, 0, 1024 * PAGE);
     munmap(battlefield, 1024 * PAGE);

@@ -28,12 +28,6 @@ static sem_t tokens;
 static volatile long handled;
 static __thread volatile int in_handler, my_number = -1;
 
-static unsigned next_random(unsigned *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
-
 // Uses the stack, the vector unit and thread-local storage, and leaves errno alone.
 static void on_signal(int signal, siginfo_t *info, void *context)
 {
