@@ -16,16 +16,17 @@ bench:
 C_SRCS      = $(shell find ops kernel platform libc-shim test -name '*.[ch]' | sort)
 KERNEL_C    = $(filter-out libc-shim/vdso/%,$(filter %.c,$(KSRCS)))
 
-# Suppressed: what the parser does not understand (GNU statement expressions), and linker symbols' differences.
+# Suppressed: what the parser does not understand (GNU statement expressions), and differences of linker symbols.
 CPPCHECK := cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 -j2 --enable=warning,portability \
             $(addprefix --suppress=,missingInclude missingIncludeSystem normalCheckLevelMaxBranches \
-              internalAstError syntaxError comparePointers nullPointerRedundantCheck zerodivcond)
+              internalAstError syntaxError comparePointers subtractPointers nullPointerRedundantCheck zerodivcond)
 
-## lint: formatting (clang-format) and bug patterns (cppcheck)
+## lint: the tree's own rules (mk/check), formatting (clang-format) and bug patterns (cppcheck)
 lint:
 	@mk/setup.sh lint
+	@mk/check
 	@clang-format --dry-run -Werror $(C_SRCS)
-	@$(CPPCHECK) -D_GNU_SOURCE -Iops \
+	@$(CPPCHECK) -D_GNU_SOURCE '-DLETHE_VERSION="$(VERSION)"' -Iops \
 		'-DcJSON_ArrayForEach(item,list)=for(item=list;item;item=item->next)' ops
 	@$(CPPCHECK) $(filter -I% -D%,$(KCPPFLAGS)) -D__$(ARCH)__ $(KERNEL_C)
 

@@ -52,7 +52,7 @@ static const struct option long_options[] = {
 
 static void unknown_option(const char *word)
 {
-    const char *names[sizeof(long_options) / sizeof(long_options[0])];
+    const char *names[sizeof(long_options) / sizeof(long_options[0])] = {NULL};
     size_t count = 0;
     char *name = xstrdup(word + strspn(word, "-"));
 
