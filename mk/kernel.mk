@@ -23,10 +23,11 @@ KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
 KCOLD := $(addprefix kernel/fs/,attr.c ext4.c fcntl.c gen.c inotify.c locks.c memfd.c mount.c pidfd.c proc.c proc_pid.c proc_sys.c \
              rootfs.c signalfd.c splice.c sysfs.c tty.c xattr.c) \
          $(addprefix kernel/task/,creds.c groups.c misc.c proc_info.c schedcalls.c) \
-         $(addprefix kernel/core/,cmdline.c kallsyms.c kmain.c log.c random.c seq_buf.c) \
+         $(addprefix kernel/core/,cmdline.c debug.c kallsyms.c kmain.c log.c random.c seq_buf.c smp.c) \
          kernel/mm/show.c kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
          $(wildcard kernel/exec/*.c) $(addprefix kernel/arch/x86_64/,cpuinfo.c idt.c mmu.c) \
-         $(addprefix platform/x86_64/,acpi.c mptable.c platform.c pvh.c)
+         $(addprefix platform/x86_64/,acpi.c firmware.c ioapic.c mptable.c pci.c platform.c pvh.c tsc.c) \
+         platform/pci.c platform/random.c $(wildcard platform/virtio/*.c)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 
 # ---- generated headers: structure offsets for assembly

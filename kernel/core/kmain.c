@@ -66,6 +66,7 @@ void kernel_main(phys_t argument)
     smp_init();
     platform_init_devices();
     mm_init_late();
+    debug_init();
     init_start();
     sched_idle_loop();
 }

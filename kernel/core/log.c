@@ -19,7 +19,10 @@ static u32 dying;  // atomic: a CPU is in panic; nobody else may print or end th
 
 static void write_locked(const char *text, size_t len)
 {
-    if (atomic_load_relaxed(&dying)) {
+    u32 last = atomic_load_relaxed(&dying);
+    if (last) {
+        while (last != this_cpu()->id + 1)  // another CPU ends the machine
+            arch_cpu_relax();
         platform_console_write(text, len);
         return;
     }

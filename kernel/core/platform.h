@@ -42,6 +42,14 @@ bool platform_control_write(const char *text, size_t len);
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg);
 // Fills buf with random bytes from a device or the CPU; returns how many it could give.
 size_t platform_random(void *buf, size_t len);
+bool platform_has_random(void);  // a device is there, though it may have nothing yet
+
+// Calls found(base, size in bytes) for each memory-mapped virtio device that firmware tells of.
+void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size));
+// Whether [pa, pa + len) may hold a device's registers: no memory lies there.
+bool platform_is_device(phys_t pa, size_t len_bytes);
 
 // Command-line words: value of `name=value`, "" for a bare word, NULL if absent.
 const char *cmdline_get(const char *name, char *buf, size_t size);
+// The same for a word that may come several times: the first behind `at` (NULL: of all). => Where to go on, NULL if none.
+const char *cmdline_next(const char *at, const char *name, char *buf, size_t size);

@@ -11,7 +11,6 @@
 #define RNDGETENTCNT 0x80045200u
 #define RNDADDTOENTCNT 0x40045201u
 #define RNDADDENTROPY 0x40085203u
-#define ENTROPY_BITS 256
 
 #define CHUNK (64 * 1024u)  // between looks at who else wants the CPU
 
@@ -62,7 +61,7 @@ static struct vm_object *zero_mmap(struct file *f, int prot, int flags)
 
 static ssize_t full_write(struct file *f, struct uio *from, loff_t *pos) { return -ENOSPC; }
 
-static ssize_t random_read(struct file *f, struct uio *to, loff_t *pos)
+static ssize_t urandom_read(struct file *f, struct uio *to, loff_t *pos)
 {
     u8 buf[256];
     ssize_t total = 0;
@@ -88,8 +87,13 @@ static ssize_t random_read(struct file *f, struct uio *to, loff_t *pos)
     return total;
 }
 
-// What is written is mixed into nothing: the generator is seeded by the kernel alone, and random(4)
-// promises no more than that a write does not make it worse. The bytes must be readable all the same.
+static ssize_t random_read(struct file *f, struct uio *to, loff_t *pos)
+{
+    int err = uio_remaining(to) ? random_wait_seeded(f->flags & O_NONBLOCK) : 0;
+    return err ? err : urandom_read(f, to, pos);
+}
+
+// What is written is mixed in, and makes nothing count as seeded (random(4)).
 static ssize_t random_write(struct file *f, struct uio *from, loff_t *pos)
 {
     u8 buf[64];
@@ -98,6 +102,7 @@ static ssize_t random_write(struct file *f, struct uio *from, loff_t *pos)
         ssize_t n = uio_copy_from(from, buf, MIN(uio_remaining(from), sizeof(buf)));
         if (n <= 0)
             return total ? total : n;
+        random_add(buf, n, 0);
         total += n;
         if (total % CHUNK == 0 && chunk_pause(from))
             break;
@@ -105,14 +110,37 @@ static ssize_t random_write(struct file *f, struct uio *from, loff_t *pos)
     return total;
 }
 
+// The argument is the number of bits to credit and, when with_bytes, the number of bytes and the bytes that they are for.
+static long add_entropy(uptr_t arg, bool with_bytes)
+{
+    s32 head[2] = {0, 0};
+    u8 buf[64];
+    if (copy_from_user(head, arg, with_bytes ? 8 : 4))
+        return -EFAULT;
+    if (head[0] < 0 || head[1] < 0)
+        return -EINVAL;
+    u32 bits = head[0], left = head[1];
+    for (uptr_t at = arg + 8; left; at += MIN(left, (u32)sizeof(buf)), left -= MIN(left, (u32)sizeof(buf))) {
+        if (copy_from_user(buf, at, MIN(left, (u32)sizeof(buf))))
+            return -EFAULT;
+        random_add(buf, MIN(left, (u32)sizeof(buf)), 0);
+        if (thread_kill_pending())
+            return -EINTR;
+        sched_point();
+    }
+    random_add(buf, 0, with_bytes ? MIN(bits, 8 * (u32)head[1]) : bits);
+    return 0;
+}
+
 static long random_ioctl(struct file *f, unsigned cmd, uptr_t arg)
 {
     switch (cmd) {
     case RNDGETENTCNT:
-        return put_user_u32(arg, ENTROPY_BITS);
+        return put_user_u32(arg, random_credit_bits());
     case RNDADDTOENTCNT:
+        return capable(CAP_SYS_ADMIN) ? add_entropy(arg, false) : -EPERM;
     case RNDADDENTROPY:
-        return capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
+        return capable(CAP_SYS_ADMIN) ? add_entropy(arg, true) : -EPERM;
     default:
         return -ENOTTY;
     }
@@ -135,6 +163,10 @@ static const struct file_ops full_ops = {
 };
 static const struct file_ops random_ops = {
     .name = "random", .open = mem_open, .read = random_read, .write = random_write,
+    .lseek = lseek_fixed, .poll = random_poll, .ioctl = random_ioctl,
+};
+static const struct file_ops urandom_ops = {
+    .name = "urandom", .open = mem_open, .read = urandom_read, .write = random_write,
     .lseek = lseek_fixed, .poll = random_poll, .ioctl = random_ioctl,
 };
 
@@ -160,7 +192,8 @@ void dev_init(void)
     chrdev_register(MAJOR_MEM, 3, 1, &null_ops);
     chrdev_register(MAJOR_MEM, 5, 1, &zero_ops);
     chrdev_register(MAJOR_MEM, 7, 1, &full_ops);
-    chrdev_register(MAJOR_MEM, 8, 2, &random_ops);
+    chrdev_register(MAJOR_MEM, 8, 1, &random_ops);
+    chrdev_register(MAJOR_MEM, 9, 1, &urandom_ops);
     chrdev_register(MAJOR_TTY, 0, 2, &tty_file_ops);
     chrdev_register(MAJOR_TTYS, 64, 1, &tty_file_ops);
     if (gen_mount("/dev", "devtmpfs", DEVTMPFS_MAGIC, SB_NOSUID, &dev_root))

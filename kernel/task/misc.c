@@ -203,6 +203,11 @@ long sys_getrandom(uptr_t to, size_t len, unsigned flags)
     if (flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) ||
         (flags & (GRND_RANDOM | GRND_INSECURE)) == (GRND_RANDOM | GRND_INSECURE))
         return -EINVAL;
+    if (!(flags & GRND_INSECURE) && unlikely(!random_seeded())) {
+        int err = random_wait_seeded(flags & GRND_NONBLOCK);
+        if (err)
+            return err;
+    }
     len = MIN(len, (size_t)INT32_MAX & PAGE_MASK);
     while (done < len) {
         size_t n = MIN(len - done, sizeof bytes);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // acpi.c: the few ACPI tables that say what we need (ACPI specification 6.4): CPUs and interrupt
 // controllers (MADT), power-off and timer port (FADT). There is no AML interpreter: the value that
-// powers the machine off is found in the DSDT by its name, _S5_, when it is needed.
+// powers the machine off is found in the DSDT by its name, _S5_, when it is needed, and so are
+// memory-mapped virtio devices on machines that have no PCI bus (hardware-reduced ones).
 #include <string.h>
 
 #include "arch/mmu.h"
@@ -228,13 +229,40 @@ static void gas_write8(const struct gas *g, u8 value)
         *(volatile u8 *)arch_map_device(g->address, 1) = value;
 }
 
+static const struct sdt *find_dsdt(void)
+{
+    return map_table(FADT_HAS(x_dsdt) && fadt->x_dsdt ? fadt->x_dsdt : fadt->dsdt, "DSDT", sizeof(struct sdt));
+}
+
+// A 32-bit fixed memory range descriptor (ACPI 6.4.3.4): tag, length 9 in two bytes, flags, base, length.
+static bool is_fixed_memory(const u8 *p)
+{
+    return p[0] == 0x86 && p[1] == 9 && p[2] == 0;
+}
+
+// Without an interpreter: the name of a device of this kind, and the first range of its resources behind it.
+void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size))
+{
+    static const char hid[] = "LNRO0005";
+    const struct sdt *dsdt = fadt && (fadt->flags & FADT_HW_REDUCED) ? find_dsdt() : NULL;
+    if (!dsdt)
+        return;
+    const u8 *p = (const u8 *)(dsdt + 1), *end = (const u8 *)dsdt + dsdt->length;
+    bool named = false;
+    for (; end - p >= 12; p++) {
+        if (p[0] == 'L' && !memcmp(p, hid, sizeof(hid))) {
+            named = true;
+        } else if (named && is_fixed_memory(p)) {
+            found(get32(p + 4), get32(p + 8));
+            named = false;
+        }
+    }
+}
+
 void acpi_power_off(void)
 {
     u8 type;
-    if (!fadt)
-        return;
-    const struct sdt *dsdt = map_table(FADT_HAS(x_dsdt) && fadt->x_dsdt ? fadt->x_dsdt : fadt->dsdt, "DSDT",
-                                       sizeof(*dsdt));
+    const struct sdt *dsdt = fadt ? find_dsdt() : NULL;
     if (!dsdt || !find_s5(dsdt, &type))
         return;
     log_debug("ACPI: power-off, sleep type %u", type);

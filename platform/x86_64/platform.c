@@ -9,6 +9,7 @@
 #include "core/kmain.h"
 #include "core/log.h"
 #include "platform/x86_64/apic.h"
+#include "platform/virtio/virtio.h"
 #include "platform/x86_64/platform_x86.h"
 
 struct machine machine;
@@ -88,9 +89,15 @@ void platform_init_clock(void)
     tsc_init();
 }
 
+void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size))
+{
+    acpi_each_virtio_mmio(found);
+}
+
 void platform_init_devices(void)
 {
     serial_start_input();
+    virtio_init();
 }
 
 void platform_console_write(const char *text, size_t len)

@@ -8,6 +8,7 @@
 #include "arch/regs.h"
 #include "arch/uaccess.h"
 #include "core/cpu.h"
+#include "core/kallsyms.h"
 #include "core/log.h"
 #include "entry.h"
 #include "mm/mm.h"
@@ -101,7 +102,9 @@ static const char *exception_name(unsigned vector)
 static void __noreturn __cold kernel_exception(unsigned vector, struct regs *r, u64 error)
 {
     x86_show_regs(r);
-    panic("%s in the kernel, error %lx, at %lx", exception_name(vector), error, r->rip);
+    char where[80];
+    panic("%s in the kernel, error %lx, at %lx %s", exception_name(vector), error, r->rip,
+          kallsyms_name(r->rip, where, sizeof(where)));
 }
 
 // ------------------------------------------------------------------ page faults

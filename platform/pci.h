@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// pci.h: configuration space of PCI functions (PCI Local Bus Specification 3.0, chapter 6). A function is named by
+// bus << 8 | device << 3 | function.
+#pragma once
+
+#include "core/base.h"
+
+u32 pci_read32(u32 function, u32 offset);  // offset is a multiple of 4
+void pci_write32(u32 function, u32 offset, u32 value);
+
+// Calls found(function, arg) for each function of bus 0, where monitors put theirs. Nothing without a bus.
+void pci_each_function(void (*found)(u32 function, void *arg), void *arg);
+// Physical address of a memory base address register. => 0 if it has none.
+phys_t pci_bar(u32 function, u32 bar);
+// Offsets of the vendor-specific capabilities, at most max. => How many; a list that bites its tail ends too.
+u32 pci_vendor_caps(u32 function, u8 *caps, u32 max);
+void pci_enable(u32 function);  // memory accesses, in both directions

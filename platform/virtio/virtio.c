@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// virtio.c: finding devices, the agreement on features (VIRTIO 1.2, 3.1.1), and split queues (2.7).
+#include "platform/virtio/virtio.h"
+
+#include <stdlib.h>
+
+#include "arch/cpu.h"
+#include "arch/mmu.h"
+#include "core/atomic.h"
+#include "core/log.h"
+#include "core/platform.h"
+#include "platform/pci.h"
+
+enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, FAILED = 128 };
+#define RESET_TRIES 100000  // reads of the status until it must be 0
+
+struct virtq_desc {
+    u64 address;
+    u32 len;
+    u16 flags, next;
+};
+#define DESC_WRITE 2  // the device writes
+
+struct virtq_avail {
+    u16 flags, index;
+    u16 ring[VIRTQUEUE_SIZE];
+};
+#define AVAIL_NO_INTERRUPT 1
+
+struct virtq_used {
+    u16 flags, index;
+    struct {
+        u32 id, len;
+    } ring[VIRTQUEUE_SIZE];
+};
+#define USED_OFFSET 160  // behind the other two, and aligned for a legacy queue of alignment 32
+_Static_assert(VIRTQUEUE_SIZE * sizeof(struct virtq_desc) + sizeof(struct virtq_avail) + 2 <= USED_OFFSET, "");
+_Static_assert(USED_OFFSET + sizeof(struct virtq_used) + 2 <= VIRTQUEUE_BYTES, "");
+
+static bool reset(struct virtio_device *d)
+{
+    d->ops->set_status(d, 0);
+    for (u32 i = 0; i < RESET_TRIES; i++) {
+        if (d->ops->get_status(d) == 0)
+            return true;
+        arch_cpu_relax();
+    }
+    return false;
+}
+
+int virtio_start(struct virtio_device *d, u64 wanted)
+{
+    if (!reset(d))
+        return -EIO;
+    d->ops->set_status(d, ACKNOWLEDGE | DRIVER);
+    u64 offered = d->ops->get_features(d);
+    if (!d->legacy) {
+        if (!(offered & VIRTIO_F_VERSION_1))
+            return -EIO;
+        wanted |= VIRTIO_F_VERSION_1;
+    }
+    d->ops->set_features(d, offered & wanted);
+    if (d->legacy)
+        return 0;
+    d->ops->set_status(d, ACKNOWLEDGE | DRIVER | FEATURES_OK);
+    return d->ops->get_status(d) & FEATURES_OK ? 0 : -EIO;
+}
+
+void virtio_ready(struct virtio_device *d)
+{
+    d->ops->set_status(d, ACKNOWLEDGE | DRIVER | (d->legacy ? 0 : FEATURES_OK) | DRIVER_OK);
+}
+
+void virtio_stop(struct virtio_device *d)
+{
+    reset(d);
+    d->ops->set_status(d, FAILED);
+}
+
+int virtqueue_init(struct virtqueue *q, struct virtio_device *d, unsigned index, void *page)
+{
+    *q = (struct virtqueue){.device = d, .index = index, .desc = page};
+    q->avail = (struct virtq_avail *)(q->desc + VIRTQUEUE_SIZE);
+    q->used = (struct virtq_used *)((char *)page + USED_OFFSET);
+    q->avail->flags = AVAIL_NO_INTERRUPT;
+    return d->ops->set_queue(d, q);
+}
+
+void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len)
+{
+    KASSERT(id < VIRTQUEUE_SIZE && q->len[id] == 0 && len);
+    u16 index = q->avail->index;
+    q->desc[id] = (struct virtq_desc){.address = buffer, .len = len, .flags = DESC_WRITE};
+    q->avail->ring[index % VIRTQUEUE_SIZE] = id;
+    q->len[id] = len;
+    q->n_posted++;
+    atomic_store(&q->avail->index, (u16)(index + 1));
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    q->device->ops->notify(q->device, q);
+}
+
+int virtqueue_take(struct virtqueue *q, u32 *len)
+{
+    u16 ahead = q->used->index - q->seen_used;
+    if (ahead == 0)
+        return -EAGAIN;
+    if (ahead > q->n_posted)
+        return -EIO;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    // Read once: the device may change them at any time.
+    u32 id = q->used->ring[q->seen_used % VIRTQUEUE_SIZE].id;
+    u32 filled = q->used->ring[q->seen_used % VIRTQUEUE_SIZE].len;
+    if (id >= VIRTQUEUE_SIZE || q->len[id] == 0 || filled > q->len[id])
+        return -EIO;
+    q->len[id] = 0;
+    q->n_posted--;
+    q->seen_used++;
+    *len = filled;
+    return id;
+}
+
+// ---------------------------------------------------------------- finding devices
+
+#define MAX_DEVICES 8
+static struct virtio_device devices[MAX_DEVICES];
+static u32 n_devices;
+
+static void start_driver(struct virtio_device *d)
+{
+    int err = -ENODEV;
+    if (d->id == VIRTIO_ID_RNG)
+        err = virtio_rng_start(d);
+    if (err)
+        log_warn("virtio: a device of kind %d is not used: error %d", d->id, -err);
+}
+
+static void found_mmio(phys_t base, u64 size)
+{
+    if (n_devices < MAX_DEVICES && virtio_mmio_probe(&devices[n_devices], base, size) == 0)
+        start_driver(&devices[n_devices++]);
+}
+
+static void found_pci(u32 function, void *unused)
+{
+    if (n_devices < MAX_DEVICES && virtio_pci_probe(&devices[n_devices], function) == 0)
+        start_driver(&devices[n_devices++]);
+}
+
+// SIZE@BASE:IRQ, as Linux's virtio_mmio.device= and as monitors write it; SIZE may end in K.
+static void found_word(const char *text)
+{
+    char *end;
+    u64 size = strtoull(text, &end, 0);
+    if (*end == 'K' || *end == 'k') {
+        size <<= 10;
+        end++;
+    }
+    if (*end == '@')
+        found_mmio(strtoull(end + 1, NULL, 0), size);
+}
+
+void virtio_init(void)
+{
+    char text[64];
+    for (const char *at = NULL; (at = cmdline_next(at, "virtio_mmio.device", text, sizeof(text)));)
+        found_word(text);
+    platform_each_virtio_mmio(found_mmio);
+    pci_each_function(found_pci, NULL);
+}

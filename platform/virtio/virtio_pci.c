@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// virtio_pci.c: devices on a PCI bus (VIRTIO 1.2, 4.1), by their capabilities; legacy-only devices are not used.
+#include "arch/mmu.h"
+#include "core/log.h"
+#include "core/platform.h"
+#include "platform/pci.h"
+#include "platform/virtio/virtio.h"
+
+#define VENDOR_VIRTIO 0x1af4
+#define DEVICE_MODERN 0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
+#define DEVICE_TRANSITIONAL_RNG 0x1005
+
+#define MAX_VENDOR_CAPS 16
+
+enum { CAP_COMMON = 1, CAP_NOTIFY = 2 };
+enum {  // struct virtio_pci_common_cfg
+    DEVICE_FEATURE_SELECT = 0x00,
+    DEVICE_FEATURE = 0x04,
+    DRIVER_FEATURE_SELECT = 0x08,
+    DRIVER_FEATURE = 0x0c,
+    DEVICE_STATUS = 0x14,
+    QUEUE_SELECT = 0x16,
+    QUEUE_SIZE = 0x18,
+    QUEUE_ENABLE = 0x1c,
+    QUEUE_NOTIFY_OFF = 0x1e,
+    QUEUE_DESC = 0x20,
+    QUEUE_DRIVER = 0x28,
+    QUEUE_DEVICE = 0x30,
+    COMMON_BYTES = 0x38,
+};
+
+static volatile u16 *reg16(struct virtio_device *d, u32 reg) { return (volatile u16 *)(d->regs + reg); }
+static volatile u32 *reg32(struct virtio_device *d, u32 reg) { return (volatile u32 *)(d->regs + reg); }
+
+static void set_address(struct virtio_device *d, u32 reg, volatile void *at)
+{
+    phys_t pa = virt_to_phys((const void *)at);
+    *reg32(d, reg) = (u32)pa;
+    *reg32(d, reg + 4) = pa >> 32;
+}
+
+static u8 get_status(struct virtio_device *d)
+{
+    return d->regs[DEVICE_STATUS];
+}
+
+static void set_status(struct virtio_device *d, u8 status)
+{
+    d->regs[DEVICE_STATUS] = status;
+}
+
+static u64 get_features(struct virtio_device *d)
+{
+    *reg32(d, DEVICE_FEATURE_SELECT) = 1;
+    u64 high = *reg32(d, DEVICE_FEATURE);
+    *reg32(d, DEVICE_FEATURE_SELECT) = 0;
+    return high << 32 | *reg32(d, DEVICE_FEATURE);
+}
+
+static void set_features(struct virtio_device *d, u64 features)
+{
+    *reg32(d, DRIVER_FEATURE_SELECT) = 1;
+    *reg32(d, DRIVER_FEATURE) = features >> 32;
+    *reg32(d, DRIVER_FEATURE_SELECT) = 0;
+    *reg32(d, DRIVER_FEATURE) = (u32)features;
+}
+
+static int set_queue(struct virtio_device *d, struct virtqueue *q)
+{
+    *reg16(d, QUEUE_SELECT) = q->index;
+    if (*reg16(d, QUEUE_SIZE) < VIRTQUEUE_SIZE)
+        return -EIO;
+    *reg16(d, QUEUE_SIZE) = VIRTQUEUE_SIZE;
+    q->notify_offset = *reg16(d, QUEUE_NOTIFY_OFF);
+    if ((u64)q->notify_offset * d->notify_multiplier + 2 > PAGE_SIZE)
+        return -EIO;
+    set_address(d, QUEUE_DESC, q->desc);
+    set_address(d, QUEUE_DRIVER, q->avail);
+    set_address(d, QUEUE_DEVICE, q->used);
+    *reg16(d, QUEUE_ENABLE) = 1;
+    return 0;
+}
+
+static void notify(struct virtio_device *d, struct virtqueue *q)
+{
+    *(volatile u16 *)(d->notify + q->notify_offset * d->notify_multiplier) = q->index;
+}
+
+static const struct virtio_ops pci_ops = {
+    .get_status = get_status,
+    .set_status = set_status,
+    .get_features = get_features,
+    .set_features = set_features,
+    .set_queue = set_queue,
+    .notify = notify,
+};
+
+// The area that a capability names. => NULL unless it lies where registers may lie.
+static volatile u8 *map_area(u32 function, u32 cap, u32 len)
+{
+    u32 bar = pci_read32(function, cap + 4) & 0xff;
+    u32 offset = pci_read32(function, cap + 8), given = pci_read32(function, cap + 12);
+    phys_t base = pci_bar(function, bar);
+    if (!base || given < MIN(len, 4u) || !platform_is_device(base + offset, len))
+        return NULL;
+    return arch_map_device(base + offset, len);
+}
+
+int virtio_pci_probe(struct virtio_device *d, u32 function)
+{
+    u32 ids = pci_read32(function, 0), device = ids >> 16;
+    if ((ids & 0xffff) != VENDOR_VIRTIO || device < 0x1000 || device > 0x107f)
+        return -ENODEV;
+    *d = (struct virtio_device){.ops = &pci_ops};
+    d->id = device == DEVICE_TRANSITIONAL_RNG ? VIRTIO_ID_RNG : device >= DEVICE_MODERN ? device - DEVICE_MODERN : 0;
+    if (d->id != VIRTIO_ID_RNG)
+        return -ENODEV;
+    u8 caps[MAX_VENDOR_CAPS];
+    u32 n = pci_vendor_caps(function, caps, MAX_VENDOR_CAPS);
+    for (u32 i = 0; i < n; i++) {
+        u32 kind = pci_read32(function, caps[i]) >> 24;
+        if (kind == CAP_COMMON && !d->regs) {
+            d->regs = map_area(function, caps[i], COMMON_BYTES);
+        } else if (kind == CAP_NOTIFY && !d->notify) {
+            d->notify = map_area(function, caps[i], PAGE_SIZE);
+            d->notify_multiplier = pci_read32(function, caps[i] + 16);
+        }
+    }
+    if (!d->regs || !d->notify)
+        return -ENODEV;
+    pci_enable(function);
+    return 0;
+}
