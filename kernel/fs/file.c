@@ -317,7 +317,7 @@ static struct file *open_existing(struct dentry *d, unsigned flags, bool checked
 }
 
 // Makes a regular file and opens it. => -EEXIST when somebody else was faster
-static struct file *open_new(struct dentry *dir, const struct parent_name *pn, unsigned flags,
+static struct file *open_new(struct dentry *dir, const char *name, u32 len, unsigned flags,
                              u32 mode)
 {
     struct inode *di = dir->inode;
@@ -332,7 +332,7 @@ static struct file *open_new(struct dentry *dir, const struct parent_name *pn, u
     else if (IS_ERR(inode))
         d = (struct dentry *)inode;
     else
-        d = dentry_add_child(dir, pn->name, pn->len, inode);
+        d = dentry_add_child(dir, name, len, inode);
     if (!IS_ERR(d))
         inode_touch_mtime(di);
     mutex_unlock(&di->lock);
@@ -342,8 +342,23 @@ static struct file *open_new(struct dentry *dir, const struct parent_name *pn, u
     return open_dentry(d, flags & ~O_TRUNC);
 }
 
-static struct file *open_create(int dfd, const char *path, unsigned flags, u32 mode,
-                                unsigned lookup)
+static struct file *open_looked_up(const struct create_lookup *l, unsigned flags, u32 mode)
+{
+    struct file *f;
+    if (!l->child) {
+        f = open_new(l->dir, l->name, l->len, flags, mode);
+    } else if (flags & O_EXCL) {
+        dentry_put(l->child);
+        f = ERR_PTR(-EEXIST);
+    } else {
+        f = open_existing(l->child, flags, false);
+    }
+    dentry_put(l->dir);
+    return f;
+}
+
+static __noinline struct file *open_create_walk(int dfd, const char *path, unsigned flags, u32 mode,
+                                                unsigned lookup)
 {
     struct walk w;
     struct parent_name pn;
@@ -370,11 +385,23 @@ static struct file *open_create(int dfd, const char *path, unsigned flags, u32 m
         pn.len = w.last_len;
         memcpy(pn.name, w.last, pn.len);
         struct dentry *dir = walk_end_get(&w);
-        struct file *f = open_new(dir, &pn, flags, mode);
+        struct file *f = open_new(dir, pn.name, pn.len, flags, mode);
         dentry_put(dir);
         if (f != ERR_PTR(-EEXIST) || (flags & O_EXCL))
             return f;
     }
+}
+
+static struct file *open_create(int dfd, const char *path, unsigned flags, u32 mode,
+                                unsigned lookup)
+{
+    struct create_lookup l;
+    if (lookup_for_create(dfd, path, lookup, &l)) {
+        struct file *f = open_looked_up(&l, flags, mode);
+        if (f != ERR_PTR(-EEXIST) || (flags & O_EXCL))
+            return f;
+    }
+    return open_create_walk(dfd, path, flags, mode, lookup);
 }
 
 static struct file *open_tmpfile(int dfd, const char *path, unsigned flags, u32 mode,

@@ -82,11 +82,17 @@ static struct dentry *find_get(struct inode *dir, const char *name, u32 len, u32
     return d;
 }
 
+// May a name that is not in memory be in this directory?
+static bool may_lie_below(const struct inode *dir)
+{
+    return dir->ops && dir->ops->lookup && (!(dir->flags & I_COMPLETE) || dir->ops->readdir);
+}
+
 static struct dentry *lookup_below(struct dentry *dir, const char *name, u32 len, u32 hash)
 {
     struct inode *inode = dir->inode;
     const struct inode_ops *ops = inode->ops;
-    if (!ops || !ops->lookup || ((inode->flags & I_COMPLETE) && !ops->readdir))
+    if (!may_lie_below(inode))
         return ERR_PTR(-ENOENT);
     if (!(inode->flags & I_COMPLETE) && ops->load && inode->dir.n_misses++ >= LOAD_AFTER_MISSES) {
         int err = dir_load_locked(dir);
@@ -367,8 +373,7 @@ static int walk_step(struct walk *w, const char *name, u32 len, u32 hash, bool f
     struct dentry *child = dentry_find(dir, name, len, hash);
     int err;
     if (unlikely(!child || !child->inode)) {
-        if (!child &&
-            (!dir->ops || !dir->ops->lookup || ((dir->flags & I_COMPLETE) && !dir->ops->readdir)))
+        if (!child && !may_lie_below(dir))
             return -ENOENT;
         child = walk_slow(w, name, len, hash, &err);
         if (!child)
@@ -615,6 +620,28 @@ int vfs_lookup(int dfd, const char *path, unsigned flags, struct dentry **out)
             return 0;
     }
     return lookup_any(dfd, path, flags, out);
+}
+
+bool lookup_for_create(int dfd, const char *path, unsigned flags, struct create_lookup *out)
+{
+    struct quick_name last;
+    if (!*path || !quick_allowed(dfd, path, flags))
+        return false;
+    struct dentry *dir = quick_walk(path, flags, &last);
+    if (!dir)
+        return false;
+    struct inode *inode = dir->inode;
+    struct dentry *child = find_get(inode, last.name, last.len, last.hash);
+    bool plain = child ? child->inode && !S_ISLNK(child->inode->mode) && !child->mounted
+                       : !may_lie_below(inode);
+    if (!plain) {
+        if (child)
+            dentry_put(child);
+        dentry_put(dir);
+        return false;
+    }
+    *out = (struct create_lookup){dir, child, last.name, last.len};
+    return true;
 }
 
 int lookup_with(int dfd, const char *path, unsigned flags, const struct fs_cred *cred,

@@ -98,6 +98,14 @@ struct parent_name {     // a directory and a name in it, for create, unlink, re
     bool trailing_slash;
 };
 int vfs_lookup_parent(int dfd, const char *path, unsigned flags, struct parent_name *out);
+// For open(2) with O_CREAT, the short way. => false: not a plain path, use the walk
+struct create_lookup {
+    struct dentry *dir;    // referenced
+    struct dentry *child;  // referenced; NULL: the name is free
+    const char *name;      // in the path
+    u32 len;
+};
+bool lookup_for_create(int dfd, const char *path, unsigned flags, struct create_lookup *out);
 // The child of that name, referenced; ERR_PTR(-ENOENT). Caller may hold dir->inode->lock: locked says so.
 struct dentry *dir_lookup(struct dentry *dir, const char *name, u32 len, u32 hash, bool locked);
 // Brings every name into memory. => 0, -errno
