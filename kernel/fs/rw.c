@@ -193,7 +193,7 @@ ssize_t object_write(struct file *f, struct uio *from, loff_t *ppos)
     struct inode *inode = f->inode;
     struct vm_object *obj = &inode->file.object;
     ssize_t done = 0;
-    mutex_lock(&inode->lock);
+    mutex_lock_quick(&inode->lock);
     u64 pos = *ppos, size = obj->size_bytes;
     if (((f->flags & O_APPEND) && !(from->flags & RWF_NOAPPEND)) || (from->flags & RWF_APPEND))
         pos = size;
@@ -230,7 +230,7 @@ ssize_t object_write(struct file *f, struct uio *from, loff_t *ppos)
     *ppos = pos;
     inode_recharge(inode);
 out:
-    mutex_unlock(&inode->lock);
+    mutex_unlock_quick(&inode->lock);
     if (unlikely(inode->watches || f->dentry->parent->inode->watches) && done)
         fs_notify_slow(f->dentry, IN_MODIFY, 0);
     return done ? done : err;
@@ -439,35 +439,51 @@ long sys_write(int fd, uptr_t buf, size_t len)
     return likely(f) ? rw_file(f, buf, len, do_write) : -EBADF;
 }
 
-static inline long rw_buffer_at(int fd, uptr_t buf, size_t len, loff_t pos, rw_fn fn)
+static __always_inline long rw_file_at(struct file *f, uptr_t buf, size_t len, loff_t pos, rw_fn fn)
 {
     struct uio u;
-    if (unlikely(pos < 0))
-        return -EINVAL;
-    struct fd f = fd_get_raw_quick(fd);
+    if (unlikely(f->fmode & FMODE_NO_SEEK))
+        return -ESPIPE;
+    if (odd_range(buf, len)) {
+        long err = check_odd_range(f, buf, &len, fn == do_write);
+        if (err)
+            return err;
+    }
+    uio_init_user(&u, buf, len);
+    return fn(f, &u, &pos);
+}
+
+static __noinline long rw_shared_at(int fd, uptr_t buf, size_t len, loff_t pos, bool write)
+{
+    struct fd f = fd_get_shared(fd);
     if (unlikely(!f.file))
         return -EBADF;
-    ssize_t n = 0;
-    if (unlikely(f.file->fmode & FMODE_NO_SEEK))
-        n = -ESPIPE;
-    else if (odd_range(buf, len))
-        n = check_odd_range(f.file, buf, &len, fn == do_write);
-    if (likely(n == 0)) {
-        uio_init_user(&u, buf, len);
-        n = fn(f.file, &u, &pos);
-    }
-    fd_put(f);
+    long n = write ? rw_file_at(f.file, buf, len, pos, do_write)
+                   : rw_file_at(f.file, buf, len, pos, do_read);
+    file_put(f.file);
     return n;
 }
 
 long sys_pread64(int fd, uptr_t buf, size_t len, loff_t pos)
 {
-    return rw_buffer_at(fd, buf, len, pos, do_read);
+    const struct file_table *t = current->files;
+    if (unlikely(pos < 0))
+        return -EINVAL;
+    if (unlikely(files_are_shared(t)))
+        return rw_shared_at(fd, buf, len, pos, false);
+    struct file *f = fd_borrow(t, fd);
+    return likely(f) ? rw_file_at(f, buf, len, pos, do_read) : -EBADF;
 }
 
 long sys_pwrite64(int fd, uptr_t buf, size_t len, loff_t pos)
 {
-    return rw_buffer_at(fd, buf, len, pos, do_write);
+    const struct file_table *t = current->files;
+    if (unlikely(pos < 0))
+        return -EINVAL;
+    if (unlikely(files_are_shared(t)))
+        return rw_shared_at(fd, buf, len, pos, true);
+    struct file *f = fd_borrow(t, fd);
+    return likely(f) ? rw_file_at(f, buf, len, pos, do_write) : -EBADF;
 }
 
 #define AT_FILE_POS (-1)

@@ -164,6 +164,11 @@ void sb_active_put(struct superblock *sb);
 static inline u64 now_ns(void) { return ktime_real_ns(); }
 static inline void file_accessed(const struct file *f)
 {
+    const struct inode *inode = f->inode;
+    // Most often the time is newer than the last change already (relatime).
+    if (likely(inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns &&
+               !inode->atime_due && !(inode->sb->flags & SB_STRICTATIME)))
+        return;
     if (likely(!(f->flags & O_NOATIME)))
         inode_accessed(f->inode);
 }
