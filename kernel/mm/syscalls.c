@@ -475,7 +475,7 @@ static long find_target(struct remap *r, const struct vma *v, vaddr_t hint)
 }
 
 // MREMAP_FIXED and MREMAP_DONTUNMAP: the place is given, or at least another one than now.
-static long remap_to(struct remap *r)
+static long remap_to(struct remap *r, bool *populate)
 {
     struct mm *mm = r->mm;
     bool fixed = r->flags & MREMAP_FIXED;
@@ -503,6 +503,7 @@ static long remap_to(struct remap *r)
     long err = remap_check_vma(r, v);
     if (err)
         return err;
+    *populate = (v->flags & VM_LOCK_FLAGS) == VM_LOCKED;
     if ((r->flags & MREMAP_DONTUNMAP) && !within_rlimit_as(mm, v->flags, r->new_len))
         return -ENOMEM;
     if (!fixed && (err = find_target(r, v, r->new)))
@@ -543,7 +544,7 @@ static long remap_locked(struct remap *r, bool *populate)
     if (!v)
         return -EFAULT;
     if (r->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
-        return remap_to(r);
+        return remap_to(r, populate);
     if (r->old_len >= r->new_len && r->old_len) {
         long err = 0;
         if (r->old_len > r->new_len)

@@ -283,3 +283,24 @@ TEST(mseal_forbids_changes)
     CHECK_ERRNO(syscall(number, p, PAGE, 1), EINVAL);
     CHECK_ERRNO(syscall(number, p, 3 * PAGE, 0), ENOMEM);
 }
+
+// mlock(2): memory that a locked area gains is faulted in at once, private memory as a copy of its own.
+TEST(growth_of_a_locked_area_is_private_at_once)
+{
+    int fd = new_memfd(20 * PAGE);
+    char *shared = map_with(20 * PAGE, RW, MAP_SHARED, fd);
+    for (int fixed = 0; fixed < 2; fixed++) {
+        char *to = map_anon(20 * PAGE);
+        char *p = map_with(3 * PAGE, RW, MAP_PRIVATE, fd);
+        REQUIRE_OK(mlock(p, 3 * PAGE));
+        p = remap(p, 3 * PAGE, 20 * PAGE, MREMAP_MAYMOVE | (fixed ? MREMAP_FIXED : 0), to);
+        REQUIRE(p != MAP_FAILED);
+        shared[PAGE] = shared[8 * PAGE] = (char)(fixed + 1);
+        CHECK_EQ(p[PAGE], fixed);
+        CHECK_EQ(p[8 * PAGE], fixed);
+        munmap(p, 20 * PAGE);
+        munmap(to, 20 * PAGE);
+    }
+    munmap(shared, 20 * PAGE);
+    close(fd);
+}

@@ -17,7 +17,8 @@
 //
 // Not done, because Linux itself gives no fixed answer: addresses that the kernel chooses; what MADV_FREE leaves (each
 // one is followed by DONTNEED); residency; MADV_COLLAPSE and MERGEABLE, which depend on the configuration;
-// mremap of memory that may be several areas on Linux and one here (its source is mapped afresh each time).
+// mremap of memory that may be several areas on Linux and one here (its source is mapped afresh each time); what a
+// mapping left behind a file's end when a write makes the file longer (tmpfs keeps it, other file systems do not).
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -356,6 +357,15 @@ static void step_touch(struct job *job)
     }
 }
 
+// Writes zeros from the end of a file to the end of its last page.
+static void clear_tail(int fd)
+{
+    static const char zeros[PAGE];
+    off_t size = lseek(fd, 0, SEEK_END);
+    if (size % (off_t)PAGE)
+        pwrite(fd, zeros, PAGE - (size_t)size % PAGE, size);
+}
+
 static void step_kernel_access(struct job *job)
 {
     // read(2) and write(2) from and to the arena, within one page.
@@ -394,6 +404,7 @@ static void step_file(struct job *job)
         for (size_t i = 0; i < 512; i++)
             words[i] = (uint64_t)job->step * 7 + i;
         say(job, "%ld pwrite %d %zu", job->step, which, page);
+        clear_tail(fd);
         say_result(job, pwrite(fd, words, PAGE, (off_t)(page * PAGE)));
         break;
     case 2:
