@@ -204,7 +204,7 @@ static void notify(struct process *p, struct thread *t, int sig)
     if (wait_has_waiters(&p->signal_wait))
         wait_wake(&p->signal_wait, INT32_MAX, POLLIN);
     struct thread *target = t ? (wants(t, sig) ? t : NULL) : choose_thread(p, sig);
-    if (!target)
+    if (!target || p->stopped)  // a stopped process takes it when SIGCONT lets it run
         return;
     if (is_certain_death(p, target, sig))
         process_begin_exit_locked(p, sig);
