@@ -48,7 +48,7 @@ extern struct cpu *cpus[MAX_CPUS];   // by id
 typedef u64 cpumask_t;
 static inline cpumask_t cpus_online(void) { return n_cpus >= 64 ? ~0ull : BIT(n_cpus) - 1; }
 
-static inline struct thread *current_thread(void) { return this_cpu()->current; }
+static inline struct thread *current_thread(void) { return arch_current_thread(); }
 
 // Cross-calls. A handler runs on the target with interrupts off, either from the interrupt or from
 // cpu_relax_poll(); it may take spinlocks that no initiator holds while it waits.

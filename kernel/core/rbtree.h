@@ -24,6 +24,16 @@ static inline void rb_link_node(struct rb_node *node, struct rb_node *parent, st
     node->red = true;
     *link = node;
 }
+// A tree of one node, without augmentation: what a queue mostly is.
+static inline bool rb_is_only_node(const struct rb_root *root, const struct rb_node *node)
+{
+    return root->node == node && !node->left && !node->right;
+}
+static inline void rb_set_only_node(struct rb_root *root, struct rb_node *node)
+{
+    rb_link_node(node, NULL, &root->node);
+    node->red = false;
+}
 // After rb_link_node: recolours and rotates. => The summaries of node and its ancestors are right already
 // (rb_augment_path, or what the caller knows); rotations keep them right.
 void rb_insert_fixup(struct rb_root *root, struct rb_node *node, rb_augment_fn augment);

@@ -13,6 +13,7 @@
 #include "core/cpu.h"
 #include "core/lock.h"
 #include "core/time.h"
+#include "core/time_read.h"
 
 static union {
     struct vdso_data data;
@@ -22,7 +23,7 @@ struct vdso_data *vdso_data = &clock_page.data;
 #define clock (clock_page.data)
 
 static struct spinlock clock_lock = SPINLOCK_INIT;  // writers
-static u32 kernel_seq;                              // atomic: odd while clock changes
+u32 ktime_seq;
 
 static u64 counts_since_base(void)
 {
@@ -30,34 +31,38 @@ static u64 counts_since_base(void)
     return unlikely((s64)count < 0) ? 0 : count;
 }
 
-static u64 clock_read(enum vdso_clock which)
+// A function of its own, called last, so that the readers below need no stack frame.
+static __noinline u64 read_while_changing(enum vdso_clock which)
 {
-    u64 sec, nsec;
-    u32 seq;
-    do {
-        while (unlikely((seq = atomic_load(&kernel_seq)) & 1))
-            cpu_relax_poll();
-        nsec = vdso_time_read(&clock.base[which], clock.rate, counts_since_base(), &sec);
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    } while (unlikely(atomic_load_relaxed(&kernel_seq) != seq));
-    return sec * NSEC_PER_SEC + nsec;
+    struct ktime t;
+    while (!ktime_try_read(&clock, &clock.base[which], &t))
+        cpu_relax_poll();
+    return t.sec * NSEC_PER_SEC + t.nsec;
+}
+
+static __always_inline u64 read_ns(enum vdso_clock which)
+{
+    struct ktime t;
+    if (unlikely(!ktime_try_read(&clock, &clock.base[which], &t)))
+        return read_while_changing(which);
+    return t.sec * NSEC_PER_SEC + t.nsec;
 }
 
 u64 ktime_ns(void)
 {
-    return clock_read(VDSO_MONOTONIC);
+    return read_ns(VDSO_MONOTONIC);
 }
 
 u64 ktime_real_ns(void)
 {
-    return clock_read(VDSO_REALTIME);
+    return read_ns(VDSO_REALTIME);
 }
 
 // Opens the page for changes, with the bases moved to the present.
 static void change_begin(void)
 {
     spin_lock(&clock_lock);
-    atomic_store_relaxed(&kernel_seq, kernel_seq + 1);
+    atomic_store_relaxed(&ktime_seq, ktime_seq + 1);
     atomic_store_relaxed(&clock.seq, clock.seq | 1);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     u64 since = counts_since_base();
@@ -73,7 +78,7 @@ static void change_end(void)
 {
     if (clock.mode)
         atomic_store(&clock.seq, clock.seq + 1);
-    atomic_store(&kernel_seq, kernel_seq + 1);
+    atomic_store(&ktime_seq, ktime_seq + 1);
     spin_unlock(&clock_lock);
 }
 

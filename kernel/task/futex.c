@@ -159,16 +159,10 @@ static bool unqueue(struct futex_waiter *w)
 // -EAGAIN, -EFAULT, -EINVAL
 static int queue_if_equal(struct futex_waiter *w, uptr_t addr, u32 expected, bool shared)
 {
-    u32 value;
-    int err = get_user_u32(&value, addr);  // brings the page in; mostly decides
-    if (unlikely(addr & 3))
-        return -EINVAL;
     for (;;) {
-        if (err)
-            return err;
-        if (value != expected)
-            return -EAGAIN;
-        if ((err = get_key(addr, shared, &w->key)))
+        u32 value;
+        int err = get_key(addr, shared, &w->key);
+        if (unlikely(err))
             return err;
         struct bucket *b = bucket_of(&w->key);
         lock_bucket(b);
@@ -183,8 +177,10 @@ static int queue_if_equal(struct futex_waiter *w, uptr_t addr, u32 expected, boo
         }
         atomic_sub(&b->n_waiters, 1);
         spin_unlock(&b->lock);
-        if (err)
-            err = get_user_u32(&value, addr);
+        if (!err)
+            return -EAGAIN;
+        if ((err = get_user_u32(&value, addr)))  // brings the page in
+            return err;
     }
 }
 
@@ -262,22 +258,42 @@ static int wake_key(struct bucket *b, const struct futex_key_info *key, int n, u
     return woken;
 }
 
+static __noinline int wake_in(struct bucket *b, void *object, u64 offset, int n, u32 bitset)
+{
+    struct futex_key_info key = {.object = object, .offset = offset};
+    lock_bucket(b);
+    int woken = wake_key(b, &key, n, bitset);
+    spin_unlock(&b->lock);
+    return woken;
+}
+
+// The common case needs no stack frame: nobody waits, or wake_in is called last.
+static __always_inline int wake_named(struct futex_key_info key, int n, u32 bitset)
+{
+    struct bucket *b = bucket_of(&key);
+    atomic_fence();
+    if (!atomic_load_relaxed(&b->n_waiters))
+        return 0;
+    return wake_in(b, key.object, key.offset, n, bitset);
+}
+
+static __always_inline int wake_private(uptr_t addr, int n)
+{
+    if (unlikely(addr & 3))
+        return -EINVAL;
+    if (unlikely(addr >= USER_END))
+        return -EFAULT;
+    return wake_named((struct futex_key_info){.object = current->mm, .offset = addr}, n,
+                      FUTEX_BITSET_ALL);
+}
+
 static int do_wake(uptr_t addr, bool shared, int n, u32 bitset)
 {
     struct futex_key_info key;
     if (unlikely(!bitset))
         return -EINVAL;
     int err = get_key(addr, shared, &key);
-    if (unlikely(err))
-        return err;
-    struct bucket *b = bucket_of(&key);
-    atomic_fence();
-    if (!atomic_load_relaxed(&b->n_waiters))
-        return 0;
-    lock_bucket(b);
-    int woken = wake_key(b, &key, n, bitset);
-    spin_unlock(&b->lock);
-    return woken;
+    return unlikely(err) ? err : wake_named(key, n, bitset);
 }
 
 int futex_wake_user(uintptr_t addr, int n, bool shared)
@@ -419,7 +435,8 @@ static long futex_wait_call(uptr_t addr, int cmd, int op, u32 value, uptr_t time
     return do_wait(addr, value, !(op & FUTEX_PRIVATE_FLAG), bitset, deadline_ns);
 }
 
-long sys_futex(uptr_t addr, int op, u32 value, uptr_t timeout, uptr_t addr2, u32 value3)
+static __noinline long futex_other(uptr_t addr, int op, u32 value, uptr_t timeout, uptr_t addr2,
+                                   u32 value3)
 {
     int cmd = op & FUTEX_CMD_MASK;
     bool shared = !(op & FUTEX_PRIVATE_FLAG);
@@ -438,6 +455,20 @@ long sys_futex(uptr_t addr, int op, u32 value, uptr_t timeout, uptr_t addr2, u32
         return do_wake_op(addr, addr2, shared, (int)value, (int)timeout, value3);
     default: return -ENOSYS;
     }
+}
+
+// Most calls are these two.
+long sys_futex(uptr_t addr, int op, u32 value, uptr_t timeout, uptr_t addr2, u32 value3)
+{
+    u32 now;
+    if (op == (FUTEX_WAKE | FUTEX_PRIVATE_FLAG))
+        return wake_private(addr, (int)value);
+    if (op == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG) && !timeout && !(addr & 3)) {
+        if (unlikely(get_user_u32(&now, addr)))
+            return -EFAULT;
+        return now != value ? -EAGAIN : do_wait(addr, value, false, FUTEX_BITSET_ALL, NEVER);
+    }
+    return futex_other(addr, op, value, timeout, addr2, value3);
 }
 
 // ---- the futex2 calls: futex_wake(2), futex_wait(2), futex_requeue(2), futex_waitv(2)

@@ -88,6 +88,11 @@ static void fair_insert(struct run_queue *rq, struct thread *t)
 {
     struct rb_node **link = &rq->fair.node, *parent = NULL;
     bool leftmost = true;
+    if (!*link) {
+        rb_set_only_node(&rq->fair, &t->run_node);
+        rq->fair_first = t;
+        return;
+    }
     while (*link) {
         parent = *link;
         if (before(t->vruntime, container_of(parent, struct thread, run_node)->vruntime)) {
@@ -105,6 +110,11 @@ static void fair_insert(struct run_queue *rq, struct thread *t)
 
 static void fair_remove(struct run_queue *rq, struct thread *t)
 {
+    if (rb_is_only_node(&rq->fair, &t->run_node)) {
+        rq->fair.node = NULL;
+        rq->fair_first = NULL;
+        return;
+    }
     if (rq->fair_first == t) {
         struct rb_node *next = rb_next(&t->run_node);
         rq->fair_first = next ? container_of(next, struct thread, run_node) : NULL;
@@ -191,7 +201,7 @@ static inline void account(struct run_queue *rq, struct thread *t, u64 now)
     t->vruntime += likely(t->weight == WEIGHT_NICE_0) ? delta : delta * WEIGHT_NICE_0 / t->weight;
 }
 
-static struct run_queue *lock_rq_of(struct thread *t)
+static __always_inline struct run_queue *lock_rq_of(struct thread *t)
 {
     for (;;) {
         u32 cpu = READ_ONCE(t->cpu);
@@ -476,8 +486,6 @@ static void check_preempt(struct run_queue *rq, u32 cpu, struct thread *t, u64 n
             atomic_fetch_or(&running->work, WORK_RESCHED);
         return;
     }
-    account(rq, running, now);
-    update_min_vruntime(rq);
     bool lazy = (t->policy == SCHED_BATCH || t->policy == SCHED_IDLE) &&
                 running->policy != SCHED_IDLE;
     if (!lazy && first_goes_first(running, t))
@@ -493,6 +501,12 @@ static void check_preempt(struct run_queue *rq, u32 cpu, struct thread *t, u64 n
 // Queues t, which is RUNNING and on no queue, on cpu's run queue, whose lock is held; releases it.
 static void enqueue_and_unlock(struct run_queue *rq, u32 cpu, struct thread *t, u64 now)
 {
+    // The one that runs counts with what it has run until now, or t would be ahead by all of it.
+    struct thread *running = rq->running;
+    if (likely(running) && !running->is_idle) {
+        account(rq, running, now);
+        update_min_vruntime(rq);
+    }
     t->on_rq = true;
     u64 floor = rq->min_vruntime - WAKE_BONUS_NS;
     if (before(t->vruntime, floor))

@@ -40,6 +40,12 @@ long sys_rt_sigaction(int sig, uptr_t action_at, uptr_t old_at, size_t size)
     return old_at && copy_to_user(old_at, &old, sizeof old) ? -EFAULT : 0;
 }
 
+static __noinline long change_mask(u64 mask, uptr_t old_at, u64 old)
+{
+    signal_set_blocked(mask);
+    return old_at ? put_user_u64(old_at, old) : 0;
+}
+
 long sys_rt_sigprocmask(int how, uptr_t set, uptr_t old_at, size_t size)
 {
     u64 old = current->sig_blocked, mask;
@@ -48,18 +54,16 @@ long sys_rt_sigprocmask(int how, uptr_t set, uptr_t old_at, size_t size)
     if (set) {
         if (unlikely(get_user_u64(&mask, set)))
             return -EFAULT;
-        switch (how) {
-        case SIG_BLOCK: mask |= old; break;
-        case SIG_UNBLOCK: mask = old & ~mask; break;
-        case SIG_SETMASK: break;
-        default: return -EINVAL;
-        }
+        if (how == SIG_BLOCK)
+            mask |= old;
+        else if (how == SIG_UNBLOCK)
+            mask = old & ~mask;
+        else if (how != SIG_SETMASK)
+            return -EINVAL;
         if ((mask & ~UNBLOCKABLE) != old)
-            signal_set_blocked(mask);
+            return change_mask(mask, old_at, old);  // the last step: this path needs no stack frame
     }
-    if (old_at && unlikely(put_user_u64(old_at, old)))
-        return -EFAULT;
-    return 0;
+    return old_at ? put_user_u64(old_at, old) : 0;
 }
 
 long sys_rt_sigpending(uptr_t set, size_t size)

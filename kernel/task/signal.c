@@ -177,7 +177,8 @@ static void wake_for_signal(struct thread *t)
 
 static inline bool wants(struct thread *t, int sig)
 {
-    return !t->exiting && (SIG_BIT(sig) & (~READ_ONCE(t->sig_blocked) | t->sig_wait_mask));
+    // A stopped thread looks at the queues when it is continued.
+    return !t->exiting && !t->group_stopped && (SIG_BIT(sig) & (~READ_ONCE(t->sig_blocked) | t->sig_wait_mask));
 }
 
 // The thread that takes a signal of the process: the leader when it can, as on Linux.

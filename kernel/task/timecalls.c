@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "core/time_read.h"
 #include "task/calls.h"
 #include "task/clocks.h"
 #include "task/task_internal.h"
@@ -20,14 +21,12 @@ int get_timespec(struct timespec_user *out, uptr_t from)
 
 int put_timespec(uptr_t to, u64 ns)
 {
-    struct timespec_user ts = {ns / NSEC_PER_SEC, ns % NSEC_PER_SEC};
-    return copy_to_user(to, &ts, sizeof ts);
+    return put_user_two_u64(to, ns / NSEC_PER_SEC, ns % NSEC_PER_SEC);
 }
 
 int put_timeval(uptr_t to, u64 ns)
 {
-    struct timeval_user tv = {ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / NSEC_PER_USEC};
-    return copy_to_user(to, &tv, sizeof tv);
+    return put_user_two_u64(to, ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / NSEC_PER_USEC);
 }
 
 u64 timespec_ns(const struct timespec_user *ts)
@@ -103,27 +102,51 @@ static int read_cpu_clock(int clock, u64 *ns)
     return 0;
 }
 
-int clock_read(int clock, u64 *ns)
+// Where in the page of the clocks an id has its base; 0: a clock that no counter shows.
+#define BASE(clock) offsetof(struct vdso_data, base[clock])
+static const u64 base_at[CLOCK_TAI + 1] = {
+    [CLOCK_REALTIME] = BASE(VDSO_REALTIME),         [CLOCK_MONOTONIC] = BASE(VDSO_MONOTONIC),
+    [CLOCK_MONOTONIC_RAW] = BASE(VDSO_MONOTONIC),   [CLOCK_REALTIME_COARSE] = BASE(VDSO_REALTIME),
+    [CLOCK_MONOTONIC_COARSE] = BASE(VDSO_MONOTONIC), [CLOCK_BOOTTIME] = BASE(VDSO_BOOTTIME),
+    [CLOCK_REALTIME_ALARM] = BASE(VDSO_REALTIME),   [CLOCK_BOOTTIME_ALARM] = BASE(VDSO_BOOTTIME),
+    [CLOCK_TAI] = BASE(VDSO_REALTIME),
+};
+#undef BASE
+
+static __always_inline bool try_read_counted(u32 clock, struct ktime *t)
 {
-    switch (clock) {
-    case CLOCK_REALTIME:
-    case CLOCK_REALTIME_COARSE:
-    case CLOCK_REALTIME_ALARM:
-    case CLOCK_TAI: *ns = ktime_real_ns(); return 0;
-    case CLOCK_MONOTONIC:
-    case CLOCK_MONOTONIC_RAW:
-    case CLOCK_MONOTONIC_COARSE: *ns = ktime_ns(); return 0;
-    case CLOCK_BOOTTIME:
-    case CLOCK_BOOTTIME_ALARM: *ns = ktime_ns() + vdso_data->boot_offset; return 0;
-    default: return clock > CLOCK_TAI ? -EINVAL : read_cpu_clock(clock, ns);
-    }
+    if (unlikely(clock > CLOCK_TAI) || unlikely(!base_at[clock]))
+        return false;
+    const char *page = (const char *)vdso_data;
+    return ktime_try_read(vdso_data, (const struct vdso_time *)(page + base_at[clock]), t);
 }
 
-long sys_clock_gettime(int clock, uptr_t to)
+int clock_read(int clock, u64 *ns)
+{
+    if (clock > CLOCK_TAI)
+        return -EINVAL;
+    if (clock < 0 || !base_at[clock])
+        return read_cpu_clock(clock, ns);
+    struct ktime t;
+    while (!try_read_counted(clock, &t))
+        cpu_relax_poll();
+    *ns = t.sec * NSEC_PER_SEC + t.nsec;
+    return 0;
+}
+
+static __noinline long gettime_slow(int clock, uptr_t to)
 {
     u64 ns;
     int err = clock_read(clock, &ns);
     return err ? err : put_timespec(to, ns);
+}
+
+long sys_clock_gettime(int clock, uptr_t to)
+{
+    struct ktime t;
+    if (unlikely(!try_read_counted(clock, &t)))
+        return gettime_slow(clock, to);
+    return put_user_two_u64(to, t.sec, t.nsec);
 }
 
 long sys_clock_getres(int clock, uptr_t to)

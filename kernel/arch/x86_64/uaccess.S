@@ -250,7 +250,28 @@ FUNCTION strncpy_from_user
     EX 3b, 8b
     EX 5b, 8b
 
-// int get_user_u32(u32 *out, uptr_t from) and its kin
+// The scalars have a convention of their own, for the inline functions of arch_impl/uaccess.h: they
+// change rax and rdx alone. user_get_u32(rdi = from): the value in rax, 0 or -EFAULT in edx.
+.macro GET_INLINE name, load, reg, size
+FUNCTION \name
+    movabsq $USER_END - \size, %rax
+    cmpq %rax, %rdi
+    ja 9f
+    xorl %edx, %edx
+    STAC
+1:  \load (%rdi), %\reg
+    CLAC
+    ret
+8:  CLAC
+9:  movl $-EFAULT, %edx
+    ret
+    EX 1b, 8b
+.endm
+    GET_INLINE user_get_u8, movzbl, eax, 1
+    GET_INLINE user_get_u32, movl, eax, 4
+    GET_INLINE user_get_u64, movq, rax, 8
+
+// int get_user_u32_nofault(u32 *out, uptr_t from)
 .macro GET name, load, reg, size
 FUNCTION \name
     movabsq $USER_END - \size, %rax
@@ -267,11 +288,8 @@ FUNCTION \name
     ret
     EX 1b, 8b
 .endm
-    GET get_user_u8, movb, al, 1
-    GET get_user_u32, movl, eax, 4
-    GET get_user_u64, movq, rax, 8
 
-// int put_user_u32(uptr_t to, u32 value) and its kin
+// user_put_u32(rdi = to, rsi = value): 0 or -EFAULT in eax
 .macro PUT name, store, reg, size
 FUNCTION \name
     movabsq $USER_END - \size, %rax
@@ -287,9 +305,26 @@ FUNCTION \name
     ret
     EX 1b, 8b
 .endm
-    PUT put_user_u8, movb, sil, 1
-    PUT put_user_u32, movl, esi, 4
-    PUT put_user_u64, movq, rsi, 8
+    PUT user_put_u8, movb, sil, 1
+    PUT user_put_u32, movl, esi, 4
+    PUT user_put_u64, movq, rsi, 8
+
+// user_put_two_u64(rdi = to, rsi, rdx = values): 0 or -EFAULT in eax
+FUNCTION user_put_two_u64
+    movabsq $USER_END - 16, %rax
+    cmpq %rax, %rdi
+    ja 9f
+    STAC
+1:  movq %rsi, (%rdi)
+2:  movq %rdx, 8(%rdi)
+    CLAC
+    xorl %eax, %eax
+    ret
+8:  CLAC
+9:  movl $-EFAULT, %eax
+    ret
+    EX 1b, 8b
+    EX 2b, 8b
 
 // int user_cmpxchg_u32(uptr_t at, u32 expected, u32 desired, u32 *old)
 FUNCTION user_cmpxchg_u32

@@ -165,7 +165,7 @@ TEST(a_stopped_process_can_be_killed)
         REQUIRE(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
         REQUIRE_OK(kill(child, sig));
         if (sig != SIGKILL) {
-            sleep_ns(5 * MS);
+            sleep_ns(60 * MS);
             CHECK_EQ(waitpid(child, &status, WNOHANG), 0);   // it waits for SIGCONT
             REQUIRE_OK(kill(child, SIGCONT));
         }

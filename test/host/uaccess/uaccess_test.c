@@ -12,9 +12,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-typedef uint8_t u8;
-typedef uint32_t u32;
-typedef uint64_t u64;
+#include "arch_impl/uaccess.h"
 
 extern u8 uaccess_fast_strings;
 int copy_from_user(void *to, uintptr_t from, size_t len);
@@ -24,12 +22,6 @@ size_t copy_to_user_partial(uintptr_t to, const void *from, size_t len);
 size_t copy_from_user_nofault(void *to, uintptr_t from, size_t len);
 int clear_user(uintptr_t to, size_t len);
 ssize_t strncpy_from_user(char *to, uintptr_t from, size_t max);
-int get_user_u8(u8 *out, uintptr_t from);
-int get_user_u32(u32 *out, uintptr_t from);
-int get_user_u64(u64 *out, uintptr_t from);
-int put_user_u8(uintptr_t to, u8 value);
-int put_user_u32(uintptr_t to, u32 value);
-int put_user_u64(uintptr_t to, u64 value);
 int user_cmpxchg_u32(uintptr_t at, u32 expected, u32 desired, u32 *old);
 int user_futex_op(uintptr_t at, int op, u32 arg, u32 *old);
 
@@ -126,11 +118,14 @@ static void test_scalars(void)
 {
     uintptr_t last = (uintptr_t)user + PAGE, over = last - 2;
     u8 a;
-    u32 b, old;
+    u32 b = 0, old;
     u64 c;
     CHECK(!put_user_u8(last - 1, 0x12) && !get_user_u8(&a, last - 1) && a == 0x12);
     CHECK(!put_user_u32(last - 4, 0x12345678) && !get_user_u32(&b, last - 4) && b == 0x12345678);
     CHECK(!put_user_u64(last - 8, 42) && !get_user_u64(&c, last - 8) && c == 42);
+    CHECK(!put_user_two_u64(last - 16, 7, 9) && !get_user_u64(&c, last - 8) && c == 9);
+    CHECK(!get_user_u64(&c, last - 16) && c == 7);
+    CHECK(put_user_two_u64(last - 8, 5, 5) == -EFAULT && put_user_two_u64(USER_END - 8, 1, 1) == -EFAULT);
     CHECK(put_user_u8(last, 1) == -EFAULT && get_user_u8(&a, last) == -EFAULT);
     CHECK(put_user_u32(over, 1) == -EFAULT && get_user_u32(&b, over) == -EFAULT);
     CHECK(put_user_u64(over, 1) == -EFAULT && get_user_u64(&c, over) == -EFAULT);

@@ -3,6 +3,7 @@
 //
 // kernel/arch/<arch>/include/arch_impl/cpu.h supplies the inline primitives:
 //     struct cpu *this_cpu(void)            the CPU-local area (GS base, TPIDR_EL1)
+//     struct thread *arch_current_thread(void)  this_cpu()->current; the compiler may keep it over calls
 //     void arch_cpu_relax(void)             pause, yield
 //     void arch_irq_enable(void), arch_irq_disable(void)
 //     void arch_idle_wait(void)             opens interrupts and waits for one, atomically, then

@@ -19,13 +19,12 @@ int clear_user(uptr_t to, size_t len);
 // Length without the terminator, or -EFAULT; -ENAMETOOLONG when max bytes hold no terminator.
 ssize_t strncpy_from_user(char *to, uptr_t from, size_t max);
 
-// Naturally aligned scalars, atomic as the CPU's plain loads and stores are.
-int get_user_u8(u8 *out, uptr_t from);
-int get_user_u32(u32 *out, uptr_t from);
-int get_user_u64(u64 *out, uptr_t from);
-int put_user_u8(uptr_t to, u8 value);
-int put_user_u32(uptr_t to, u32 value);
-int put_user_u64(uptr_t to, u64 value);
+// Naturally aligned scalars, atomic as the CPU's plain loads and stores are; inline functions of
+// kernel/arch/<arch>/include/arch_impl/uaccess.h:
+//     int get_user_u8(u8 *out, uptr_t from), get_user_u32, get_user_u64
+//     int put_user_u8(uptr_t to, u8 value), put_user_u32, put_user_u64
+//     int put_user_two_u64(uptr_t to, u64 first, u64 second)   one behind the other
+#include "arch_impl/uaccess.h"
 
 // Futex words. cmpxchg: *old gets the value that was there. => 0, -EFAULT
 int user_cmpxchg_u32(uptr_t at, u32 expected, u32 desired, u32 *old);

@@ -39,6 +39,14 @@ static inline struct cpu *this_cpu(void)
 }
 #endif
 
+// The second word. It is the same for a thread wherever it runs, so the compiler may keep it.
+static inline struct thread *arch_current_thread(void)
+{
+    struct thread *thread;
+    __asm__("movq %%gs:8, %0" : "=r"(thread));
+    return thread;
+}
+
 static inline void arch_cpu_relax(void) { __asm__ volatile("pause" ::: "memory"); }
 static inline void arch_irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 static inline void arch_irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
@@ -51,10 +59,11 @@ static inline void arch_wait_cross(void)
     __asm__ volatile("movq %0, %%cr8; sti; hlt; cli; movq %1, %%cr8" : : "r"(14ul), "r"(0ul) : "memory");
 }
 
+// The fence keeps the reading behind what the program (or another CPU, that told us) did before.
 static inline u64 arch_counter(void)
 {
     u32 low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+    __asm__ volatile("lfence\n\trdtsc" : "=a"(low), "=d"(high) : : "memory");
     return low | (u64)high << 32;
 }
 
