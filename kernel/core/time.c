@@ -48,15 +48,9 @@ static __always_inline u64 read_ns(enum vdso_clock which)
     return t.sec * NSEC_PER_SEC + t.nsec;
 }
 
-u64 ktime_ns(void)
-{
-    return read_ns(VDSO_MONOTONIC);
-}
+u64 ktime_ns(void) { return read_ns(VDSO_MONOTONIC); }
 
-u64 ktime_real_ns(void)
-{
-    return read_ns(VDSO_REALTIME);
-}
+u64 ktime_real_ns(void) { return read_ns(VDSO_REALTIME); }
 
 // Opens the page for changes, with the bases moved to the present.
 static void change_begin(void)
@@ -96,10 +90,7 @@ void clock_set_real(u64 real_ns)
     change_end();
 }
 
-void ktime_set_real_ns(u64 ns)
-{
-    clock_set_real(ns);
-}
+void ktime_set_real_ns(u64 ns) { clock_set_real(ns); }
 
 void clock_set_user_readable(bool yes)
 {

@@ -29,7 +29,7 @@
 #define CLONE_DETACHED 0x400000ull
 #define CLONE_CHILD_SETTID 0x1000000ull
 #define CLONE_NEWCGROUP 0x2000000ull
-#define CLONE_NEW_MASK \
+#define CLONE_NEW_MASK                                                                             \
     (CLONE_NEWNS | CLONE_NEWCGROUP | 0x4000000ull | 0x8000000ull | 0x10000000ull | 0x20000000ull | \
      0x40000000ull)  // UTS, IPC, USER, PID, NET
 #define CLONE_CLEAR_SIGHAND 0x100000000ull
@@ -95,7 +95,8 @@ static void inherit(struct thread *t, const struct clone_args *a)
     struct thread *parent = current;
     sched_init_thread(t, parent);
     memcpy(t->comm, parent->comm, sizeof t->comm);
-    t->sig_blocked = parent->work & WORK_RESTORE_MASK ? parent->sig_saved_mask : parent->sig_blocked;
+    t->sig_blocked =
+        parent->work & WORK_RESTORE_MASK ? parent->sig_saved_mask : parent->sig_blocked;
     if (!(a->flags & CLONE_VM) || (a->flags & CLONE_VFORK))
         t->altstack = parent->altstack;
     if (!(a->flags & CLONE_VM)) {

@@ -26,7 +26,7 @@ void process_begin_exit_locked(struct process *p, int wait_status)
         return;
     p->exiting = true;
     p->exit_status = wait_status;
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         atomic_fetch_or(&t->work, WORK_KILLED);
         thread_wake_from(t, BIT(T_SLEEPING_INT) | BIT(T_SLEEPING_KILL) | BIT(T_STOPPED));
         thread_kick(t);
@@ -102,7 +102,7 @@ static struct process *new_parent_for_children(struct process *p)
 static void adopt_children(struct process *p, struct list *garbage)
 {
     struct process *heir = new_parent_for_children(p);
-    list_for_each_safe(link, &p->children) {
+    list_for_each_safe (link, &p->children) {
         struct process *child = list_entry(link, struct process, sibling_link);
         list_remove(&child->sibling_link);
         list_push_back(&heir->children, &child->sibling_link);
@@ -278,7 +278,7 @@ int process_become_single_threaded(void)
         return -EAGAIN;
     }
     p->exec_in_progress = true;
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         if (t == self)
             continue;
         atomic_fetch_or(&t->work, WORK_KILLED);

@@ -64,7 +64,7 @@ struct futex_waiter {
     struct futex_key_info key;
     struct thread *thread;
     u32 bitset;
-    bool queued;            // [bucket lock]
+    bool queued;  // [bucket lock]
 };
 
 static struct bucket buckets[BUCKETS] __aligned(64);
@@ -95,7 +95,8 @@ static inline int get_key(uptr_t addr, bool shared, struct futex_key_info *key)
         return 0;
     }
     int err = mm_futex_key(current->mm, addr, true, key);
-    if (key->object == current->mm)  // private memory by a shared call: a name of its own, as on Linux
+    if (key->object ==
+        current->mm)  // private memory by a shared call: a name of its own, as on Linux
         key->offset |= 1;
     return err;
 }
@@ -247,7 +248,7 @@ static inline void wake_waiter(struct futex_waiter *w)
 static int wake_key(struct bucket *b, const struct futex_key_info *key, int n, u32 bitset)
 {
     int woken = 0;
-    list_for_each_safe(link, &b->waiters) {
+    list_for_each_safe (link, &b->waiters) {
         struct futex_waiter *w = list_entry(link, struct futex_waiter, link);
         if (!same_key(&w->key, key) || !(w->bitset & bitset))
             continue;
@@ -307,7 +308,7 @@ static int move_waiters(struct bucket *b1, const struct futex_key_info *key1, st
 {
     int woken = 0;
     *n_moved = 0;
-    list_for_each_safe(link, &b1->waiters) {
+    list_for_each_safe (link, &b1->waiters) {
         struct futex_waiter *w = list_entry(link, struct futex_waiter, link);
         if (!same_key(&w->key, key1))
             continue;
@@ -374,7 +375,8 @@ static bool compare(u32 op, s32 old, s32 arg)
 
 // FUTEX_WAKE_OP. The word is changed before the buckets are locked: a waiter that queues in between
 // has seen the new value.
-static long do_wake_op(uptr_t addr1, uptr_t addr2, bool shared, int n_wake, int n_wake2, u32 encoded)
+static long do_wake_op(uptr_t addr1, uptr_t addr2, bool shared, int n_wake, int n_wake2,
+                       u32 encoded)
 {
     struct futex_key_info key1, key2;
     u32 op = encoded >> 28 & 7, cmp = encoded >> 24 & 15, old;
@@ -451,8 +453,7 @@ static __noinline long futex_other(uptr_t addr, int op, u32 value, uptr_t timeou
         return do_requeue(addr, shared, addr2, shared, (int)value, (int)timeout, NULL);
     case FUTEX_CMP_REQUEUE:
         return do_requeue(addr, shared, addr2, shared, (int)value, (int)timeout, &value3);
-    case FUTEX_WAKE_OP:
-        return do_wake_op(addr, addr2, shared, (int)value, (int)timeout, value3);
+    case FUTEX_WAKE_OP: return do_wake_op(addr, addr2, shared, (int)value, (int)timeout, value3);
     default: return -ENOSYS;
     }
 }

@@ -42,11 +42,11 @@
 #include "task/task_internal.h"
 
 #define RT_LEVELS 100
-#define SLICE_NS (3 * NSEC_PER_MSEC)        // a fair thread's turn when others wait
-#define SAMPLE_NS (4 * NSEC_PER_MSEC)       // as Linux at 250 Hz
-#define RR_SLICE_NS (100 * NSEC_PER_MSEC)   // sched_rr_get_interval(2) on Linux
-#define WAKE_GRAN_NS (1 * NSEC_PER_MSEC)    // how far behind a waking thread must be to preempt
-#define WAKE_BONUS_NS (3 * NSEC_PER_MSEC)   // > WAKE_GRAN_NS, so that sleepers preempt CPU hogs
+#define SLICE_NS (3 * NSEC_PER_MSEC)       // a fair thread's turn when others wait
+#define SAMPLE_NS (4 * NSEC_PER_MSEC)      // as Linux at 250 Hz
+#define RR_SLICE_NS (100 * NSEC_PER_MSEC)  // sched_rr_get_interval(2) on Linux
+#define WAKE_GRAN_NS (1 * NSEC_PER_MSEC)   // how far behind a waking thread must be to preempt
+#define WAKE_BONUS_NS (3 * NSEC_PER_MSEC)  // > WAKE_GRAN_NS, so that sleepers preempt CPU hogs
 #define WEIGHT_NICE_0 1024
 #define WEIGHT_IDLE 3
 
@@ -61,11 +61,11 @@ struct run_queue {
     u64 rt_bitmap[2];           // [lock] which lists have threads
     struct list rt[RT_LEVELS];  // [lock] valid while their bit is set
     struct timer tick;
-    bool tick_armed;            // [lock]
-    bool sample_armed;          // [lock]
+    bool tick_armed;    // [lock]
+    bool sample_armed;  // [lock]
     struct timer sample;
     u64 n_switches;
-    u64 idle_ns, idle_since_ns; // idle_since_ns: 0 while not idle
+    u64 idle_ns, idle_since_ns;  // idle_since_ns: 0 while not idle
 };
 static DEFINE_PERCPU(struct run_queue, run_queue);
 static struct thread idle_threads[MAX_CPUS];
@@ -376,8 +376,8 @@ static void schedule_preempt(void)
     account(rq, prev, now);
     struct thread *first = queue_first(rq);
     // One that is about to sleep goes where it may run when it wakes.
-    bool must_leave = !prev->is_idle && prev->state == T_RUNNING &&
-                      !(prev->affinity & BIT(this_cpu()->id));
+    bool must_leave =
+        !prev->is_idle && prev->state == T_RUNNING && !(prev->affinity & BIT(this_cpu()->id));
     prev->migrate = must_leave;
     if (!must_leave && (!first || !first_goes_first(prev, first))) {
         if (first)
@@ -486,8 +486,8 @@ static void check_preempt(struct run_queue *rq, u32 cpu, struct thread *t, u64 n
             atomic_fetch_or(&running->work, WORK_RESCHED);
         return;
     }
-    bool lazy = (t->policy == SCHED_BATCH || t->policy == SCHED_IDLE) &&
-                running->policy != SCHED_IDLE;
+    bool lazy =
+        (t->policy == SCHED_BATCH || t->policy == SCHED_IDLE) && running->policy != SCHED_IDLE;
     if (!lazy && first_goes_first(running, t))
         ask_resched(rq, cpu);
     else if (rq->tick_armed)
@@ -695,7 +695,7 @@ void wait_finish(struct wait_queue *q, struct waiter *w)
 void wait_wake(struct wait_queue *q, int n_exclusive, u32 events)
 {
     spin_lock(&q->lock);
-    list_for_each_safe(link, &q->head) {
+    list_for_each_safe (link, &q->head) {
         struct waiter *w = list_entry(link, struct waiter, link);
         bool exclusive = w->exclusive, woken;
         if (exclusive && n_exclusive <= 0)
@@ -817,8 +817,8 @@ void sched_init_thread(struct thread *t, const struct thread *parent)
     t->weight = t->policy == SCHED_IDLE ? WEIGHT_IDLE : nice_weights[t->nice + 20];
     t->cpu = this_cpu()->id;
     // A child starts where its parent is: forking gives no time.
-    t->vruntime = parent && !policy_is_rt(t->policy) ? parent->vruntime
-                                                     : percpu_ptr(run_queue)->min_vruntime;
+    t->vruntime =
+        parent && !policy_is_rt(t->policy) ? parent->vruntime : percpu_ptr(run_queue)->min_vruntime;
     t->timer_slack_ns = parent ? parent->timer_slack_ns : 50000;
 }
 
@@ -977,8 +977,9 @@ static void load_update(u32 active, u64 now)
     load_updated_ns += steps * LOAD_PERIOD_NS;
     for (u64 i = 0; i < MIN(steps, 1000ull); i++)
         for (int k = 0; k < 3; k++)
-            load_average[k] = (load_average[k] * decay[k] +
-                               ((u64)active << LOAD_FRACTION) * (2048 - decay[k])) >> LOAD_FRACTION;
+            load_average[k] =
+                (load_average[k] * decay[k] + ((u64)active << LOAD_FRACTION) * (2048 - decay[k])) >>
+                LOAD_FRACTION;
 }
 
 void sched_load(struct sched_load *out)

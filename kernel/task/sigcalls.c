@@ -12,8 +12,8 @@
 #define ARCH_MINSIGSTKSZ 2048
 #endif
 #define UNBLOCKABLE (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
-#define SA_KNOWN                                                                            \
-    (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_RESTORER | SA_ONSTACK | SA_RESTART |      \
+#define SA_KNOWN                                                                        \
+    (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_RESTORER | SA_ONSTACK | SA_RESTART | \
      SA_NODEFER | SA_RESETHAND | 0x800u /* SA_EXPOSE_TAGBITS */)
 enum { SIG_BLOCK = 0, SIG_UNBLOCK = 1, SIG_SETMASK = 2 };
 
@@ -172,8 +172,8 @@ static int set_altstack(const struct stack_user *new, u64 sp)
     }
     if (new->size < ARCH_MINSIGSTKSZ)
         return -ENOMEM;
-    t->altstack = (struct stack_user){.sp = new->sp, .size = new->size,
-                                      .flags = flags & SS_AUTODISARM};
+    t->altstack =
+        (struct stack_user){.sp = new->sp, .size = new->size, .flags = flags &SS_AUTODISARM};
     return 0;
 }
 
@@ -184,8 +184,9 @@ long sys_sigaltstack(uptr_t stack, uptr_t old_at)
     if (stack && copy_from_user(&new, stack, sizeof new))
         return -EFAULT;
     old.pad = 0;
-    old.flags = (old.flags & SS_AUTODISARM) |
-                (!old.size ? SS_DISABLE : runs_on(&current->altstack, sp) ? SS_ONSTACK : 0);
+    old.flags = (old.flags & SS_AUTODISARM) | (!old.size                         ? SS_DISABLE
+                                               : runs_on(&current->altstack, sp) ? SS_ONSTACK
+                                                                                 : 0);
     int err = stack ? set_altstack(&new, sp) : 0;
     if (!err && old_at && copy_to_user(old_at, &old, sizeof old))
         return -EFAULT;

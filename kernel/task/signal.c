@@ -37,10 +37,10 @@
 #define STOP_SIGNALS (SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) | SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU))
 #define IGNORED_BY_DEFAULT \
     (SIG_BIT(SIGCHLD) | SIG_BIT(SIGURG) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGCONT))
-#define SYNCHRONOUS                                                                            \
+#define SYNCHRONOUS                                                                              \
     (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) | SIG_BIT(SIGFPE) | \
      SIG_BIT(SIGSYS))
-#define CORE_SIGNALS                                                                          \
+#define CORE_SIGNALS \
     (SYNCHRONOUS | SIG_BIT(SIGQUIT) | SIG_BIT(SIGABRT) | SIG_BIT(SIGXCPU) | SIG_BIT(SIGXFSZ))
 #define RLIMIT_SIGPENDING 11
 #define POLLIN 1
@@ -76,7 +76,7 @@ static void flush_signals(struct process *p, u64 *pending, struct list *queue, u
     if (!(*pending & mask))
         return;
     *pending &= ~mask;
-    list_for_each_safe(link, queue) {
+    list_for_each_safe (link, queue) {
         struct sig_entry *e = list_entry(link, struct sig_entry, link);
         if (!(SIG_BIT(e->info.signo) & mask))
             continue;
@@ -94,10 +94,9 @@ void signal_flush_queue(struct process *p, struct list *queue)
 void signal_flush_everywhere(struct process *p, u64 mask)
 {
     flush_signals(p, &p->sig_pending, &p->sig_queue, mask);
-    list_for_each_entry(struct thread, t, &p->threads, process_link)
+    list_for_each_entry (struct thread, t, &p->threads, process_link)
         flush_signals(p, &t->sig_pending, &t->sig_queue, mask);
 }
-
 
 static int dequeue_from(struct process *p, u64 *pending, struct list *queue, u64 mask,
                         struct siginfo *info)
@@ -109,7 +108,7 @@ static int dequeue_from(struct process *p, u64 *pending, struct list *queue, u64
     int sig = __builtin_ctzll(first) + 1;
     struct sig_entry *found = NULL;
     bool more = false;
-    list_for_each_entry(struct sig_entry, e, queue, link) {
+    list_for_each_entry (struct sig_entry, e, queue, link) {
         if (e->info.signo != sig)
             continue;
         if (found) {
@@ -178,7 +177,8 @@ static void wake_for_signal(struct thread *t)
 static inline bool wants(struct thread *t, int sig)
 {
     // A stopped thread looks at the queues when it is continued.
-    return !t->exiting && !t->group_stopped && (SIG_BIT(sig) & (~READ_ONCE(t->sig_blocked) | t->sig_wait_mask));
+    return !t->exiting && !t->group_stopped &&
+           (SIG_BIT(sig) & (~READ_ONCE(t->sig_blocked) | t->sig_wait_mask));
 }
 
 // The thread that takes a signal of the process: the leader when it can, as on Linux.
@@ -186,7 +186,7 @@ static struct thread *choose_thread(struct process *p, int sig)
 {
     if (p->leader && wants(p->leader, sig))
         return p->leader;
-    list_for_each_entry(struct thread, t, &p->threads, process_link)
+    list_for_each_entry (struct thread, t, &p->threads, process_link)
         if (wants(t, sig))
             return t;
     return NULL;
@@ -222,7 +222,7 @@ static void continue_process(struct process *p)
     p->stopped = false;
     p->n_stopped = 0;
     p->wait_events = PROCESS_CONTINUED;
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         t->group_stopped = false;
         thread_wake_from(t, BIT(T_STOPPED));
     }
@@ -248,7 +248,7 @@ static struct sig_entry *new_entry(struct process *p, const struct siginfo *info
 static void retarget_locked(struct process *p, const struct thread *t, u64 left)
 {
     left &= p->sig_pending;
-    list_for_each_entry(struct thread, other, &p->threads, process_link) {
+    list_for_each_entry (struct thread, other, &p->threads, process_link) {
         if (!left)
             break;
         u64 takes = left & (~other->sig_blocked | other->sig_wait_mask);
@@ -511,7 +511,7 @@ static void begin_stop(struct process *p, int sig)
     p->stopped = true;
     p->stop_signal = sig;
     p->n_stopped = 0;
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         t->group_stopped = false;
         wake_for_signal(t);
     }
@@ -550,8 +550,9 @@ static void report_fault(const struct siginfo *info, const struct regs *r)
         return;
     const char *why = "";
     if (info->signo == SIGSEGV)
-        why = info->code == SEGV_MAPERR ? ", nothing mapped there"
-              : info->code == SEGV_ACCERR ? ", access not allowed" : "";
+        why = info->code == SEGV_MAPERR   ? ", nothing mapped there"
+              : info->code == SEGV_ACCERR ? ", access not allowed"
+                                          : "";
     log_error("%s[%d/%d]: %s at address %#lx%s; pc %#lx sp %#lx", current->comm,
               current->process->pid, current->tid, signal_names[info->signo],
               (unsigned long)info->fault.addr, why, (unsigned long)regs_pc(r),
@@ -566,7 +567,10 @@ static void fix_interrupted_call(struct regs *r, const struct sigaction *handler
         return;
     bool restart = true, block = false;
     switch (-regs_result(r)) {
-    case ERESTART_RESTARTBLOCK: block = true; restart = !handler; break;
+    case ERESTART_RESTARTBLOCK:
+        block = true;
+        restart = !handler;
+        break;
     case ERESTARTNOHAND: restart = !handler; break;
     case ERESTARTSYS: restart = !handler || (handler->flags & SA_RESTART); break;
     case ERESTARTNOINTR: break;
@@ -730,7 +734,7 @@ bool trap_page_fault(struct regs *r, vaddr_t addr, unsigned access, bool user)
     t->n_minor_faults++;
     if (likely(!f.sig && !f.oom))
         return true;
-    if (f.oom && !t->process->exiting) // one report a process, not one a thread
+    if (f.oom && !t->process->exiting)  // one report a process, not one a thread
         mm_oom(t->mm, t->comm, PAGE_SIZE);
     else if (user && !f.oom)
         signal_force(f.sig, f.code, addr);

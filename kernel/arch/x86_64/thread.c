@@ -179,8 +179,7 @@ long sys_arch_prctl(int code, u64 addr)
 {
     struct thread *t = current;
     switch (code) {
-    case ARCH_SET_FS:
-        return arch_set_tls(t, addr);
+    case ARCH_SET_FS: return arch_set_tls(t, addr);
     case ARCH_SET_GS:
         if (addr >= USER_END)
             return -EPERM;

@@ -125,7 +125,8 @@ static void test_scalars(void)
     CHECK(!put_user_u64(last - 8, 42) && !get_user_u64(&c, last - 8) && c == 42);
     CHECK(!put_user_two_u64(last - 16, 7, 9) && !get_user_u64(&c, last - 8) && c == 9);
     CHECK(!get_user_u64(&c, last - 16) && c == 7);
-    CHECK(put_user_two_u64(last - 8, 5, 5) == -EFAULT && put_user_two_u64(USER_END - 8, 1, 1) == -EFAULT);
+    CHECK(put_user_two_u64(last - 8, 5, 5) == -EFAULT &&
+          put_user_two_u64(USER_END - 8, 1, 1) == -EFAULT);
     CHECK(put_user_u8(last, 1) == -EFAULT && get_user_u8(&a, last) == -EFAULT);
     CHECK(put_user_u32(over, 1) == -EFAULT && get_user_u32(&b, over) == -EFAULT);
     CHECK(put_user_u64(over, 1) == -EFAULT && get_user_u64(&c, over) == -EFAULT);

@@ -5,26 +5,26 @@
 
 #include "core/base.h"
 
-#define USER_GET(bits)                                                                            \
-    static inline int get_user_u##bits(u##bits *out, u64 from)                                    \
-    {                                                                                             \
-        u64 value;                                                                                \
-        int err;                                                                                  \
+#define USER_GET(bits)                                                                             \
+    static inline int get_user_u##bits(u##bits *out, u64 from)                                     \
+    {                                                                                              \
+        u64 value;                                                                                 \
+        int err;                                                                                   \
         __asm__ volatile("call user_get_u" #bits : "=a"(value), "=d"(err) : "D"(from) : "memory"); \
-        if (unlikely(err))                                                                        \
-            return err;                                                                           \
-        *out = (u##bits)value;                                                                    \
-        return 0;                                                                                 \
+        if (unlikely(err))                                                                         \
+            return err;                                                                            \
+        *out = (u##bits)value;                                                                     \
+        return 0;                                                                                  \
     }
-#define USER_PUT(bits)                                                                            \
-    static inline int put_user_u##bits(u64 to, u##bits value)                                     \
-    {                                                                                             \
-        int err;                                                                                  \
-        __asm__ volatile("call user_put_u" #bits                                                  \
-                         : "=a"(err)                                                              \
-                         : "D"(to), "S"((u64)value)                                               \
-                         : "memory");                                                             \
-        return err;                                                                               \
+#define USER_PUT(bits)                                        \
+    static inline int put_user_u##bits(u64 to, u##bits value) \
+    {                                                         \
+        int err;                                              \
+        __asm__ volatile("call user_put_u" #bits              \
+                         : "=a"(err)                          \
+                         : "D"(to), "S"((u64)value)           \
+                         : "memory");                         \
+        return err;                                           \
     }
 USER_GET(8)
 USER_GET(32)
