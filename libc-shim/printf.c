@@ -81,23 +81,12 @@ static const char *parse_flags(const char *f, struct spec *s)
 {
     for (;; f++) {
         switch (*f) {
-        case '-':
-            s->left = true;
-            break;
-        case '+':
-            s->plus = true;
-            break;
-        case ' ':
-            s->space = true;
-            break;
-        case '#':
-            s->alt = true;
-            break;
-        case '0':
-            s->zero = true;
-            break;
-        default:
-            return f;
+        case '-': s->left = true; break;
+        case '+': s->plus = true; break;
+        case ' ': s->space = true; break;
+        case '#': s->alt = true; break;
+        case '0': s->zero = true; break;
+        default: return f;
         }
     }
 }
@@ -105,33 +94,22 @@ static const char *parse_flags(const char *f, struct spec *s)
 static const char *parse_length(const char *f, struct spec *s)
 {
     switch (*f) {
-    case 'h':
-        s->length = f[1] == 'h' ? 'H' : 'h';
-        return f + (f[1] == 'h' ? 2 : 1);
-    case 'l':
-        s->length = 'l';
-        return f + (f[1] == 'l' ? 2 : 1);
+    case 'h': s->length = f[1] == 'h' ? 'H' : 'h'; return f + (f[1] == 'h' ? 2 : 1);
+    case 'l': s->length = 'l'; return f + (f[1] == 'l' ? 2 : 1);
     case 'z':
     case 'j':
-    case 't':
-        s->length = 'l';
-        return f + 1;
-    default:
-        return f;
+    case 't': s->length = 'l'; return f + 1;
+    default: return f;
     }
 }
 
 static uint64_t narrow(uint64_t value, char length)
 {
     switch (length) {
-    case 'H':
-        return (unsigned char)value;
-    case 'h':
-        return (unsigned short)value;
-    case 'l':
-        return value;
-    default:
-        return (unsigned)value;
+    case 'H': return (unsigned char)value;
+    case 'h': return (unsigned short)value;
+    case 'l': return value;
+    default: return (unsigned)value;
     }
 }
 
@@ -195,14 +173,15 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)
             v = narrow(v, s.length);
             s.upper = conversion == 'X';
             unsigned base = conversion == 'u' ? 10 : conversion == 'o' ? 8 : 16;
-            const char *prefix = !s.alt || !v ? "" : base == 8 ? "0" : base == 10 ? ""
-                                 : s.upper ? "0X" : "0x";
+            const char *prefix = !s.alt || !v ? ""
+                                 : base == 8  ? "0"
+                                 : base == 10 ? ""
+                                 : s.upper    ? "0X"
+                                              : "0x";
             put_number(&o, &s, v, base, prefix);
             break;
         }
-        case 'p':
-            put_number(&o, &s, (uintptr_t)va_arg(args, void *), 16, "0x");
-            break;
+        case 'p': put_number(&o, &s, (uintptr_t)va_arg(args, void *), 16, "0x"); break;
         case 'c': {
             char c = va_arg(args, int);
             put_text(&o, &s, &c, 1);
@@ -216,9 +195,7 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)
             put_text(&o, &s, text, n);
             break;
         }
-        case '%':
-            put(&o, "%", 1);
-            break;
+        case '%': put(&o, "%", 1); break;
         default:  // shown as it stands, so that the mistake is seen
             put(&o, "%", 1);
             put(&o, &conversion, 1);

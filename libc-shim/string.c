@@ -116,10 +116,7 @@ size_t strcspn(const char *s, const char *reject)
     return n;
 }
 
-char *strcpy(char *to, const char *from)
-{
-    return memcpy(to, from, strlen(from) + 1);
-}
+char *strcpy(char *to, const char *from) { return memcpy(to, from, strlen(from) + 1); }
 
 char *strncpy(char *to, const char *from, size_t n)
 {
@@ -173,10 +170,7 @@ unsigned long long strtoull(const char *s, char **end, int base)
     return value;
 }
 
-unsigned long strtoul(const char *s, char **end, int base)
-{
-    return strtoull(s, end, base);
-}
+unsigned long strtoul(const char *s, char **end, int base) { return strtoull(s, end, base); }
 
 long strtol(const char *s, char **end, int base)
 {
@@ -195,7 +189,4 @@ long strtol(const char *s, char **end, int base)
     return negative ? -(long)value : (long)value;
 }
 
-int atoi(const char *s)
-{
-    return (int)strtol(s, NULL, 10);
-}
+int atoi(const char *s) { return (int)strtol(s, NULL, 10); }

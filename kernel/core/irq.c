@@ -8,7 +8,7 @@
 static struct irq_line {
     void (*handler)(void *);  // atomic: set last
     void *arg;
-    u64 count;                // atomic
+    u64 count;  // atomic
 } lines[IRQ_LINES];
 
 int irq_set_handler(unsigned line, void (*handler)(void *), void *arg)
@@ -45,7 +45,4 @@ void irq_timer(const struct regs *r)
     timer_interrupt();
 }
 
-void irq_cross_call(void)
-{
-    cross_poll();
-}
+void irq_cross_call(void) { cross_poll(); }

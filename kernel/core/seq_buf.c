@@ -8,10 +8,7 @@
 
 #define SEQ_FIRST_SIZE 1024
 
-void seq_init(struct seq_buf *s)
-{
-    *s = (struct seq_buf){0};
-}
+void seq_init(struct seq_buf *s) { *s = (struct seq_buf){0}; }
 
 void seq_free(struct seq_buf *s)
 {

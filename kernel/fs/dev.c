@@ -120,7 +120,8 @@ static long add_entropy(uptr_t arg, bool with_bytes)
     if (head[0] < 0 || head[1] < 0)
         return -EINVAL;
     u32 bits = head[0], left = head[1];
-    for (uptr_t at = arg + 8; left; at += MIN(left, (u32)sizeof(buf)), left -= MIN(left, (u32)sizeof(buf))) {
+    for (uptr_t at = arg + 8; left;
+         at += MIN(left, (u32)sizeof(buf)), left -= MIN(left, (u32)sizeof(buf))) {
         if (copy_from_user(buf, at, MIN(left, (u32)sizeof(buf))))
             return -EFAULT;
         random_add(buf, MIN(left, (u32)sizeof(buf)), 0);
@@ -135,14 +136,10 @@ static long add_entropy(uptr_t arg, bool with_bytes)
 static long random_ioctl(struct file *f, unsigned cmd, uptr_t arg)
 {
     switch (cmd) {
-    case RNDGETENTCNT:
-        return put_user_u32(arg, random_credit_bits());
-    case RNDADDTOENTCNT:
-        return capable(CAP_SYS_ADMIN) ? add_entropy(arg, false) : -EPERM;
-    case RNDADDENTROPY:
-        return capable(CAP_SYS_ADMIN) ? add_entropy(arg, true) : -EPERM;
-    default:
-        return -ENOTTY;
+    case RNDGETENTCNT: return put_user_u32(arg, random_credit_bits());
+    case RNDADDTOENTCNT: return capable(CAP_SYS_ADMIN) ? add_entropy(arg, false) : -EPERM;
+    case RNDADDENTROPY: return capable(CAP_SYS_ADMIN) ? add_entropy(arg, true) : -EPERM;
+    default: return -ENOTTY;
     }
 }
 
@@ -152,22 +149,44 @@ static u32 random_poll(struct file *f, struct poll_table *pt)
 }
 
 static const struct file_ops null_ops = {
-    .name = "null", .open = mem_open, .read = null_read, .write = null_write, .lseek = lseek_fixed,
+    .name = "null",
+    .open = mem_open,
+    .read = null_read,
+    .write = null_write,
+    .lseek = lseek_fixed,
 };
 static const struct file_ops zero_ops = {
-    .name = "zero", .open = mem_open, .read = zero_read, .write = null_write, .lseek = lseek_fixed,
+    .name = "zero",
+    .open = mem_open,
+    .read = zero_read,
+    .write = null_write,
+    .lseek = lseek_fixed,
     .mmap_object = zero_mmap,
 };
 static const struct file_ops full_ops = {
-    .name = "full", .open = mem_open, .read = zero_read, .write = full_write, .lseek = lseek_fixed,
+    .name = "full",
+    .open = mem_open,
+    .read = zero_read,
+    .write = full_write,
+    .lseek = lseek_fixed,
 };
 static const struct file_ops random_ops = {
-    .name = "random", .open = mem_open, .read = random_read, .write = random_write,
-    .lseek = lseek_fixed, .poll = random_poll, .ioctl = random_ioctl,
+    .name = "random",
+    .open = mem_open,
+    .read = random_read,
+    .write = random_write,
+    .lseek = lseek_fixed,
+    .poll = random_poll,
+    .ioctl = random_ioctl,
 };
 static const struct file_ops urandom_ops = {
-    .name = "urandom", .open = mem_open, .read = urandom_read, .write = random_write,
-    .lseek = lseek_fixed, .poll = random_poll, .ioctl = random_ioctl,
+    .name = "urandom",
+    .open = mem_open,
+    .read = urandom_read,
+    .write = random_write,
+    .lseek = lseek_fixed,
+    .poll = random_poll,
+    .ioctl = random_ioctl,
 };
 
 static const struct gen_entry dev_entries[] = {
@@ -185,7 +204,7 @@ static const struct gen_entry dev_entries[] = {
     GEN_LINK("stderr", "/proc/self/fd/2"),
     GEN_END,
 };
-static const struct gen_entry dev_root = { .mode = S_IFDIR | 0755, .children = dev_entries };
+static const struct gen_entry dev_root = {.mode = S_IFDIR | 0755, .children = dev_entries};
 
 void dev_init(void)
 {

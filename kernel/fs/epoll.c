@@ -40,12 +40,13 @@
 #define EPOLLET (1u << 31)
 #define EP_PRIVATE (EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET)
 #define EP_ALWAYS (POLLERR | POLLHUP)
-#define EP_EXCLUSIVE_OK \
-    (POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | EP_ALWAYS | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+#define EP_EXCLUSIVE_OK                                                               \
+    (POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | EP_ALWAYS | EPOLLWAKEUP | EPOLLET | \
+     EPOLLEXCLUSIVE)
 
-#define EP_MAX_DEPTH 5      // levels of epoll in epoll, as Linux
+#define EP_MAX_DEPTH 5  // levels of epoll in epoll, as Linux
 #define EP_MAX_EVENTS (INT32_MAX / (int)sizeof(struct epoll_event))
-#define EP_INLINE_WAITS 2   // most files have one queue, pipes and sockets at most two
+#define EP_INLINE_WAITS 2  // most files have one queue, pipes and sockets at most two
 
 struct epoll_event {  // user ABI
     u32 events;
@@ -54,8 +55,8 @@ struct epoll_event {  // user ABI
 
 struct epoll {
     struct mutex mutex;
-    struct rb_root items;    // [mutex]
-    u32 refcount;            // atomic
+    struct rb_root items;  // [mutex]
+    u32 refcount;          // atomic
     struct spinlock lock;
     struct list ready;       // [lock] items that may have events
     struct wait_queue wait;  // threads in epoll_wait
@@ -67,20 +68,20 @@ struct ep_wait {
     struct waiter waiter;
     struct wait_queue *queue;  // NULL: unused
     struct ep_item *item;
-    struct ep_wait *next;      // beyond the inline ones
+    struct ep_wait *next;  // beyond the inline ones
 };
 
 struct ep_item {
-    struct rb_node node;       // [ep->mutex]
-    struct list ready_link;    // [ep->lock]
-    struct list file_link;     // [file->epoll_lock]
+    struct rb_node node;     // [ep->mutex]
+    struct list ready_link;  // [ep->lock]
+    struct list file_link;   // [file->epoll_lock]
     struct epoll *ep;
     struct file *file;
     int fd;
-    u32 events;                // [ep->mutex to change] what is asked; only EP_PRIVATE left: disabled
-    u64 data;                  // [ep->mutex]
-    bool dying;                // [file->epoll_lock] its file is being released
-    bool no_memory;            // a wait could not be registered
+    u32 events;      // [ep->mutex to change] what is asked; only EP_PRIVATE left: disabled
+    u64 data;        // [ep->mutex]
+    bool dying;      // [file->epoll_lock] its file is being released
+    bool no_memory;  // a wait could not be registered
     u8 n_waits;
     struct ep_wait waits[EP_INLINE_WAITS];
     struct ep_wait *more_waits;
@@ -279,7 +280,7 @@ static int ep_depth_above(struct epoll *ep, int level)
     if (level > EP_MAX_DEPTH || !ep->file)
         return level;
     spin_lock(&ep->file->epoll_lock);
-    list_for_each_entry(struct ep_item, item, &ep->file->epoll_links, file_link)
+    list_for_each_entry (struct ep_item, item, &ep->file->epoll_links, file_link)
         deepest = MAX(deepest, 1 + ep_depth_above(item->ep, level + 1));
     spin_unlock(&ep->file->epoll_lock);
     return deepest;
@@ -332,7 +333,7 @@ static int ep_add(struct epoll *ep, struct file *f, int fd, const struct epoll_e
     ep_tree_insert(ep, item);
     atomic_add(&ep->refcount, 1);
 
-    struct ep_poll_table pt = { .table.add = ep_register, .item = item };
+    struct ep_poll_table pt = {.table.add = ep_register, .item = item};
     u32 state = ep_item_poll(item, &pt.table);
     if (item->no_memory) {
         ep_remove(ep, item, false);
@@ -357,21 +358,19 @@ static int ep_modify(struct epoll *ep, struct ep_item *item, const struct epoll_
     return 0;
 }
 
-static int ep_ctl_locked(struct epoll *ep, int op, struct file *f, int fd, const struct epoll_event *ev)
+static int ep_ctl_locked(struct epoll *ep, int op, struct file *f, int fd,
+                         const struct epoll_event *ev)
 {
     struct ep_item *item = ep_find(ep, f, fd);
     switch (op) {
-    case EPOLL_CTL_ADD:
-        return item ? -EEXIST : ep_add(ep, f, fd, ev);
+    case EPOLL_CTL_ADD: return item ? -EEXIST : ep_add(ep, f, fd, ev);
     case EPOLL_CTL_DEL:
         if (!item)
             return -ENOENT;
         ep_remove(ep, item, false);
         return 0;
-    case EPOLL_CTL_MOD:
-        return item ? ep_modify(ep, item, ev) : -ENOENT;
-    default:
-        return -EINVAL;
+    case EPOLL_CTL_MOD: return item ? ep_modify(ep, item, ev) : -ENOENT;
+    default: return -EINVAL;
     }
 }
 
@@ -406,7 +405,7 @@ static int ep_ctl(struct file *epf, int op, struct file *f, int fd, const struct
 
 long sys_epoll_ctl(int epfd, int op, int fd, uptr_t event)
 {
-    struct epoll_event ev = { 0 };
+    struct epoll_event ev = {0};
     if (op != EPOLL_CTL_DEL && copy_from_user(&ev, event, sizeof(ev)))
         return -EFAULT;
     struct fd ep = fd_get(epfd);
@@ -543,7 +542,8 @@ struct ep_timeout {
     u64 value;  // milliseconds as epoll_wait(2) takes them, or a deadline: NEVER waits for ever, 0 does not wait
 };
 
-static __noinline long ep_wait_else(struct file *f, uptr_t events, int max, struct ep_timeout timeout)
+static __noinline long ep_wait_else(struct file *f, uptr_t events, int max,
+                                    struct ep_timeout timeout)
 {
     if (!is_epoll(f))
         return f->fmode & FMODE_PATH ? -EBADF : -EINVAL;
@@ -588,8 +588,8 @@ long sys_epoll_wait(int epfd, uptr_t events, int max, int timeout_ms)
     return ep_wait_fd(epfd, events, max, (struct ep_timeout){true, (u64)timeout_ms});
 }
 
-static __noinline long epoll_wait_masked(int epfd, uptr_t events, int max, int timeout_ms, uptr_t sigmask,
-                                         size_t size)
+static __noinline long epoll_wait_masked(int epfd, uptr_t events, int max, int timeout_ms,
+                                         uptr_t sigmask, size_t size)
 {
     int err = signal_mask_enter(sigmask, size);
     if (err)
@@ -705,7 +705,4 @@ long sys_epoll_create1(int flags)
     return fd;
 }
 
-long sys_epoll_create(int size)
-{
-    return size <= 0 ? -EINVAL : sys_epoll_create1(0);
-}
+long sys_epoll_create(int size) { return size <= 0 ? -EINVAL : sys_epoll_create1(0); }

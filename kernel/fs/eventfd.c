@@ -118,10 +118,7 @@ static void eventfd_show(struct file *f, struct seq_buf *out)
                (unsigned long long)atomic_load(&e->count), e->semaphore);
 }
 
-static void eventfd_release(struct file *f)
-{
-    kfree(f->data);
-}
+static void eventfd_release(struct file *f) { kfree(f->data); }
 
 static const struct file_ops eventfd_ops = {
     .name = "anon_inode:[eventfd]",
@@ -145,7 +142,4 @@ long sys_eventfd2(unsigned initial, unsigned flags)
     return anon_fd(&eventfd_ops, e, O_RDWR | (flags & (O_CLOEXEC | O_NONBLOCK)));
 }
 
-long sys_eventfd(unsigned initial)
-{
-    return sys_eventfd2(initial, 0);
-}
+long sys_eventfd(unsigned initial) { return sys_eventfd2(initial, 0); }

@@ -203,7 +203,8 @@ static struct file *open_dentry(struct dentry *d, unsigned flags)
     f->dentry = d;
     f->inode = inode;
     sb_active_get(inode->sb);
-    f->flags = (flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | O_ASYNC)) | O_LARGEFILE;
+    f->flags =
+        (flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC | O_ASYNC)) | O_LARGEFILE;
     if (flags & O_PATH) {
         f->flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
         f->fmode = FMODE_PATH;

@@ -3,10 +3,7 @@
 #include "fs/vfs.h"
 #include "mm/mm.h"
 
-void file_get(struct file *f)
-{
-    atomic_add(&f->refcount, 1);
-}
+void file_get(struct file *f) { atomic_add(&f->refcount, 1); }
 
 void file_put(struct file *f)
 {

@@ -195,9 +195,8 @@ static int gen_readdir(struct inode *dir, struct dir_context *ctx)
         return 0;
     if (ctx->pos < DYNAMIC_BASE)
         ctx->pos = DYNAMIC_BASE;
-    struct base_context c = {.ctx = {.pos = ctx->pos - DYNAMIC_BASE, .emit = base_emit},
-                             .outer = ctx,
-                             .dir = dir};
+    struct base_context c = {
+        .ctx = {.pos = ctx->pos - DYNAMIC_BASE, .emit = base_emit}, .outer = ctx, .dir = dir};
     return node->e.dir->readdir(node->arg, &c.ctx);
 }
 

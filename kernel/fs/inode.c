@@ -123,8 +123,8 @@ void inode_touch_mtime(struct inode *inode) { inode->mtime_ns = inode->ctime_ns 
 void inode_accessed(struct inode *inode)
 {
     u32 sb_flags = inode->sb->flags;
-    if (inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns && !inode->atime_due &&
-        !(sb_flags & SB_STRICTATIME))
+    if (inode->atime_ns > inode->mtime_ns && inode->atime_ns > inode->ctime_ns &&
+        !inode->atime_due && !(sb_flags & SB_STRICTATIME))
         return;
     if ((inode->flags & I_NO_ATIME) || (sb_flags & (SB_NOATIME | SB_RDONLY)) ||
         ((sb_flags & SB_NODIRATIME) && S_ISDIR(inode->mode)))

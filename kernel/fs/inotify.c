@@ -18,7 +18,7 @@
 #define IN_MASK_ADD 0x20000000u
 #define IN_ONESHOT 0x80000000u
 #define IN_ALL_EVENTS 0xfffu
-#define IN_KNOWN \
+#define IN_KNOWN                                                                                  \
     (IN_ALL_EVENTS | IN_UNMOUNT | IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK | IN_MASK_CREATE | \
      IN_MASK_ADD | IN_ONESHOT)
 
@@ -26,10 +26,10 @@
 
 struct inotify {
     struct spinlock lock;
-    struct list events;     // [lock]
-    u32 n_events;           // [lock]
-    struct list watches;    // [watch_mutex]
-    s32 last_wd;            // [watch_mutex]
+    struct list events;   // [lock]
+    u32 n_events;         // [lock]
+    struct list watches;  // [watch_mutex]
+    s32 last_wd;          // [watch_mutex]
     struct wait_queue wait;
 };
 
@@ -80,7 +80,7 @@ static struct event *event_new(const struct event_header *h, const char *name)
 // Adds an event, unless it repeats the last one that has not been read.
 static void queue_event(struct inotify *in, s32 wd, u32 mask, u32 cookie, const char *name)
 {
-    struct event_header h = { .wd = wd, .mask = mask, .cookie = cookie };
+    struct event_header h = {.wd = wd, .mask = mask, .cookie = cookie};
     if (name)
         h.len = (u32)ALIGN_UP(strlen(name) + 1, sizeof(struct event_header));
     struct event *e = event_new(&h, name);
@@ -89,7 +89,7 @@ static void queue_event(struct inotify *in, s32 wd, u32 mask, u32 cookie, const 
                     same_event(list_entry(in->events.prev, struct event, link), &h, name);
     if (e && !repeated && in->n_events < MAX_QUEUED) {
         if (in->n_events == MAX_QUEUED - 1)
-            e->header = (struct event_header){ .wd = -1, .mask = IN_Q_OVERFLOW };
+            e->header = (struct event_header){.wd = -1, .mask = IN_Q_OVERFLOW};
         list_push_back(&in->events, &e->link);
         in->n_events++;
         e = NULL;
@@ -122,7 +122,7 @@ static struct watch *find_by_inode(struct inotify *in, struct inode *inode)
 {
     if (!inode->watches)
         return NULL;
-    list_for_each_entry(struct watch, w, &list_of(inode)->head, inode_link) {
+    list_for_each_entry (struct watch, w, &list_of(inode)->head, inode_link) {
         if (w->owner == in)
             return w;
     }
@@ -131,7 +131,7 @@ static struct watch *find_by_inode(struct inotify *in, struct inode *inode)
 
 static struct watch *find_by_wd(struct inotify *in, s32 wd)
 {
-    list_for_each_entry(struct watch, w, &in->watches, owner_link) {
+    list_for_each_entry (struct watch, w, &in->watches, owner_link) {
         if (w->wd == wd)
             return w;
     }
@@ -167,7 +167,7 @@ void inotify_event(struct inode *inode, u32 mask, u32 cookie, const char *name)
 {
     mutex_lock(&watch_mutex);
     if (inode->watches) {
-        list_for_each_safe(link, &list_of(inode)->head) {
+        list_for_each_safe (link, &list_of(inode)->head) {
             struct watch *w = list_entry(link, struct watch, inode_link);
             bool last = link_next == &list_of(inode)->head;
             // What happens to a file by its descriptor after its name is gone.
@@ -275,7 +275,7 @@ static long inotify_ioctl(struct file *f, unsigned cmd, uptr_t arg)
     if (cmd != FIONREAD)
         return -ENOTTY;
     spin_lock(&in->lock);
-    list_for_each_entry(struct event, e, &in->events, link)
+    list_for_each_entry (struct event, e, &in->events, link)
         bytes += (u32)sizeof(e->header) + e->header.len;
     spin_unlock(&in->lock);
     return put_user_u32(arg, bytes);
@@ -285,7 +285,7 @@ static void inotify_show(struct file *f, struct seq_buf *out)
 {
     struct inotify *in = f->data;
     mutex_lock(&watch_mutex);
-    list_for_each_entry(struct watch, w, &in->watches, owner_link) {
+    list_for_each_entry (struct watch, w, &in->watches, owner_link) {
         seq_printf(out, "inotify wd:%x ino:%llx sdev:%x mask:%x ignored_mask:0\n", (u32)w->wd,
                    (unsigned long long)w->inode->ino, w->inode->sb ? w->inode->sb->dev : 0,
                    w->mask & IN_ALL_EVENTS);
@@ -330,10 +330,7 @@ long sys_inotify_init1(unsigned flags)
     return anon_fd(&inotify_ops, in, O_RDONLY | flags);
 }
 
-long sys_inotify_init(void)
-{
-    return sys_inotify_init1(0);
-}
+long sys_inotify_init(void) { return sys_inotify_init1(0); }
 
 // Makes or changes the watch of in on inode. => its number, -EEXIST, -ENOMEM
 static long watch_inode(struct inotify *in, struct inode *inode, u32 mask)

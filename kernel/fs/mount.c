@@ -21,7 +21,7 @@
 #define MNT_DETACH 2
 #define MNT_EXPIRE 4
 #define UMOUNT_NOFOLLOW 8
-#define SB_USER_FLAGS                                                                  \
+#define SB_USER_FLAGS                                                                             \
     (SB_RDONLY | SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NOSYMFOLLOW | SB_NOATIME | SB_NODIRATIME | \
      SB_STRICTATIME)
 
@@ -369,7 +369,9 @@ static void show_flags(struct seq_buf *out, u32 flags)
     seq_printf(out, "%s%s%s%s%s%s", flags & SB_RDONLY ? "ro" : "rw",
                flags & SB_NOSUID ? ",nosuid" : "", flags & SB_NODEV ? ",nodev" : "",
                flags & SB_NOEXEC ? ",noexec" : "", flags & SB_NOATIME ? ",noatime" : "",
-               flags & SB_STRICTATIME ? "" : flags & SB_RELATIME ? ",relatime" : "");
+               flags & SB_STRICTATIME ? ""
+               : flags & SB_RELATIME  ? ",relatime"
+                                      : "");
     seq_printf(out, "%s%s", flags & SB_NODIRATIME ? ",nodiratime" : "",
                flags & SB_NOSYMFOLLOW ? ",nosymfollow" : "");
 }

@@ -16,8 +16,7 @@
 
 #define PIPE_SLOTS 16
 #define PIPE_MAX_BYTES (1u << 20)  // /proc/sys/fs/pipe-max-size
-#define PIPE_ALL_EVENTS \
-    (POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLERR | POLLHUP)
+#define PIPE_ALL_EVENTS (POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLERR | POLLHUP)
 
 #define F_SETPIPE_SZ 1031
 #define F_GETPIPE_SZ 1032
@@ -56,7 +55,7 @@ void pipe_page_put(struct pipe *p, struct page *page)
 void pipe_push(struct pipe *p, struct page *page, u32 offset, u32 len, u32 flags)
 {
     p->bufs[p->head & (p->n_slots - 1)] =
-        (struct pipe_buf){ .page = page, .offset = offset, .len = len, .flags = flags };
+        (struct pipe_buf){.page = page, .offset = offset, .len = len, .flags = flags};
     atomic_store(&p->head, p->head + 1);
 }
 
@@ -123,7 +122,10 @@ void pipe_wake_writers(struct pipe *p)
     async_notify(&p->async, POLLOUT | POLLWRNORM);
 }
 
-static bool readable_or_ended(struct pipe *p) { return !pipe_empty(p) || !atomic_load(&p->writers); }
+static bool readable_or_ended(struct pipe *p)
+{
+    return !pipe_empty(p) || !atomic_load(&p->writers);
+}
 static bool writable_or_ended(struct pipe *p) { return !pipe_full(p) || !atomic_load(&p->readers); }
 
 static int pipe_wait(struct pipe *p, struct wait_queue *q, bool (*ready)(struct pipe *))
@@ -154,7 +156,7 @@ int pipe_wait_writable(struct pipe *p) { return pipe_wait(p, &p->write_wait, wri
 
 void pipe_raise_sigpipe(void)
 {
-    struct siginfo info = { .signo = SIGPIPE, .code = SI_USER };
+    struct siginfo info = {.signo = SIGPIPE, .code = SI_USER};
     info.rt.pid = current->process->pid;
     info.rt.uid = current->process->uid;
     signal_send_thread(current, &info);
@@ -489,7 +491,7 @@ static int pipe_files(struct file *ends[2], unsigned flags)
 
 long sys_pipe2(uptr_t fds, unsigned flags)
 {
-    struct file *ends[2] = { NULL, NULL };
+    struct file *ends[2] = {NULL, NULL};
     s32 numbers[2];
     if (flags & ~(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
         return -EINVAL;
@@ -522,10 +524,7 @@ no_first:
     return err;
 }
 
-long sys_pipe(uptr_t fds)
-{
-    return sys_pipe2(fds, 0);
-}
+long sys_pipe(uptr_t fds) { return sys_pipe2(fds, 0); }
 
 // ---- FIFOs
 

@@ -17,15 +17,15 @@ struct pipe_buf {
 
 struct pipe {
     struct mutex mutex;
-    struct pipe_buf *bufs;       // [mutex] ring of n_slots
-    u32 n_slots;                 // [mutex] a power of two
-    u32 head, tail;              // [mutex to change] slots filled, slots emptied; free running
-    u32 readers, writers;        // [mutex to change] open ends
+    struct pipe_buf *bufs;           // [mutex] ring of n_slots
+    u32 n_slots;                     // [mutex] a power of two
+    u32 head, tail;                  // [mutex to change] slots filled, slots emptied; free running
+    u32 readers, writers;            // [mutex to change] open ends
     u32 reader_opens, writer_opens;  // [mutex] counted up, for FIFO opens
-    u32 n_files;                 // [mutex] open files; the last frees the pipe
-    struct page *spare[2];       // [mutex] pages kept for the next write
+    u32 n_files;                     // [mutex] open files; the last frees the pipe
+    struct page *spare[2];           // [mutex] pages kept for the next write
     struct wait_queue read_wait, write_wait;
-    struct async_queue async;    // of both ends
+    struct async_queue async;  // of both ends
 };
 
 static inline u32 pipe_used(const struct pipe *p)
@@ -44,10 +44,10 @@ static inline struct pipe_buf *pipe_first(struct pipe *p)
 
 struct pipe *pipe_of(const struct file *f);  // NULL: no pipe
 // All of these: => caller holds the mutex.
-struct page *pipe_page_get(struct pipe *p);          // NULL: no memory
+struct page *pipe_page_get(struct pipe *p);  // NULL: no memory
 void pipe_page_put(struct pipe *p, struct page *page);
 void pipe_push(struct pipe *p, struct page *page, u32 offset, u32 len, u32 flags);  // not full
-void pipe_pop(struct pipe *p);                       // the first slot is done with
+void pipe_pop(struct pipe *p);  // the first slot is done with
 // Sleeps until there is something to read (or no writer), room to write (or no reader), giving the
 // mutex up meanwhile. => 0, -ERESTARTSYS
 int pipe_wait_readable(struct pipe *p);

@@ -62,7 +62,7 @@ static void write_timespec_left(uptr_t to, u64 deadline_ns)
     if (!to || deadline_ns == NEVER)
         return;
     u64 left = time_left(deadline_ns);
-    struct timespec_user ts = { left / NSEC_PER_SEC, left % NSEC_PER_SEC };
+    struct timespec_user ts = {left / NSEC_PER_SEC, left % NSEC_PER_SEC};
     (void)copy_to_user(to, &ts, sizeof(ts));
 }
 
@@ -90,9 +90,9 @@ struct poll_block {
 #define POLL_INLINE 6
 struct poll_set {
     struct poll_table table;
-    u32 wanted;               // by the file being asked now
+    u32 wanted;  // by the file being asked now
     u32 n_inline;
-    u32 triggered;            // atomic: some waiter saw a wanted event
+    u32 triggered;  // atomic: some waiter saw a wanted event
     bool no_memory;
     struct poll_entry inline_entries[POLL_INLINE];
     struct poll_block *blocks;
@@ -237,7 +237,7 @@ static long poll_items(struct poll_item *items, struct fd *files, u32 n, u64 dea
 static void polled_get(const struct poll_item *items, struct fd *files, u32 n)
 {
     for (u32 i = 0; i < n; i++)
-        files[i] = items[i].fd >= 0 ? fd_get(items[i].fd) : (struct fd){ 0 };
+        files[i] = items[i].fd >= 0 ? fd_get(items[i].fd) : (struct fd){0};
 }
 
 static void polled_put(struct fd *files, u32 n)
@@ -324,12 +324,12 @@ long sys_ppoll(uptr_t fds, u32 n, uptr_t timeout, uptr_t sigmask, size_t size)
 #define SELECT_EX POLLPRI
 
 struct select_sets {
-    uptr_t user[3];     // read, write, exceptional; 0: not given
-    u64 *bits[3];       // as given
+    uptr_t user[3];  // read, write, exceptional; 0: not given
+    u64 *bits[3];    // as given
     size_t n_words;
 };
 
-static const u16 select_events[3] = { SELECT_IN, SELECT_OUT, SELECT_EX };
+static const u16 select_events[3] = {SELECT_IN, SELECT_OUT, SELECT_EX};
 
 static int sets_load(struct select_sets *s)
 {
@@ -391,7 +391,7 @@ static long select_run(struct select_sets *s, u32 n_bits, u64 deadline_ns)
     for (u32 fd = 0; fd < n_bits; fd++) {
         u16 wanted = sets_wanted(s, fd);
         if (wanted)
-            items[n++] = (struct poll_item){ .fd = (s32)fd, .events = (s16)wanted };
+            items[n++] = (struct poll_item){.fd = (s32)fd, .events = (s16)wanted};
     }
     polled_get(items, files, n);
     for (u32 i = 0; i < n; i++) {
@@ -417,7 +417,7 @@ static __cold long select_fds(int n_bits, uptr_t in, uptr_t out, uptr_t ex, u64 
         return -EINVAL;
     // Bits beyond what can be open are not looked at, as on Linux.
     n_bits = (int)MIN((u64)n_bits, rlimit_current(RLIMIT_NOFILE));
-    struct select_sets s = { .user = { in, out, ex }, .n_words = DIV_ROUND_UP((size_t)n_bits, 64) };
+    struct select_sets s = {.user = {in, out, ex}, .n_words = DIV_ROUND_UP((size_t)n_bits, 64)};
     if (s.n_words > SELECT_INLINE_WORDS) {
         memory = kmalloc(3 * s.n_words * sizeof(u64));
         if (!memory)
@@ -450,7 +450,7 @@ long sys_select(int n, uptr_t in, uptr_t out, uptr_t ex, uptr_t timeout)
     long result = select_fds(n, in, out, ex, deadline_ns);
     if (timeout) {
         u64 left = time_left(deadline_ns);
-        tv = (struct timeval_user){ left / NSEC_PER_SEC, left % NSEC_PER_SEC / 1000 };
+        tv = (struct timeval_user){left / NSEC_PER_SEC, left % NSEC_PER_SEC / 1000};
         (void)copy_to_user(timeout, &tv, sizeof(tv));
     }
     return result;
@@ -460,7 +460,7 @@ long sys_pselect6(int n, uptr_t in, uptr_t out, uptr_t ex, uptr_t timeout, uptr_
 {
     struct {
         u64 mask, size;
-    } arg = { 0, 0 };
+    } arg = {0, 0};
     u64 deadline_ns;
     if (sig && copy_from_user(&arg, sig, sizeof(arg)))
         return -EFAULT;
@@ -478,7 +478,7 @@ int anon_fd(const struct file_ops *ops, void *data, unsigned flags)
 {
     struct file *f = file_alloc(ops, flags, data);
     if (IS_ERR(f)) {
-        struct file gone = { .data = data };
+        struct file gone = {.data = data};
         ops->release(&gone);
         return (int)PTR_ERR(f);
     }

@@ -86,7 +86,7 @@ static void sum_times(u64 *user, u64 *system)
 // kernel time in the proportion that all threads together show.
 static struct cpu_times times_of_cpu(u32 cpu, u64 now, u64 user, u64 system)
 {
-    struct cpu_times t = { .idle = MIN(cpu_idle_ns(cpu), now) };
+    struct cpu_times t = {.idle = MIN(cpu_idle_ns(cpu), now)};
     u64 busy = now - t.idle;
     u64 both = (user + system) >> 10;
     t.user = both ? (busy >> 10) * (user >> 10) / both << 10 : 0;
@@ -115,7 +115,7 @@ static void show_interrupt_counts(struct seq_buf *out)
 static int show_stat(struct seq_buf *out, u64 arg)
 {
     u64 user, system, now = ktime_ns();
-    struct cpu_times all = { 0 };
+    struct cpu_times all = {0};
     struct sched_load load;
     char name[12];
     sum_times(&user, &system);
@@ -192,8 +192,8 @@ static int show_interrupts(struct seq_buf *out, u64 arg)
 
 static int show_version(struct seq_buf *out, u64 arg)
 {
-    seq_printf(out, "%s version %s (lethe@lethe) (gcc %s) %s\n", UTS_SYSNAME, UTS_RELEASE, __VERSION__,
-               UTS_VERSION);
+    seq_printf(out, "%s version %s (lethe@lethe) (gcc %s) %s\n", UTS_SYSNAME, UTS_RELEASE,
+               __VERSION__, UTS_VERSION);
     return 0;
 }
 
@@ -229,7 +229,7 @@ static const char partitions_text[] = "major minor  #blocks  name\n\n";
 
 // ---- the table
 
-#define OPS(name, ...) static const struct gen_ops name = { __VA_ARGS__ }
+#define OPS(name, ...) static const struct gen_ops name = {__VA_ARGS__}
 OPS(buddyinfo_ops, .show = show_buddyinfo);
 OPS(cmdline_ops, .show = show_cmdline);
 OPS(cpuinfo_ops, .show = show_cpuinfo);
@@ -270,7 +270,9 @@ static const struct gen_entry proc_entries[] = {
     GEN_END,
 };
 static const struct gen_entry proc_root = {
-    .mode = S_IFDIR | 0555, .children = proc_entries, .dir = &proc_root_ops,
+    .mode = S_IFDIR | 0555,
+    .children = proc_entries,
+    .dir = &proc_root_ops,
 };
 
 void proc_init(void)

@@ -252,10 +252,16 @@ static ssize_t mem_read(struct file *f, struct uio *to, loff_t *pos)
 }
 
 static const struct file_ops pagemap_fops = {
-    .open = mm_file_open, .read = pagemap_read, .lseek = mm_file_lseek, .release = mm_file_release,
+    .open = mm_file_open,
+    .read = pagemap_read,
+    .lseek = mm_file_lseek,
+    .release = mm_file_release,
 };
 static const struct file_ops mem_fops = {
-    .open = mm_file_open, .read = mem_read, .lseek = mm_file_lseek, .release = mm_file_release,
+    .open = mm_file_open,
+    .read = mem_read,
+    .lseek = mm_file_lseek,
+    .release = mm_file_release,
 };
 
 // ---- status
@@ -293,15 +299,16 @@ static void show_signals(const struct target *t, struct seq_buf *out)
     spin_unlock(&p->signal_lock);
     seq_printf(out, "SigQ:\t%u/%llu\n", p->n_sig_queued, (unsigned long long)p->rlimits[11].cur);
     seq_printf(out, "SigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\n",
-               (unsigned long long)pending, (unsigned long long)shared, (unsigned long long)blocked);
+               (unsigned long long)pending, (unsigned long long)shared,
+               (unsigned long long)blocked);
     seq_printf(out, "SigIgn:\t%016llx\nSigCgt:\t%016llx\n", (unsigned long long)ignored,
                (unsigned long long)caught);
 }
 
 static void show_credentials(const struct process *p, struct seq_buf *out)
 {
-    seq_printf(out, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", p->uid, p->euid, p->suid, p->fsuid,
-               p->gid, p->egid, p->sgid, p->fsgid);
+    seq_printf(out, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", p->uid, p->euid, p->suid,
+               p->fsuid, p->gid, p->egid, p->sgid, p->fsgid);
 }
 
 static void show_capabilities(const struct process *p, struct seq_buf *out)
@@ -352,8 +359,8 @@ static void show_ids(struct target *t, struct seq_buf *out)
     seq_printf(out, "FDSize:\t%u\nGroups:\t", fd_table_room(t));
     for (u32 i = 0; i < p->n_groups; i++)
         seq_printf(out, "%u ", p->groups[i]);
-    seq_printf(out, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t%d\n", p->pid, tid,
-               p->pgid, p->sid, p->pid == 1);
+    seq_printf(out, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t%d\n", p->pid,
+               tid, p->pgid, p->sid, p->pid == 1);
 }
 
 static void show_cpus_allowed(const struct target *t, struct seq_buf *out)
@@ -408,7 +415,7 @@ static void sum_process(struct process *p, struct stat_sums *s)
     s->minflt = p->dead_minflt;
     s->majflt = p->dead_majflt;
     spin_lock(&p->signal_lock);
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         s->minflt += t->n_minor_faults;
         s->majflt += t->n_major_faults;
     }
@@ -450,7 +457,7 @@ static int show_stat(struct seq_buf *out, u64 arg)
 {
     static struct mm no_memory;
     struct target t;
-    struct stat_sums s = { 0 };
+    struct stat_sums s = {0};
     u64 sig[4];
     int err = target_get(&t, arg);
     if (err)
@@ -472,21 +479,24 @@ static int show_stat(struct seq_buf *out, u64 arg)
                target_state(&t), process_parent_pid(p), p->pgid, p->sid, 0);
     // 9 flags, 10 to 13 faults, 14 to 17 times
     seq_printf(out, "%u %llu %llu %llu %llu %llu %llu %llu %llu ",
-               p->pid == 1 ? 0x00200000u : p->has_execed ? 0x00400000u : 0x00400040u,
+               p->pid == 1     ? 0x00200000u
+               : p->has_execed ? 0x00400000u
+                               : 0x00400040u,
                (unsigned long long)s.minflt, (unsigned long long)p->child_minflt,
                (unsigned long long)s.majflt, (unsigned long long)p->child_majflt, ticks(s.user_ns),
                ticks(s.system_ns), ticks(p->child_user_ns), ticks(p->child_system_ns));
     // 18 priority, 19 nice, 20 threads, 21 itrealvalue, 22 start time, 23 vsize, 24 rss, 25 rsslim
-    seq_printf(out, "%d %d %d 0 %llu %llu %lld %llu ", priority, nice, s.threads, ticks(p->start_ns),
-               (unsigned long long)m->n_mapped_pages * PAGE_SIZE, (long long)MAX(rss, (s64)0),
-               (unsigned long long)p->rlimits[5].cur);
+    seq_printf(out, "%d %d %d 0 %llu %llu %lld %llu ", priority, nice, s.threads,
+               ticks(p->start_ns), (unsigned long long)m->n_mapped_pages * PAGE_SIZE,
+               (long long)MAX(rss, (s64)0), (unsigned long long)p->rlimits[5].cur);
     // 26 to 30: code, stack; where it is (esp, eip) only debuggers may see
     seq_printf(out, "%llu %llu %llu 0 0 ", (unsigned long long)m->code_start,
                (unsigned long long)m->code_end, (unsigned long long)m->stack_top);
     // 31 to 34 signals, 35 wchan, 36, 37, 38 exit signal, 39 CPU
     seq_printf(out, "%llu %llu %llu %llu %d 0 0 %d %u ", (unsigned long long)sig[0],
                (unsigned long long)sig[1], (unsigned long long)sig[2], (unsigned long long)sig[3],
-               target_state(&t) == 'S' || target_state(&t) == 'D', p->exit_signal, th ? th->cpu : 0);
+               target_state(&t) == 'S' || target_state(&t) == 'D', p->exit_signal,
+               th ? th->cpu : 0);
     // 40 rt priority, 41 policy, 42 block delay, 43 and 44 guest time
     seq_printf(out, "%u %u %llu 0 0 ", th ? th->rt_priority : 0u, th ? th->policy : 0u,
                ticks(th ? th->blkio_delay_ns : 0));
@@ -539,14 +549,14 @@ struct limit_row {
     const char *name, *unit;
 };
 static const struct limit_row limit_rows[16] = {
-    { "Max cpu time", "seconds" },      { "Max file size", "bytes" },
-    { "Max data size", "bytes" },       { "Max stack size", "bytes" },
-    { "Max core file size", "bytes" },  { "Max resident set", "bytes" },
-    { "Max processes", "processes" },   { "Max open files", "files" },
-    { "Max locked memory", "bytes" },   { "Max address space", "bytes" },
-    { "Max file locks", "locks" },      { "Max pending signals", "signals" },
-    { "Max msgqueue size", "bytes" },   { "Max nice priority", "" },
-    { "Max realtime priority", "" },    { "Max realtime timeout", "us" },
+    {"Max cpu time", "seconds"},     {"Max file size", "bytes"},
+    {"Max data size", "bytes"},      {"Max stack size", "bytes"},
+    {"Max core file size", "bytes"}, {"Max resident set", "bytes"},
+    {"Max processes", "processes"},  {"Max open files", "files"},
+    {"Max locked memory", "bytes"},  {"Max address space", "bytes"},
+    {"Max file locks", "locks"},     {"Max pending signals", "signals"},
+    {"Max msgqueue size", "bytes"},  {"Max nice priority", ""},
+    {"Max realtime priority", ""},   {"Max realtime timeout", "us"},
 };
 
 static const char *limit_text(char *buf, size_t size, u64 value)
@@ -806,7 +816,10 @@ static int link_text(struct dentry *d, char *buf, size_t size)
     return len;
 }
 
-static int readlink_cwd(u64 arg, char *buf, size_t size) { return link_text(follow_cwd(arg), buf, size); }
+static int readlink_cwd(u64 arg, char *buf, size_t size)
+{
+    return link_text(follow_cwd(arg), buf, size);
+}
 static int readlink_root(u64 arg, char *buf, size_t size)
 {
     return link_text(follow_root(arg), buf, size);
@@ -895,8 +908,8 @@ static int show_fdinfo(struct seq_buf *out, u64 arg)
     return 0;
 }
 
-static const struct gen_ops fd_link_ops = { .readlink = readlink_fd, .follow = follow_fd };
-static const struct gen_ops fdinfo_ops = { .show = show_fdinfo };
+static const struct gen_ops fd_link_ops = {.readlink = readlink_fd, .follow = follow_fd};
+static const struct gen_ops fdinfo_ops = {.show = show_fdinfo};
 
 // A decimal number without leading zeros. => -1 if it is none
 static int parse_number(const char *name, unsigned len)
@@ -932,7 +945,7 @@ static int fd_lookup(u64 arg, const char *name, unsigned len, struct gen_entry *
     u64 entry_arg;
     int err = lookup_descriptor(arg, name, len, &mode, &entry_arg);
     if (!err)
-        *out = (struct gen_entry){ .mode = S_IFLNK | mode, .ops = &fd_link_ops, .arg = entry_arg };
+        *out = (struct gen_entry){.mode = S_IFLNK | mode, .ops = &fd_link_ops, .arg = entry_arg};
     return err;
 }
 
@@ -942,7 +955,7 @@ static int fdinfo_lookup(u64 arg, const char *name, unsigned len, struct gen_ent
     u64 entry_arg;
     int err = lookup_descriptor(arg, name, len, &mode, &entry_arg);
     if (!err)
-        *out = (struct gen_entry){ .mode = S_IFREG | 0444, .ops = &fdinfo_ops, .arg = entry_arg };
+        *out = (struct gen_entry){.mode = S_IFREG | 0444, .ops = &fdinfo_ops, .arg = entry_arg};
     return err;
 }
 
@@ -961,18 +974,22 @@ static int list_descriptors(u64 arg, struct dir_context *ctx, unsigned type)
     return 0;
 }
 
-static int fd_readdir(u64 arg, struct dir_context *ctx) { return list_descriptors(arg, ctx, DT_LNK); }
+static int fd_readdir(u64 arg, struct dir_context *ctx)
+{
+    return list_descriptors(arg, ctx, DT_LNK);
+}
 static int fdinfo_readdir(u64 arg, struct dir_context *ctx)
 {
     return list_descriptors(arg, ctx, DT_REG);
 }
 
-static const struct gen_dir_ops fd_dir_ops = { .lookup = fd_lookup, .readdir = fd_readdir };
-static const struct gen_dir_ops fdinfo_dir_ops = { .lookup = fdinfo_lookup, .readdir = fdinfo_readdir };
+static const struct gen_dir_ops fd_dir_ops = {.lookup = fd_lookup, .readdir = fd_readdir};
+static const struct gen_dir_ops fdinfo_dir_ops = {.lookup = fdinfo_lookup,
+                                                  .readdir = fdinfo_readdir};
 
 // ---- the tables
 
-#define OPS(name, ...) static const struct gen_ops name = { __VA_ARGS__ }
+#define OPS(name, ...) static const struct gen_ops name = {__VA_ARGS__}
 OPS(maps_ops, .show = show_maps);
 OPS(smaps_ops, .show = show_smaps);
 OPS(rollup_ops, .show = show_rollup);
@@ -1002,26 +1019,24 @@ OPS(cwd_ops, .readlink = readlink_cwd, .follow = follow_cwd);
 OPS(root_ops, .readlink = readlink_root, .follow = follow_root);
 OPS(exe_ops, .readlink = readlink_exe, .follow = follow_exe);
 
-#define COMMON_ENTRIES                                                                       \
-    GEN_FILE("auxv", 0400, &auxv_ops), GEN_FILE("clear_refs", 0200, &clear_refs_ops),        \
-        GEN_FILE("cmdline", 0444, &cmdline_ops), GEN_FILE("comm", 0644, &comm_ops),          \
-        GEN_LINK_OPS("cwd", &cwd_ops), GEN_FILE("environ", 0400, &environ_ops),              \
-        GEN_LINK_OPS("exe", &exe_ops), GEN_DYN("fd", 0500, NULL, &fd_dir_ops),               \
-        GEN_DYN("fdinfo", 0555, NULL, &fdinfo_dir_ops),                                      \
-        GEN_FILE("gid_map", 0644, &id_map_ops), GEN_FILE("limits", 0644, &limits_ops),       \
-        GEN_FILE("maps", 0444, &maps_ops), GEN_FILE("mem", 0400, &mem_ops),                  \
-        GEN_FILE("mountinfo", 0444, &mountinfo_ops), GEN_FILE("mounts", 0444, &mounts_ops),  \
-        GEN_FILE("oom_score", 0444, &oom_score_ops),                                         \
-        GEN_FILE("oom_score_adj", 0644, &oom_score_adj_ops),                                 \
-        GEN_FILE("pagemap", 0400, &pagemap_ops),                                             \
-        GEN_FILE("personality", 0400, &personality_ops), GEN_LINK_OPS("root", &root_ops),    \
-        GEN_FILE("schedstat", 0444, &schedstat_ops), GEN_FILE("setgroups", 0644, &setgroups_ops), \
-        GEN_FILE("smaps", 0444, &smaps_ops), GEN_FILE("smaps_rollup", 0444, &rollup_ops),    \
-        GEN_FILE("stat", 0444, &stat_ops), GEN_FILE("statm", 0444, &statm_ops),              \
-        GEN_FILE("status", 0444, &status_ops), GEN_FILE("uid_map", 0644, &id_map_ops),       \
-        GEN_FILE("wchan", 0444, &wchan_ops)
+#define COMMON_ENTRIES                                                                            \
+    GEN_FILE("auxv", 0400, &auxv_ops), GEN_FILE("clear_refs", 0200, &clear_refs_ops),             \
+        GEN_FILE("cmdline", 0444, &cmdline_ops), GEN_FILE("comm", 0644, &comm_ops),               \
+        GEN_LINK_OPS("cwd", &cwd_ops), GEN_FILE("environ", 0400, &environ_ops),                   \
+        GEN_LINK_OPS("exe", &exe_ops), GEN_DYN("fd", 0500, NULL, &fd_dir_ops),                    \
+        GEN_DYN("fdinfo", 0555, NULL, &fdinfo_dir_ops), GEN_FILE("gid_map", 0644, &id_map_ops),   \
+        GEN_FILE("limits", 0644, &limits_ops), GEN_FILE("maps", 0444, &maps_ops),                 \
+        GEN_FILE("mem", 0400, &mem_ops), GEN_FILE("mountinfo", 0444, &mountinfo_ops),             \
+        GEN_FILE("mounts", 0444, &mounts_ops), GEN_FILE("oom_score", 0444, &oom_score_ops),       \
+        GEN_FILE("oom_score_adj", 0644, &oom_score_adj_ops),                                      \
+        GEN_FILE("pagemap", 0400, &pagemap_ops), GEN_FILE("personality", 0400, &personality_ops), \
+        GEN_LINK_OPS("root", &root_ops), GEN_FILE("schedstat", 0444, &schedstat_ops),             \
+        GEN_FILE("setgroups", 0644, &setgroups_ops), GEN_FILE("smaps", 0444, &smaps_ops),         \
+        GEN_FILE("smaps_rollup", 0444, &rollup_ops), GEN_FILE("stat", 0444, &stat_ops),           \
+        GEN_FILE("statm", 0444, &statm_ops), GEN_FILE("status", 0444, &status_ops),               \
+        GEN_FILE("uid_map", 0644, &id_map_ops), GEN_FILE("wchan", 0444, &wchan_ops)
 
-static const struct gen_entry task_entries[] = { COMMON_ENTRIES, GEN_END };
+static const struct gen_entry task_entries[] = {COMMON_ENTRIES, GEN_END};
 
 static void owner_of(u64 arg, u32 *uid, u32 *gid)
 {
@@ -1040,8 +1055,8 @@ static int task_lookup(u64 arg, const char *name, unsigned len, struct gen_entry
     if (tid <= 0 || (u32)tid > ID_MASK || target_get(&t, make_arg(arg_pid(arg), tid, 0)))
         return -ENOENT;
     target_put(&t);
-    *out = (struct gen_entry){ .mode = S_IFDIR | 0555, .children = task_entries,
-                               .arg = make_arg(arg_pid(arg), tid, 0) };
+    *out = (struct gen_entry){
+        .mode = S_IFDIR | 0555, .children = task_entries, .arg = make_arg(arg_pid(arg), tid, 0)};
     return 0;
 }
 
@@ -1065,7 +1080,9 @@ static int task_readdir(u64 arg, struct dir_context *ctx)
 }
 
 static const struct gen_dir_ops task_dir_ops = {
-    .lookup = task_lookup, .readdir = task_readdir, .owner = owner_of,
+    .lookup = task_lookup,
+    .readdir = task_readdir,
+    .owner = owner_of,
 };
 
 static const struct gen_entry pid_entries[] = {
@@ -1094,8 +1111,8 @@ static int pid_lookup(u64 arg, const char *name, unsigned len, struct gen_entry 
         if (pid == 0)
             return -ENOENT;
     }
-    *out = (struct gen_entry){ .mode = S_IFDIR | 0555, .children = pid_entries,
-                               .arg = make_arg(pid, 0, 0) };
+    *out = (struct gen_entry){
+        .mode = S_IFDIR | 0555, .children = pid_entries, .arg = make_arg(pid, 0, 0)};
     return 0;
 }
 
@@ -1115,7 +1132,9 @@ static int pid_readdir(u64 arg, struct dir_context *ctx)
 }
 
 const struct gen_dir_ops proc_root_ops = {
-    .lookup = pid_lookup, .readdir = pid_readdir, .owner = owner_of,
+    .lookup = pid_lookup,
+    .readdir = pid_readdir,
+    .owner = owner_of,
 };
 
 int proc_readlink_self(u64 arg, char *buf, size_t size)

@@ -176,7 +176,7 @@ static int show_threads_max(struct seq_buf *out, u64 arg)
 
 // ---- the tables
 
-#define OPS(name, ...) static const struct gen_ops name = { __VA_ARGS__ }
+#define OPS(name, ...) static const struct gen_ops name = {__VA_ARGS__}
 OPS(number_ops, .show = show_number);
 OPS(text_ops, .show = show_text);
 OPS(hostname_ops, .show = show_hostname, .write = write_hostname);

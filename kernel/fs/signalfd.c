@@ -87,7 +87,7 @@ static bool keep_process(struct file *f, struct process *p)
         ok = k != NULL;
         if (ok) {
             process_get(p);
-            *k = (struct kept_process){ s->kept, p };
+            *k = (struct kept_process){s->kept, p};
             s->kept = k;
         }
     }
@@ -203,7 +203,4 @@ long sys_signalfd4(int fd, uptr_t sigset, size_t size, unsigned flags)
     return anon_fd(&signalfd_ops, s, O_RDWR | flags);
 }
 
-long sys_signalfd(int fd, uptr_t sigset, size_t size)
-{
-    return sys_signalfd4(fd, sigset, size, 0);
-}
+long sys_signalfd(int fd, uptr_t sigset, size_t size) { return sys_signalfd4(fd, sigset, size, 0); }

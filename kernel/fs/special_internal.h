@@ -47,8 +47,6 @@ struct timespec_user {
     s64 sec, nsec;
 };
 
-
-
 // tty.c
 extern const struct file_ops tty_file_ops;
 void tty_init(void);

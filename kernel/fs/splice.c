@@ -212,8 +212,8 @@ static long pipe_to_file(struct pipe *in, struct file *out, loff_t *pos, size_t 
 // ---- the calls
 
 // The offset to use: the caller's, or the file's own position under its lock.
-static long with_position(struct file *f, uptr_t user_off, struct pipe *pipe, bool to_pipe, size_t len,
-                          bool nonblock)
+static long with_position(struct file *f, uptr_t user_off, struct pipe *pipe, bool to_pipe,
+                          size_t len, bool nonblock)
 {
     loff_t pos = 0;
     bool own = !user_off && !(f->fmode & FMODE_STREAM);
@@ -237,8 +237,8 @@ static long with_position(struct file *f, uptr_t user_off, struct pipe *pipe, bo
     return n;
 }
 
-static long splice_files(struct file *in, uptr_t off_in, struct file *out, uptr_t off_out, size_t len,
-                         unsigned flags)
+static long splice_files(struct file *in, uptr_t off_in, struct file *out, uptr_t off_out,
+                         size_t len, unsigned flags)
 {
     struct pipe *from = pipe_of(in), *to = pipe_of(out);
     if (!(in->fmode & FMODE_READ) || !(out->fmode & FMODE_WRITE))

@@ -48,7 +48,6 @@ static int show_fixed(struct seq_buf *out, u64 arg)
 
 // ---- /sys/devices/system/cpu
 
-
 static int show_cpus(struct seq_buf *out, u64 arg)
 {
     seq_cpu_list(out, cpus_online());
@@ -175,7 +174,7 @@ static int show_cache_mask(struct seq_buf *out, u64 arg)
 
 // ---- the tables, from the leaves up
 
-#define OPS(name, ...) static const struct gen_ops name = { __VA_ARGS__ }
+#define OPS(name, ...) static const struct gen_ops name = {__VA_ARGS__}
 OPS(fixed_ops, .show = show_fixed);
 OPS(thp_enabled_ops, .show = show_thp_enabled, .write = write_thp_enabled);
 OPS(cpus_ops, .show = show_cpus);
@@ -238,8 +237,9 @@ static int cache_lookup(u64 arg, const char *name, unsigned len, struct gen_entr
     int index = numbered(name, len, "index");
     if (index < 0 || !arch_cpu_cache((u32)index, &c))
         return -ENOENT;
-    *out = (struct gen_entry){ .mode = S_IFDIR | 0755, .children = cache_index_entries,
-                               .arg = (arg & 0xff) | (u64)index << 8 };
+    *out = (struct gen_entry){.mode = S_IFDIR | 0755,
+                              .children = cache_index_entries,
+                              .arg = (arg & 0xff) | (u64)index << 8};
     return 0;
 }
 
@@ -252,7 +252,7 @@ static int cache_readdir(u64 arg, struct dir_context *ctx)
     return list_numbered(ctx, "index", n);
 }
 
-static const struct gen_dir_ops cache_dir_ops = { .lookup = cache_lookup, .readdir = cache_readdir };
+static const struct gen_dir_ops cache_dir_ops = {.lookup = cache_lookup, .readdir = cache_readdir};
 
 static const struct gen_entry topology_entries[] = {
     GEN_FILE("core_cpus", 0444, &own_mask_ops),
@@ -280,13 +280,16 @@ static int cpu_lookup(u64 arg, const char *name, unsigned len, struct gen_entry 
     int cpu = numbered(name, len, "cpu");
     if (cpu < 0 || (u32)cpu >= n_cpus)
         return -ENOENT;
-    *out = (struct gen_entry){ .mode = S_IFDIR | 0755, .children = one_cpu_entries, .arg = (u64)cpu };
+    *out = (struct gen_entry){.mode = S_IFDIR | 0755, .children = one_cpu_entries, .arg = (u64)cpu};
     return 0;
 }
 
-static int cpu_readdir(u64 arg, struct dir_context *ctx) { return list_numbered(ctx, "cpu", n_cpus); }
+static int cpu_readdir(u64 arg, struct dir_context *ctx)
+{
+    return list_numbered(ctx, "cpu", n_cpus);
+}
 
-static const struct gen_dir_ops cpu_dir_ops = { .lookup = cpu_lookup, .readdir = cpu_readdir };
+static const struct gen_dir_ops cpu_dir_ops = {.lookup = cpu_lookup, .readdir = cpu_readdir};
 
 static const struct gen_entry cpu_entries[] = {
     TEXT("isolated", ""),
@@ -318,7 +321,8 @@ static const struct gen_entry clocksource_entries[] = {
 static int show_node_meminfo(struct seq_buf *out, u64 arg)
 {
     seq_printf(out, "Node 0 MemTotal:       %llu kB\nNode 0 MemFree:        %llu kB\n",
-               (unsigned long long)page_total_count() * 4, (unsigned long long)page_free_count() * 4);
+               (unsigned long long)page_total_count() * 4,
+               (unsigned long long)page_free_count() * 4);
     return 0;
 }
 OPS(node_meminfo_ops, .show = show_node_meminfo);
@@ -330,12 +334,8 @@ static const struct gen_entry node0_entries[] = {
     GEN_END,
 };
 static const struct gen_entry node_entries[] = {
-    TEXT("has_cpu", "0"),
-    TEXT("has_memory", "0"),
-    GEN_DIR("node0", 0755, node0_entries),
-    TEXT("online", "0"),
-    TEXT("possible", "0"),
-    GEN_END,
+    TEXT("has_cpu", "0"), TEXT("has_memory", "0"), GEN_DIR("node0", 0755, node0_entries),
+    TEXT("online", "0"),  TEXT("possible", "0"),   GEN_END,
 };
 static const struct gen_entry system_entries[] = {
     GEN_DIR("clocksource", 0755, clocksource_entries),
@@ -364,12 +364,9 @@ static const struct gen_entry thp_entries[] = {
     GEN_END,
 };
 static const struct gen_entry hugetlb_2m_entries[] = {
-    TEXT("free_hugepages", "0"),
-    TEXT("nr_hugepages", "0"),
-    TEXT("nr_overcommit_hugepages", "0"),
-    TEXT("resv_hugepages", "0"),
-    TEXT("surplus_hugepages", "0"),
-    GEN_END,
+    TEXT("free_hugepages", "0"),          TEXT("nr_hugepages", "0"),
+    TEXT("nr_overcommit_hugepages", "0"), TEXT("resv_hugepages", "0"),
+    TEXT("surplus_hugepages", "0"),       GEN_END,
 };
 static const struct gen_entry hugepages_entries[] = {
     GEN_DIR("hugepages-2048kB", 0755, hugetlb_2m_entries),
@@ -384,7 +381,7 @@ static const struct gen_entry kernel_entries[] = {
     GEN_DIR("mm", 0755, mm_entries),
     GEN_END,
 };
-static const struct gen_entry no_entries[] = { GEN_END };
+static const struct gen_entry no_entries[] = {GEN_END};
 static const struct gen_entry sys_entries[] = {
     GEN_DIR("block", 0755, no_entries),
     GEN_DIR("bus", 0755, no_entries),
@@ -394,10 +391,11 @@ static const struct gen_entry sys_entries[] = {
     GEN_DIR("kernel", 0755, kernel_entries),
     GEN_END,
 };
-static const struct gen_entry sys_root = { .mode = S_IFDIR | 0555, .children = sys_entries };
+static const struct gen_entry sys_root = {.mode = S_IFDIR | 0555, .children = sys_entries};
 
 void sysfs_init(void)
 {
-    if (gen_mount("/sys", "sysfs", SYSFS_MAGIC, SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NO_CREATE, &sys_root))
+    if (gen_mount("/sys", "sysfs", SYSFS_MAGIC, SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NO_CREATE,
+                  &sys_root))
         noboot("out of memory for /sys");
 }

@@ -13,26 +13,31 @@
 #define TFD_TIMER_ABSTIME 1
 #define TFD_TIMER_CANCEL_ON_SET 2
 
-enum { CLOCK_REALTIME = 0, CLOCK_MONOTONIC = 1, CLOCK_BOOTTIME = 7, CLOCK_REALTIME_ALARM = 8,
-       CLOCK_BOOTTIME_ALARM = 9 };
+enum {
+    CLOCK_REALTIME = 0,
+    CLOCK_MONOTONIC = 1,
+    CLOCK_BOOTTIME = 7,
+    CLOCK_REALTIME_ALARM = 8,
+    CLOCK_BOOTTIME_ALARM = 9
+};
 
 #define TFD_IOC_SET_TICKS 0x40085400
 
 struct timerfd {
-    struct mutex setting;    // serialises arming and disarming
+    struct mutex setting;  // serialises arming and disarming
     struct spinlock lock;
     int clock;
     struct timer timer;
-    u64 deadline_ns;         // [lock] monotonic; 0: disarmed
-    u64 real_ns;             // [setting] absolute CLOCK_REALTIME time asked for, 0: none
-    u64 interval_ns;         // [lock]
-    u64 ticks;               // [lock] expiries not yet read, without the periods since the last one
-    bool expired;            // [lock] the timer ran out and, if periodic, waits to be carried forward
-    bool cancel_on_set;      // [all_lock]
-    bool cancelled;          // [lock] the clock was set
+    u64 deadline_ns;     // [lock] monotonic; 0: disarmed
+    u64 real_ns;         // [setting] absolute CLOCK_REALTIME time asked for, 0: none
+    u64 interval_ns;     // [lock]
+    u64 ticks;           // [lock] expiries not yet read, without the periods since the last one
+    bool expired;        // [lock] the timer ran out and, if periodic, waits to be carried forward
+    bool cancel_on_set;  // [all_lock]
+    bool cancelled;      // [lock] the clock was set
     u32 settime_flags;
     struct wait_queue wait;
-    struct list all_link;    // [all_lock] timers on the realtime clock
+    struct list all_link;  // [all_lock] timers on the realtime clock
 };
 
 struct itimerspec_user {
@@ -203,8 +208,8 @@ static struct itimerspec_user timerfd_remaining(struct timerfd *t)
     u64 interval = t->interval_ns;
     spin_unlock(&t->lock);
     return (struct itimerspec_user){
-        .interval = { interval / NSEC_PER_SEC, interval % NSEC_PER_SEC },
-        .value = { left / NSEC_PER_SEC, left % NSEC_PER_SEC },
+        .interval = {interval / NSEC_PER_SEC, interval % NSEC_PER_SEC},
+        .value = {left / NSEC_PER_SEC, left % NSEC_PER_SEC},
     };
 }
 
@@ -218,7 +223,8 @@ static void timerfd_show(struct file *f, struct seq_buf *out)
                "clockid: %d\nticks: %llu\nsettime flags: 0%o\nit_value: (%lld, %lld)\n"
                "it_interval: (%lld, %lld)\n",
                t->clock, (unsigned long long)t->ticks, t->settime_flags, (long long)its.value.sec,
-               (long long)its.value.nsec, (long long)its.interval.sec, (long long)its.interval.nsec);
+               (long long)its.value.nsec, (long long)its.interval.sec,
+               (long long)its.interval.nsec);
 }
 
 static const struct file_ops timerfd_ops = {
@@ -346,7 +352,7 @@ long sys_timerfd_gettime(int fd, uptr_t value)
 void timerfd_clock_was_set(void)
 {
     mutex_lock(&all_lock);
-    list_for_each(link, &all_realtime) {
+    list_for_each (link, &all_realtime) {
         struct timerfd *t = list_entry(link, struct timerfd, all_link);
         mutex_lock(&t->setting);
         bool cancelled = t->cancel_on_set;

@@ -71,8 +71,25 @@
 #define ECHOKE 0x800u
 #define IEXTEN 0x8000u
 
-enum { VINTR, VQUIT, VERASE, VKILL, VEOF, VTIME, VMIN, VSWTC, VSTART, VSTOP, VSUSP, VEOL, VREPRINT,
-       VDISCARD, VWERASE, VLNEXT, VEOL2 };
+enum {
+    VINTR,
+    VQUIT,
+    VERASE,
+    VKILL,
+    VEOF,
+    VTIME,
+    VMIN,
+    VSWTC,
+    VSTART,
+    VSTOP,
+    VSUSP,
+    VEOL,
+    VREPRINT,
+    VDISCARD,
+    VWERASE,
+    VLNEXT,
+    VEOL2
+};
 
 struct termios_user {  // struct termios of the kernel ABI
     u32 iflag, oflag, cflag, lflag;
@@ -88,10 +105,10 @@ struct winsize {
     u16 rows, cols, xpixel, ypixel;
 };
 
-#define INPUT_FIRST 4096u        // bytes of the input ring at first; it doubles as needed
-#define INPUT_MAX (1u << 20)     // what comes faster than it is read is dropped beyond this
-#define LINE_MAX 4095u           // longest line in canonical editing, as Linux
-#define EOF_MARK 0               // stored for VEOF, with its bit in `marks`
+#define INPUT_FIRST 4096u     // bytes of the input ring at first; it doubles as needed
+#define INPUT_MAX (1u << 20)  // what comes faster than it is read is dropped beyond this
+#define LINE_MAX 4095u        // longest line in canonical editing, as Linux
+#define EOF_MARK 0            // stored for VEOF, with its bit in `marks`
 
 struct tty {
     struct spinlock lock;
@@ -106,23 +123,35 @@ struct tty {
     bool stopped;                 // [lock] ^S or TCOOFF: writers wait
     bool exclusive;               // [lock] TIOCEXCL
     struct async_queue async;
-    s32 session, group;           // [lock] foreground process group; 0: the application's
-    struct wait_queue wait;       // readers and pollers
+    s32 session, group;      // [lock] foreground process group; 0: the application's
+    struct wait_queue wait;  // readers and pollers
 };
 
 static struct tty console_tty = {
     .wait = WAIT_QUEUE_INIT(console_tty.wait),
     .async.files = LIST_INIT(console_tty.async.files),
-    .size = { 24, 80, 0, 0 },
-    .termios = {
-        .iflag = ICRNL | IXON,
-        .oflag = 0,
-        .cflag = B115200 | CS8 | CREAD | HUPCL | CLOCAL,
-        .lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
-        .cc = { [VINTR] = 3, [VQUIT] = 28, [VERASE] = 127, [VKILL] = 21, [VEOF] = 4, [VTIME] = 0,
-                [VMIN] = 1, [VSTART] = 17, [VSTOP] = 19, [VSUSP] = 26, [VREPRINT] = 18,
-                [VDISCARD] = 15, [VWERASE] = 23, [VLNEXT] = 22 },
-    },
+    .size = {24, 80, 0, 0},
+    .termios =
+        {
+            .iflag = ICRNL | IXON,
+            .oflag = 0,
+            .cflag = B115200 | CS8 | CREAD | HUPCL | CLOCAL,
+            .lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
+            .cc = {[VINTR] = 3,
+                   [VQUIT] = 28,
+                   [VERASE] = 127,
+                   [VKILL] = 21,
+                   [VEOF] = 4,
+                   [VTIME] = 0,
+                   [VMIN] = 1,
+                   [VSTART] = 17,
+                   [VSTOP] = 19,
+                   [VSUSP] = 26,
+                   [VREPRINT] = 18,
+                   [VDISCARD] = 15,
+                   [VWERASE] = 23,
+                   [VLNEXT] = 22},
+        },
 };
 
 static u8 *at(struct tty *t, u32 position) { return &t->input[position & (t->capacity - 1)]; }
@@ -139,7 +168,7 @@ static void echo_byte(struct tty *t, u8 c)
     if (c == '\n' && (t->termios.oflag & OPOST) && (t->termios.oflag & ONLCR)) {
         echo_raw("\r\n", 2);
     } else if ((l & ECHOCTL) && ((c < 32 && c != '\n' && c != '\t') || c == 127)) {
-        char text[2] = { '^', (char)(c ^ 0x40) };
+        char text[2] = {'^', (char)(c ^ 0x40)};
         echo_raw(text, 2);
     } else {
         echo_raw((const char *)&c, 1);
@@ -224,8 +253,10 @@ static int signal_for(const struct tty *t, u8 c)
 {
     if (!(t->termios.lflag & ISIG))
         return 0;
-    return is_char(t, VINTR, c) ? SIGINT : is_char(t, VQUIT, c) ? SIGQUIT
-         : is_char(t, VSUSP, c) ? SIGTSTP : 0;
+    return is_char(t, VINTR, c)   ? SIGINT
+           : is_char(t, VQUIT, c) ? SIGQUIT
+           : is_char(t, VSUSP, c) ? SIGTSTP
+                                  : 0;
 }
 
 // One byte in canonical mode. => true when a line (or end of file) is complete
@@ -311,7 +342,7 @@ static bool receive(struct tty *t, u8 c, int *sig)
 
 static void raise_in_foreground(struct tty *t, int sig)
 {
-    struct siginfo info = { .signo = sig, .code = SI_KERNEL };
+    struct siginfo info = {.signo = sig, .code = SI_KERNEL};
     s32 group = t->group;
     if (group == 0) {
         struct process *app = process_find(2);
@@ -527,7 +558,7 @@ static long set_termios(struct tty *t, const struct termios_user *new, bool flus
     if (flush)
         flush_input(t);
     // Leaving canonical mode makes a half-typed line readable; entering it keeps what was typed.
-    if (was_canonical != !!(new->lflag & ICANON))
+    if (was_canonical != !!(new->lflag &ICANON))
         t->line = t->end;
     spin_unlock(&t->lock);
     wait_wake(&t->wait, INT32_MAX, POLLIN | POLLRDNORM);
@@ -536,7 +567,7 @@ static long set_termios(struct tty *t, const struct termios_user *new, bool flus
 
 static long termios_ioctl(struct tty *t, unsigned cmd, uptr_t arg)
 {
-    struct termios2_user two = { .ispeed = 115200, .ospeed = 115200 };
+    struct termios2_user two = {.ispeed = 115200, .ospeed = 115200};
     bool v2 = cmd == TCGETS2 || cmd == TCSETS2 || cmd == TCSETSW2 || cmd == TCSETSF2;
     size_t size = v2 ? sizeof(two) : sizeof(two.t);
     if (cmd == TCGETS || cmd == TCGETS2) {
@@ -583,10 +614,7 @@ static long set_group(struct tty *t, uptr_t arg)
     return 0;
 }
 
-static s32 foreground_group(struct tty *t)
-{
-    return t->group ? t->group : current->process->pgid;
-}
+static s32 foreground_group(struct tty *t) { return t->group ? t->group : current->process->pgid; }
 
 static long flush_queues(struct tty *t, uptr_t which)
 {
@@ -669,41 +697,25 @@ static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
     case TCSETSF:
     case TCSETS2:
     case TCSETSW2:
-    case TCSETSF2:
-        return termios_ioctl(t, cmd, arg);
-    case TIOCGWINSZ:
-        return copy_to_user(arg, &t->size, sizeof(t->size));
-    case TIOCSWINSZ:
-        return set_winsize(t, arg);
-    case TIOCGPGRP:
-        return put_user_u32(arg, (u32)foreground_group(t));
-    case TIOCSPGRP:
-        return set_group(t, arg);
-    case TIOCGSID:
-        return put_user_u32(arg, (u32)(t->session ? t->session : current->process->sid));
-    case TIOCSCTTY:
-        return steal_control(t);
-    case TIOCNOTTY:
-        return give_up_control(t);
-    case FIONREAD:
-        return put_user_u32(arg, readable_bytes(t));
-    case TIOCOUTQ:
-        return put_user_u32(arg, 0);
-    case TCFLSH:
-        return flush_queues(t, arg);
+    case TCSETSF2: return termios_ioctl(t, cmd, arg);
+    case TIOCGWINSZ: return copy_to_user(arg, &t->size, sizeof(t->size));
+    case TIOCSWINSZ: return set_winsize(t, arg);
+    case TIOCGPGRP: return put_user_u32(arg, (u32)foreground_group(t));
+    case TIOCSPGRP: return set_group(t, arg);
+    case TIOCGSID: return put_user_u32(arg, (u32)(t->session ? t->session : current->process->sid));
+    case TIOCSCTTY: return steal_control(t);
+    case TIOCNOTTY: return give_up_control(t);
+    case FIONREAD: return put_user_u32(arg, readable_bytes(t));
+    case TIOCOUTQ: return put_user_u32(arg, 0);
+    case TCFLSH: return flush_queues(t, arg);
     case TCSBRK:
     case TCSBRKP:
         return 0;  // output is never queued, so it is drained; a line without wires has no break
-    case TCXONC:
-        return flow_control(t, arg);
+    case TCXONC: return flow_control(t, arg);
     case TIOCEXCL:
-    case TIOCNXCL:
-        t->exclusive = cmd == TIOCEXCL;
-        return 0;
-    case TIOCSTI:
-        return simulate_input(arg);
-    default:
-        return -ENOTTY;
+    case TIOCNXCL: t->exclusive = cmd == TIOCEXCL; return 0;
+    case TIOCSTI: return simulate_input(arg);
+    default: return -ENOTTY;
     }
 }
 

@@ -70,7 +70,8 @@ ssize_t uio_copy_to_pieces(struct uio *u, const void *from, size_t len);
 ssize_t uio_copy_from_pieces(struct uio *u, void *to, size_t len);
 ssize_t uio_zero(struct uio *u, size_t len);
 
-static inline ssize_t uio_copy_to(struct uio *u, const void *from, size_t len)  // kernel -> uio (read)
+static inline ssize_t uio_copy_to(struct uio *u, const void *from,
+                                  size_t len)  // kernel -> uio (read)
 {
     if (unlikely(len > u->len || len > u->remaining || u->kernel) ||
         unlikely(copy_to_user(u->base, from, len)))

@@ -174,7 +174,7 @@ struct file_ops {
     // fcntl(2) commands of the kind: F_GETPIPE_SZ, F_SETPIPE_SZ. NULL: -EINVAL (-EBADF for pipes' ones)
     long (*fcntl)(struct file *f, unsigned cmd, unsigned long arg);
     struct async_queue *(*async)(struct file *f);  // NULL: has no SIGIO, O_ASYNC is not kept
-    void (*flush)(struct file *f);  // each close(2) of a descriptor
+    void (*flush)(struct file *f);                 // each close(2) of a descriptor
     void (*show_fdinfo)(struct file *f, struct seq_buf *out);
     // Text of /proc/PID/fd/N for files without a dentry. NULL: name, or name:[ino] for pipes, sockets.
     int (*describe)(struct file *f, char *buf, size_t size);
@@ -207,8 +207,8 @@ struct file {
     u64 ino;                  // inode number that fstat shows when inode is NULL; set by file_alloc
     struct list epoll_links;  // [epoll_lock] watches on this file
     struct spinlock epoll_lock;
-    u32 owner_signal;  // F_SETSIG
-    s32 async_fd;      // [async queue lock] the number that O_ASYNC was set through
+    u32 owner_signal;        // F_SETSIG
+    s32 async_fd;            // [async queue lock] the number that O_ASYNC was set through
     struct list async_link;  // [async queue lock] linked while O_ASYNC is set
 };
 

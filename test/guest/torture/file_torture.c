@@ -49,29 +49,31 @@ static void *use_descriptors(void *argument)
     unsigned seed = (unsigned)(uintptr_t)argument * 31 + 5;
     char name[8], bytes[RECORD];
     for (int i = 0; i < 2500; i++) {
-        int fd = LOW_FD + (int)(next_random(&seed) % N_FDS), other = LOW_FD + (int)(next_random(&seed) % N_FDS);
+        int fd = LOW_FD + (int)(next_random(&seed) % N_FDS),
+            other = LOW_FD + (int)(next_random(&seed) % N_FDS);
         int mine;
         switch (next_random(&seed) % 8) {
-        case 0: case 1:
+        case 0:
+        case 1:
             snprintf(name, sizeof name, "f%u", next_random(&seed) % 4);
             REQUIRE_OK(mine = open(name, O_RDONLY));
             MAY_FAIL(dup2(mine, fd), EBUSY, EBADF);
             close(mine);
             break;
-        case 2:
-            MAY_FAIL(close(fd), EBADF);
-            break;
-        case 3: case 4:
-            if (MAY_FAIL(pread(fd, bytes, sizeof bytes, RECORD * (next_random(&seed) % 8)), EBADF) && !all_same(bytes, sizeof bytes))
+        case 2: MAY_FAIL(close(fd), EBADF); break;
+        case 3:
+        case 4:
+            if (MAY_FAIL(pread(fd, bytes, sizeof bytes, RECORD * (next_random(&seed) % 8)),
+                         EBADF) &&
+                !all_same(bytes, sizeof bytes))
                 FAIL("a read mixes two files");
             break;
-        case 5:
-            MAY_FAIL(dup3(fd, other, O_CLOEXEC), EBADF, EINVAL, EBUSY);
-            break;
+        case 5: MAY_FAIL(dup3(fd, other, O_CLOEXEC), EBADF, EINVAL, EBUSY); break;
         case 6:
             mine = fcntl(fd, F_DUPFD, LOW_FD + N_FDS);
             if (MAY_FAIL(mine, EBADF)) {
-                if (MAY_FAIL(pread(mine, bytes, sizeof bytes, 0), EBADF) && !all_same(bytes, sizeof bytes))
+                if (MAY_FAIL(pread(mine, bytes, sizeof bytes, 0), EBADF) &&
+                    !all_same(bytes, sizeof bytes))
                     FAIL("a read mixes two files");
                 CHECK_OK(close(mine));
             }
@@ -117,7 +119,8 @@ static void *read_records(void *argument)
     ssize_t n;
     (void)argument;
     while ((n = read(shared_fd, record, RECORD)) > 0) {
-        if (n != RECORD || record[0] >= sizeof seen || record[RECORD / sizeof(unsigned) - 1] != ~record[0])
+        if (n != RECORD || record[0] >= sizeof seen ||
+            record[RECORD / sizeof(unsigned) - 1] != ~record[0])
             FAIL("%zd bytes that begin with %u are no record", n, record[0]);
         else if (__atomic_add_fetch(&seen[record[0]], 1, __ATOMIC_RELAXED) != 1)
             FAIL("record %u was read twice", record[0]);
@@ -174,7 +177,8 @@ static void *move_names(void *argument)
         make_path(b, &seed);
         int fd;
         switch (next_random(&seed) % 9) {
-        case 0: case 1: MAY_FAIL(mkdir(a, 0700), EEXIST, ENOENT, ENOTDIR); break;
+        case 0:
+        case 1: MAY_FAIL(mkdir(a, 0700), EEXIST, ENOENT, ENOTDIR); break;
         case 2:
             fd = open(a, O_RDWR | O_CREAT, 0600);
             if (MAY_FAIL(fd, ENOENT, ENOTDIR, EISDIR))
@@ -182,8 +186,12 @@ static void *move_names(void *argument)
             break;
         case 3: MAY_FAIL(unlink(a), ENOENT, ENOTDIR, EISDIR, EPERM); break;
         case 4: MAY_FAIL(rmdir(a), ENOENT, ENOTDIR, ENOTEMPTY); break;
-        case 5: case 6: MAY_FAIL(rename(a, b), ENOENT, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL, EEXIST); break;
-        case 7: MAY_FAIL(syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2), ENOENT, ENOTDIR, EINVAL, ENOTEMPTY); break;
+        case 5:
+        case 6: MAY_FAIL(rename(a, b), ENOENT, ENOTDIR, EISDIR, ENOTEMPTY, EINVAL, EEXIST); break;
+        case 7:
+            MAY_FAIL(syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2), ENOENT, ENOTDIR, EINVAL,
+                     ENOTEMPTY);
+            break;
         case 8:
             if (MAY_FAIL(lstat(a, &st), ENOENT, ENOTDIR) && st.st_nlink > 64)
                 FAIL("%s has %lu links", a, (unsigned long)st.st_nlink);
@@ -340,7 +348,8 @@ static void *watch_and_close(void *argument)
     for (int i = 0; i < 2000; i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % N_FDS), mine;
         ev[0] = (struct epoll_event){.events = EPOLLIN | (next_random(&seed) % 2 ? EPOLLET : 0) |
-                                               (next_random(&seed) % 4 ? 0 : EPOLLONESHOT), .data.fd = fd};
+                                               (next_random(&seed) % 4 ? 0 : EPOLLONESHOT),
+                                     .data.fd = fd};
         switch (next_random(&seed) % 9) {
         case 0:
             REQUIRE_OK(mine = eventfd(0, EFD_NONBLOCK));
@@ -355,7 +364,8 @@ static void *watch_and_close(void *argument)
             close(fds[1]);
             break;
         case 2: MAY_FAIL(close(fd), EBADF); break;
-        case 3: case 4: MAY_FAIL(epoll_ctl(ep_fd, EPOLL_CTL_ADD, fd, ev), EEXIST, EBADF); break;
+        case 3:
+        case 4: MAY_FAIL(epoll_ctl(ep_fd, EPOLL_CTL_ADD, fd, ev), EEXIST, EBADF); break;
         case 5: MAY_FAIL(epoll_ctl(ep_fd, EPOLL_CTL_MOD, fd, ev), ENOENT, EBADF); break;
         case 6: MAY_FAIL(epoll_ctl(ep_fd, EPOLL_CTL_DEL, fd, NULL), ENOENT, EBADF); break;
         case 7: MAY_FAIL(write(fd, &value, 8), EBADF, EAGAIN); break;
@@ -377,7 +387,7 @@ TEST_LIMIT(watches_on_files_that_go, 60)
     REQUIRE_OK(ep_fd = epoll_create1(EPOLL_CLOEXEC));
     run_threads(THREADS, watch_and_close);
     syscall(SYS_close_range, LOW_FD, LOW_FD + N_FDS - 1, 0);
-    CHECK_EQ(epoll_wait(ep_fd, ev, 64, 0), 0);          // every watch went with its file
+    CHECK_EQ(epoll_wait(ep_fd, ev, 64, 0), 0);  // every watch went with its file
     close(ep_fd);
     CHECK_EQ(count_open(), before);
 }
@@ -389,14 +399,18 @@ static void *nest_watches(void *argument)
     struct epoll_event ev = {.events = EPOLLIN};
     uint64_t value = 1;
     for (int i = 0; i < 1000; i++) {
-        int fd = LOW_FD + (int)(next_random(&seed) % 6), other = LOW_FD + (int)(next_random(&seed) % 6), mine;
+        int fd = LOW_FD + (int)(next_random(&seed) % 6),
+            other = LOW_FD + (int)(next_random(&seed) % 6), mine;
         switch (next_random(&seed) % 6) {
         case 0:
             REQUIRE_OK(mine = next_random(&seed) % 3 ? epoll_create1(0) : eventfd(0, EFD_NONBLOCK));
             MAY_FAIL(dup2(mine, fd), EBUSY, EBADF);
             close(mine);
             break;
-        case 1: case 2: MAY_FAIL(epoll_ctl(fd, EPOLL_CTL_ADD, other, &ev), EEXIST, EBADF, EINVAL, ELOOP); break;
+        case 1:
+        case 2:
+            MAY_FAIL(epoll_ctl(fd, EPOLL_CTL_ADD, other, &ev), EEXIST, EBADF, EINVAL, ELOOP);
+            break;
         case 3: MAY_FAIL(epoll_wait(fd, &ev, 1, 0), EBADF, EINVAL, EINTR); break;
         case 4: MAY_FAIL(write(fd, &value, 8), EBADF, EINVAL, EAGAIN); break;
         case 5: {
@@ -482,7 +496,8 @@ static void *use_stripe(void *argument)
         off_t at = (off_t)((k * THREADS + me) * PAGE);
         int value = (int)(next_random(&seed) % 255 + 1);
         switch (next_random(&seed) % 4) {
-        case 0: case 1:
+        case 0:
+        case 1:
             memset(page, value, PAGE);
             CHECK_EQ(pwrite(shared_fd, page, PAGE, at), PAGE);
             held[me][k] = (unsigned char)value;

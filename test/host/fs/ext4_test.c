@@ -93,8 +93,8 @@ static void walk_dir(struct walk *w, const struct ext4_inode *dir, const char *p
             w->errors++;
             continue;
         }
-        if (w->print && (ext4_dir_find(&w->fs, dir, de.name, de.name_len, &again) != 1 ||
-                         again.ino != de.ino))
+        if (w->print &&
+            (ext4_dir_find(&w->fs, dir, de.name, de.name_len, &again) != 1 || again.ino != de.ino))
             printf("%.*s is listed but not found\n", de.name_len, de.name);
         snprintf(child, sizeof child, "%s/%.*s", path, de.name_len, de.name);
         if (depth > 0 || de.name_len != 10 || memcmp(de.name, "lost+found", 10))
