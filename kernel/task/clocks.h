@@ -18,6 +18,11 @@ enum {
     CLOCK_TAI = 11,
 };
 
+static inline bool clock_can_be_set(int clock)
+{
+    return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_ALARM || clock == CLOCK_TAI;
+}
+
 // => 0, -EINVAL: no such clock
 int clock_read(int clock, u64 *ns);
 // The monotonic deadline of an absolute time on a clock that is not a CPU-time clock.

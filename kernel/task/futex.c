@@ -185,11 +185,26 @@ static int queue_if_equal(struct futex_waiter *w, uptr_t addr, u32 expected, boo
     }
 }
 
+// Until when: monotonic, or a time of day (NEVER is never in both).
+struct deadline {
+    u64 ns;
+    bool real;
+};
+
+static inline u64 monotonic(struct deadline d)
+{
+    if (likely(!d.real) || d.ns == NEVER)
+        return d.ns;
+    u64 now = ktime_real_ns();
+    return d.ns <= now ? 0 : deadline_after(ktime_ns(), d.ns - now);
+}
+
 // Sleeps until woken through w, which is queued. => 0, -ETIMEDOUT, -ERESTARTSYS
-static int sleep_queued(struct futex_waiter *w, u64 deadline_ns)
+static int sleep_queued(struct futex_waiter *w, struct deadline deadline)
 {
     for (;;) {
-        int err = thread_block(WAIT_INTERRUPTIBLE, deadline_ns);
+        // Looked up anew after each wake-up: setting the clock is one (timecalls.c).
+        int err = thread_block(WAIT_INTERRUPTIBLE, monotonic(deadline));
         if (err)
             return unqueue(w) ? err : 0;
         if (!READ_ONCE(w->queued)) {
@@ -203,28 +218,34 @@ static int sleep_queued(struct futex_waiter *w, u64 deadline_ns)
     }
 }
 
-static int wait_on(uptr_t addr, u32 expected, bool shared, u32 bitset, u64 deadline_ns)
+static int wait_on(uptr_t addr, u32 expected, bool shared, u32 bitset, struct deadline deadline)
 {
     struct futex_waiter w;
     w.bitset = bitset;
     w.thread = current;
+    if (unlikely(deadline.real))
+        atomic_store_relaxed(&w.thread->sleeps_until_real, true);
     int err = queue_if_equal(&w, addr, expected, shared);
-    return err ? err : sleep_queued(&w, deadline_ns);
+    if (!err)
+        err = sleep_queued(&w, deadline);
+    if (unlikely(deadline.real))
+        atomic_store_relaxed(&w.thread->sleeps_until_real, false);
+    return err;
 }
 
 static long restart_wait(void *data)
 {
     u64 *d = data;
-    int err = wait_on(d[0], d[1], d[2], d[3], d[4]);
+    int err = wait_on(d[0], d[1], d[2], d[3], (struct deadline){d[4], d[5]});
     return err == -ERESTARTSYS ? -ERESTART_RESTARTBLOCK : err;
 }
 
-static long do_wait(uptr_t addr, u32 expected, bool shared, u32 bitset, u64 deadline_ns)
+static long do_wait(uptr_t addr, u32 expected, bool shared, u32 bitset, struct deadline deadline)
 {
     if (!bitset)
         return -EINVAL;
-    int err = wait_on(addr, expected, shared, bitset, deadline_ns);
-    if (err != -ERESTARTSYS || deadline_ns == NEVER)
+    int err = wait_on(addr, expected, shared, bitset, deadline);
+    if (err != -ERESTARTSYS || deadline.ns == NEVER)
         return err;
     struct thread *t = current;
     t->restart.fn = restart_wait;
@@ -232,7 +253,8 @@ static long do_wait(uptr_t addr, u32 expected, bool shared, u32 bitset, u64 dead
     t->restart.data[1] = expected;
     t->restart.data[2] = shared;
     t->restart.data[3] = bitset;
-    t->restart.data[4] = deadline_ns;
+    t->restart.data[4] = deadline.ns;
+    t->restart.data[5] = deadline.real;
     return -ERESTART_RESTARTBLOCK;
 }
 
@@ -403,19 +425,10 @@ static long do_wake_op(uptr_t addr1, uptr_t addr2, bool shared, int n_wake, int 
 
 // ---- futex(2)
 
-// Absolute time on the clock to a monotonic deadline.
-static u64 absolute_deadline(u64 ns, bool realtime)
-{
-    if (!realtime)
-        return ns;
-    u64 real = ktime_real_ns();
-    return ns <= real ? 0 : deadline_after(ktime_ns(), ns - real);
-}
-
-static int read_timeout(uptr_t from, int cmd, bool realtime, u64 *deadline_ns)
+static int read_timeout(uptr_t from, int cmd, bool realtime, struct deadline *deadline)
 {
     struct timespec_user ts;
-    *deadline_ns = NEVER;
+    *deadline = (struct deadline){NEVER, false};
     if (!from)
         return 0;
     int err = get_timespec(&ts, from);
@@ -423,18 +436,20 @@ static int read_timeout(uptr_t from, int cmd, bool realtime, u64 *deadline_ns)
         return err;
     if (!timespec_valid(&ts))
         return -EINVAL;
-    *deadline_ns = cmd == FUTEX_WAIT ? deadline_after(ktime_ns(), timespec_ns(&ts))
-                                     : absolute_deadline(timespec_ns(&ts), realtime);
+    if (cmd == FUTEX_WAIT)
+        deadline->ns = deadline_after(ktime_ns(), timespec_ns(&ts));
+    else
+        *deadline = (struct deadline){timespec_ns(&ts), realtime};
     return 0;
 }
 
 static long futex_wait_call(uptr_t addr, int cmd, int op, u32 value, uptr_t timeout, u32 bitset)
 {
-    u64 deadline_ns;
-    int err = read_timeout(timeout, cmd, op & FUTEX_CLOCK_REALTIME, &deadline_ns);
+    struct deadline deadline;
+    int err = read_timeout(timeout, cmd, op & FUTEX_CLOCK_REALTIME, &deadline);
     if (err)
         return err;
-    return do_wait(addr, value, !(op & FUTEX_PRIVATE_FLAG), bitset, deadline_ns);
+    return do_wait(addr, value, !(op & FUTEX_PRIVATE_FLAG), bitset, deadline);
 }
 
 static __noinline long futex_other(uptr_t addr, int op, u32 value, uptr_t timeout, uptr_t addr2,
@@ -467,7 +482,9 @@ long sys_futex(uptr_t addr, int op, u32 value, uptr_t timeout, uptr_t addr2, u32
     if (op == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG) && !timeout && !(addr & 3)) {
         if (unlikely(get_user_u32(&now, addr)))
             return -EFAULT;
-        return now != value ? -EAGAIN : do_wait(addr, value, false, FUTEX_BITSET_ALL, NEVER);
+        return now != value
+                   ? -EAGAIN
+                   : do_wait(addr, value, false, FUTEX_BITSET_ALL, (struct deadline){NEVER, false});
     }
     return futex_other(addr, op, value, timeout, addr2, value3);
 }
@@ -501,24 +518,24 @@ long sys_futex_wake(uptr_t addr, u64 mask, int n, unsigned flags)
     return n ? do_wake(addr, !(flags & FUTEX2_PRIVATE), n, mask) : 0;
 }
 
-static int read_timeout2(uptr_t from, int clock, u64 *deadline_ns)
+static int read_timeout2(uptr_t from, int clock, struct deadline *deadline)
 {
     if (from && clock != 0 && clock != 1)
         return -EINVAL;
-    return read_timeout(from, FUTEX_WAIT_BITSET, clock == 0, deadline_ns);
+    return read_timeout(from, FUTEX_WAIT_BITSET, clock == 0, deadline);
 }
 
 long sys_futex_wait(uptr_t addr, u64 value, u64 mask, unsigned flags, uptr_t timeout, int clock)
 {
-    u64 deadline_ns;
+    struct deadline deadline;
     int err = check_flags2(flags);
     if (err)
         return err;
     if (value > UINT32_MAX || mask > UINT32_MAX)
         return -EINVAL;
-    if ((err = read_timeout2(timeout, clock, &deadline_ns)))
+    if ((err = read_timeout2(timeout, clock, &deadline)))
         return err;
-    return do_wait(addr, value, !(flags & FUTEX2_PRIVATE), mask, deadline_ns);
+    return do_wait(addr, value, !(flags & FUTEX2_PRIVATE), mask, deadline);
 }
 
 long sys_futex_requeue(uptr_t waiters, unsigned flags, int n_wake, int n_requeue)
@@ -554,9 +571,11 @@ static bool any_woken(struct futex_waiter *w, unsigned n)
     return false;
 }
 
-static long wait_many(const struct futex_waitv *v, struct futex_waiter *w, unsigned n, u64 deadline)
+static long wait_many(const struct futex_waitv *v, struct futex_waiter *w, unsigned n,
+                      struct deadline deadline)
 {
     int err = 0;
+    atomic_store_relaxed(&current->sleeps_until_real, deadline.real);
     for (unsigned i = 0; i < n; i++) {
         w[i].bitset = FUTEX_BITSET_ALL;
         w[i].thread = current;
@@ -571,7 +590,7 @@ static long wait_many(const struct futex_waitv *v, struct futex_waiter *w, unsig
         thread_sleep_prepare(WAIT_INTERRUPTIBLE);
         if (any_woken(w, n))
             break;
-        err = thread_block(WAIT_INTERRUPTIBLE, deadline);
+        err = thread_block(WAIT_INTERRUPTIBLE, monotonic(deadline));
     }
     thread_sleep_cancel();
     int woken = unqueue_all(w, n);
@@ -580,10 +599,10 @@ static long wait_many(const struct futex_waitv *v, struct futex_waiter *w, unsig
 
 long sys_futex_waitv(uptr_t waiters, unsigned n, unsigned flags, uptr_t timeout, int clock)
 {
-    u64 deadline_ns;
+    struct deadline deadline;
     if (flags || n == 0 || n > FUTEX_WAITV_MAX || !waiters)
         return -EINVAL;
-    int err = read_timeout2(timeout, clock, &deadline_ns);
+    int err = read_timeout2(timeout, clock, &deadline);
     if (err)
         return err;
     struct futex_waitv *v = kmalloc(n * sizeof *v);
@@ -593,7 +612,8 @@ long sys_futex_waitv(uptr_t waiters, unsigned n, unsigned flags, uptr_t timeout,
         if (v[i].reserved || v[i].value > UINT32_MAX || check_flags2(v[i].flags))
             result = -EINVAL;
     if (!result)
-        result = wait_many(v, w, n, deadline_ns);
+        result = wait_many(v, w, n, deadline);
+    atomic_store_relaxed(&current->sleeps_until_real, false);
     kfree(v);
     kfree(w);
     return result;

@@ -85,6 +85,7 @@ int may_signal(struct process *to, int sig);  // 0, -EPERM
 
 // ---- timers.c
 void posix_timers_exit(struct process *p);
+void posix_timers_move(s64 jump_ns);          // the time of day has jumped by so much
 void itimers_exit(struct process *p);
 void itimer_signal_taken(struct process *p);              // SIGALRM was dequeued; signal_lock held
 void posix_timer_signal_taken(struct posix_timer *timer, struct siginfo *info);  // same

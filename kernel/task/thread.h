@@ -60,6 +60,7 @@ struct thread {
     s8 nice;              // [rq] -20 .. 19
     u8 rt_priority;       // [rq] 1 .. 99 for FIFO and RR
     bool sleep_timed_out;
+    bool sleeps_until_real;  // atomic: its deadline is a time of day, looked up anew after every wake-up
     cpumask_t affinity;   // [rq]
     u32 weight;           // [rq] 1024 for nice 0
     u64 vruntime;         // [rq] weighted run time, ns

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // timecalls.c: reading, setting and sleeping on clocks (clock_gettime(2), nanosleep(2), time(7)).
 //
-// Sleeping on a wall-clock time turns it into a monotonic deadline once; clock_settime does not move
-// sleepers. Sleeping on a CPU-time clock looks again when the clock could have got there at the
+// Sleeping until a time of day: the thread says so (sleeps_until_real), prepares to sleep, and only then
+// turns the time into a monotonic deadline. Whoever sets the clock wakes all such threads afterwards,
+// and they look again. So a thread has either seen the new clock or is woken.
+//
+// Sleeping on a CPU-time clock looks again when the clock could have got there at the
 // earliest.
 #include <string.h>
 
@@ -185,6 +188,31 @@ long sys_time(uptr_t to)
 
 // ---- setting
 
+static int wake_real_sleepers(struct process *p, void *arg)
+{
+    spin_lock(&p->signal_lock);
+    list_for_each_entry (struct thread, t, &p->threads, process_link)
+        if (atomic_load_relaxed(&t->sleeps_until_real))
+            thread_wake(t);
+    spin_unlock(&p->signal_lock);
+    return 0;
+}
+
+// Sets the time of day and moves all that waits for one.
+static void set_time_of_day(u64 real_ns)
+{
+    static struct mutex setting = MUTEX_INIT(setting);
+    mutex_lock(&setting);
+    u64 before = ktime_real_ns() - ktime_ns();
+    ktime_set_real_ns(real_ns);
+    posix_timers_move((s64)(ktime_real_ns() - ktime_ns() - before));
+    spin_lock(&tree_lock);
+    process_for_each_locked(wake_real_sleepers, NULL);
+    spin_unlock(&tree_lock);
+    timerfd_clock_was_set();
+    mutex_unlock(&setting);
+}
+
 long sys_clock_settime(int clock, uptr_t from)
 {
     struct timespec_user ts;
@@ -199,8 +227,7 @@ long sys_clock_settime(int clock, uptr_t from)
         return -EPERM;
     if (timespec_ns(&ts) < ktime_ns())
         return -EINVAL;
-    ktime_set_real_ns(timespec_ns(&ts));
-    timerfd_clock_was_set();
+    set_time_of_day(timespec_ns(&ts));
     return 0;
 }
 
@@ -221,10 +248,8 @@ long sys_settimeofday(uptr_t tv_at, uptr_t tz)
             return -EINVAL;
         time_zone = zone;
     }
-    if (tv_at) {
-        ktime_set_real_ns(tv.sec * NSEC_PER_SEC + tv.usec * NSEC_PER_USEC);
-        timerfd_clock_was_set();
-    }
+    if (tv_at)
+        set_time_of_day(tv.sec * NSEC_PER_SEC + tv.usec * NSEC_PER_USEC);
     return 0;
 }
 
@@ -282,6 +307,21 @@ static int sleep_until(u64 deadline_ns)
         thread_sleep_prepare(WAIT_INTERRUPTIBLE);
         err = thread_block(WAIT_INTERRUPTIBLE, deadline_ns);
     }
+    return err == -ETIMEDOUT ? 0 : err;
+}
+
+// Sleeps until the clock, one that can be set, shows ns.
+static int sleep_until_real(int clock, u64 ns)
+{
+    struct thread *t = current;
+    int err;
+    atomic_store_relaxed(&t->sleeps_until_real, true);
+    do {
+        thread_sleep_prepare(WAIT_INTERRUPTIBLE);
+        err = thread_block(WAIT_INTERRUPTIBLE, clock_deadline(clock, ns));
+    } while (!err || (err == -ETIMEDOUT &&
+                      clock_deadline(clock, ns)));  // it may have been set back just now
+    atomic_store_relaxed(&t->sleeps_until_real, false);
     return err == -ETIMEDOUT ? 0 : err;
 }
 
@@ -379,7 +419,8 @@ long sys_clock_nanosleep(int clock, int flags, uptr_t request, uptr_t remain)
         return sleep_on_cpu_clock(clock, absolute, ns, remain);
     if (!absolute)
         return relative_sleep(deadline_after(ktime_ns(), ns), remain);
-    err = sleep_until(clock_deadline(clock, ns));
+    err = clock_can_be_set(clock) ? sleep_until_real(clock, ns)
+                                  : sleep_until(clock_deadline(clock, ns));
     return err == -ERESTARTSYS ? -ERESTARTNOHAND : err;
 }
 

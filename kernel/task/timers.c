@@ -36,11 +36,11 @@ struct itimerval_user {
 
 // A timer on CPU time.
 struct cpu_timer {
-    struct list link;    // [signal_lock] of process->cpu_timers or thread->cpu_timers
-    bool armed;          // [signal_lock]
-    int which;           // CPUCLOCK_*
-    u64 expires_ns;      // [signal_lock] on its clock
-    u64 interval_ns;     // [signal_lock]
+    struct list link;           // [signal_lock] of process->cpu_timers or thread->cpu_timers
+    bool armed;                 // [signal_lock]
+    int which;                  // CPUCLOCK_*
+    u64 expires_ns;             // [signal_lock] on its clock
+    u64 interval_ns;            // [signal_lock]
     struct posix_timer *posix;  // NULL: an interval timer,
     int signal;                 // which raises this
 };
@@ -48,30 +48,32 @@ struct cpu_timer {
 struct itimers {
     struct process *process;
     struct timer real;
-    bool real_armed;             // [signal_lock]
-    u64 real_expires_ns;         // [signal_lock]
-    u64 real_interval_ns;        // [signal_lock]
+    bool real_armed;       // [signal_lock]
+    u64 real_expires_ns;   // [signal_lock]
+    u64 real_interval_ns;  // [signal_lock]
     struct cpu_timer virt, prof;
 };
 
 struct posix_timer {
-    struct list link;            // [signal_lock]
+    struct list link;  // [signal_lock]
     s32 id;
     int clock, notify;
-    struct process *process;     // whose it is; the timer goes before the process does
-    struct thread *target;       // SIGEV_THREAD_ID: referenced
-    struct thread *cpu_thread;   // whose CPU time: referenced; NULL: the process's
+    struct process *process;    // whose it is; the timer goes before the process does
+    struct thread *target;      // SIGEV_THREAD_ID: referenced
+    struct thread *cpu_thread;  // whose CPU time: referenced; NULL: the process's
     bool on_cpu_time;
     struct sig_entry entry;
     struct timer timer;
     struct cpu_timer cpu;
-    bool armed;                  // [signal_lock] timers on other clocks
-    u64 expires_ns;              // [signal_lock] monotonic
-    u64 interval_ns;             // [signal_lock]
-    s32 overrun;                 // [signal_lock] of the last signal taken
+    bool armed;             // [signal_lock] timers on other clocks
+    u64 expires_ns;         // [signal_lock] monotonic
+    u64 interval_ns;        // [signal_lock]
+    struct list real_link;  // [timer_mutex] of real_timers: armed for a time of day; empty: is not
+    s32 overrun;            // [signal_lock] of the last signal taken
 };
 
 static struct mutex timer_mutex = MUTEX_INIT(timer_mutex);
+static struct list real_timers = LIST_INIT(real_timers);  // [timer_mutex]
 static DEFINE_PERCPU(struct timer, check_timer);
 
 // ---- CPU time
@@ -101,7 +103,7 @@ static void cpu_timer_link(struct cpu_timer *c, struct process *p, struct thread
         atomic_add(&p->cpu_timers_active, 1);
     }
     // Threads that already run on CPU time of this process have to start their checks.
-    list_for_each_entry(struct thread, other, &p->threads, process_link) {
+    list_for_each_entry (struct thread, other, &p->threads, process_link) {
         if (t && other != t)
             continue;
         atomic_fetch_or(&other->work, WORK_NOTIFY);
@@ -146,7 +148,7 @@ static void cpu_timer_fire(struct process *p, struct cpu_timer *c, u64 now)
 
 static void check_list(struct process *p, struct list *timers, u64 user, u64 total)
 {
-    list_for_each_safe(link, timers) {
+    list_for_each_safe (link, timers) {
         struct cpu_timer *c = list_entry(link, struct cpu_timer, link);
         u64 now = c->which == CPUCLOCK_VIRT ? user : total;
         if (now >= c->expires_ns)
@@ -206,7 +208,8 @@ static void itimer_fired(struct timer *timer)
         } else if (!pending || was_pending) {  // ignored: nobody will take it and arm us again
             u64 now = ktime_ns();
             s32 overrun;
-            advance(&it->real_expires_ns, MAX(it->real_interval_ns, IGNORED_PERIOD_NS), now, &overrun);
+            advance(&it->real_expires_ns, MAX(it->real_interval_ns, IGNORED_PERIOD_NS), now,
+                    &overrun);
             timer_arm(&it->real, it->real_expires_ns);
         }
     }
@@ -433,7 +436,7 @@ static struct posix_timer *find_timer(int id)
     struct process *p = current->process;
     struct posix_timer *found = NULL;
     spin_lock(&p->signal_lock);
-    list_for_each_entry(struct posix_timer, pt, &p->posix_timers, link) {
+    list_for_each_entry (struct posix_timer, pt, &p->posix_timers, link) {
         if (pt->id == id) {
             found = pt;
             break;
@@ -450,22 +453,50 @@ static void unqueue_signal(struct posix_timer *pt)
         return;
     list_remove_init(&pt->entry.link);
     struct list *queue = pt->target ? &pt->target->sig_queue : &pt->process->sig_queue;
-    list_for_each_entry(struct sig_entry, e, queue, link)
+    list_for_each_entry (struct sig_entry, e, queue, link)
         if (e->info.signo == pt->entry.info.signo)
             return;
     u64 *pending = pt->target ? &pt->target->sig_pending : &pt->process->sig_pending;
     *pending &= ~SIG_BIT(pt->entry.info.signo);
 }
 
-// Stops pt for good or for a new setting. => timer_mutex held, or the last thread
+// Stops pt for good or for a new setting. => timer_mutex held
 static void posix_disarm(struct posix_timer *pt)
 {
+    if (!list_empty(&pt->real_link))
+        list_remove_init(&pt->real_link);
     spin_lock(&pt->process->signal_lock);
     pt->armed = false;
     cpu_timer_unlink(&pt->cpu, pt->process);
     unqueue_signal(pt);
     spin_unlock(&pt->process->signal_lock);
     timer_cancel(&pt->timer);
+}
+
+// Timers that wait for a time of day come earlier when it jumps forward, and later when it is set back.
+// Their later periods are on the same clock, so all move alike.
+void posix_timers_move(s64 jump_ns)
+{
+    mutex_lock(&timer_mutex);
+    list_for_each_entry (struct posix_timer, pt, &real_timers, real_link) {
+        struct process *p = pt->process;
+        spin_lock(&p->signal_lock);
+        bool armed = pt->armed;
+        pt->armed = false;
+        spin_unlock(&p->signal_lock);
+        timer_cancel(&pt->timer);
+        spin_lock(&p->signal_lock);
+        pt->armed = armed;
+        u64 before = pt->expires_ns;
+        if (jump_ns < 0)
+            pt->expires_ns = deadline_after(before, 0 - (u64)jump_ns);
+        else
+            pt->expires_ns = before > (u64)jump_ns ? before - (u64)jump_ns : 0;
+        if (armed && list_empty(&pt->entry.link))  // else taking its signal starts the next period
+            timer_arm(&pt->timer, pt->expires_ns);
+        spin_unlock(&p->signal_lock);
+    }
+    mutex_unlock(&timer_mutex);
 }
 
 static void posix_delete(struct posix_timer *pt)
@@ -508,8 +539,8 @@ static int set_clock(struct posix_timer *pt, int clock)
         clock == CLOCK_MONOTONIC_COARSE)
         return -EOPNOTSUPP;
     pt->clock = clock;
-    pt->on_cpu_time = clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID ||
-                      clock == CLOCK_THREAD_CPUTIME_ID;
+    pt->on_cpu_time =
+        clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
     if (!pt->on_cpu_time)
         return 0;
     if ((err = cpu_clock_get(clock, &c)))
@@ -558,6 +589,7 @@ long sys_timer_create(int clock, uptr_t event, uptr_t id)
         return -EAGAIN;
     pt->process = p;
     list_init(&pt->entry.link);
+    list_init(&pt->real_link);
     pt->entry.timer = pt;
     timer_init(&pt->timer, posix_timer_fired);
     mutex_lock(&timer_mutex);
@@ -629,12 +661,14 @@ static void posix_arm(struct posix_timer *pt, u64 value, u64 interval, bool abso
         pt->interval_ns = interval;
         if (value) {
             pt->armed = true;
-            pt->expires_ns = absolute ? clock_deadline(pt->clock, value)
-                                      : deadline_after(ktime_ns(), value);
+            pt->expires_ns =
+                absolute ? clock_deadline(pt->clock, value) : deadline_after(ktime_ns(), value);
             timer_arm(&pt->timer, pt->expires_ns);
         }
     }
     spin_unlock(&p->signal_lock);
+    if (value && absolute && clock_can_be_set(pt->clock))
+        list_push_back(&real_timers, &pt->real_link);
 }
 
 static int put_itimerspec(uptr_t to, u64 value, u64 interval)

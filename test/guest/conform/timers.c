@@ -553,3 +553,101 @@ TEST(times_and_getrusage_count_time)
     CHECK_ERRNO(syscall(SYS_getrusage, RUSAGE_SELF, (void *)8), EFAULT);
     CHECK(usage.ru_maxrss >= 0);
 }
+
+// ---- setting the clock: only in the guest, whose clock is its own
+
+static void set_clock_forward(int64_t ns)
+{
+    uint64_t to = now_ns(CLOCK_REALTIME) + (uint64_t)ns;
+    struct timespec at = {(time_t)(to / SEC), (long)(to % SEC)};
+    CHECK_OK(clock_settime(CLOCK_REALTIME, &at));
+}
+
+static struct timespec real_after(uint64_t ns)
+{
+    uint64_t at = now_ns(CLOCK_REALTIME) + ns;
+    return (struct timespec){(time_t)(at / SEC), (long)(at % SEC)};
+}
+
+static volatile int woken_by_clock, waiters_ready;
+
+static void *sleep_until_real(void *argument)
+{
+    struct timespec when = *(struct timespec *)argument;
+    __atomic_add_fetch(&waiters_ready, 1, __ATOMIC_SEQ_CST);
+    CHECK_EQ(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &when, NULL), 0);
+    CHECK(now_ns(CLOCK_REALTIME) >= (uint64_t)when.tv_sec * SEC);
+    __atomic_add_fetch(&woken_by_clock, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static void *wait_until_real(void *argument)
+{
+    struct timespec when = *(struct timespec *)argument;
+    int word = 0;
+    __atomic_add_fetch(&waiters_ready, 1, __ATOMIC_SEQ_CST);
+    CHECK_ERRNO(syscall(SYS_futex, &word, 9 | 128 | 256 /* WAIT_BITSET, private, real time */, 0, &when, NULL, ~0u), ETIMEDOUT);
+    __atomic_add_fetch(&woken_by_clock, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static void *sleep_relative(void *argument)
+{
+    (void)argument;
+    uint64_t start = now_ns(CLOCK_MONOTONIC);
+    struct timespec length = {0, 400 * MS};
+    __atomic_add_fetch(&waiters_ready, 1, __ATOMIC_SEQ_CST);
+    CHECK_EQ(clock_nanosleep(CLOCK_REALTIME, 0, &length, NULL), 0);
+    CHECK(now_ns(CLOCK_MONOTONIC) - start >= 400 * MS);     // relative: the clock has no say
+    return NULL;
+}
+
+TEST(setting_the_clock_moves_those_who_wait_for_a_time_of_day)
+{
+    if (!in_lethe())
+        SKIP("it would set the clock of the host");
+    uint64_t began = now_ns(CLOCK_MONOTONIC);
+    install(SIGRTMIN + 4);
+    struct timespec hour = real_after(3600 * SEC);
+    struct raw_event event = {.signal = SIGRTMIN + 4, .notify = SIGEV_SIGNAL};
+    struct itimerspec when = {.it_value = hour}, left;
+    int absolute, relative, fd = timerfd_create(CLOCK_REALTIME, 0);
+    REQUIRE_OK(make_timer(CLOCK_REALTIME, &event, &absolute));
+    REQUIRE_OK(syscall(SYS_timer_settime, absolute, TIMER_ABSTIME, &when, NULL));
+    REQUIRE_OK(make_timer(CLOCK_REALTIME, &event, &relative));
+    left = (struct itimerspec){.it_value = {3600, 0}};
+    REQUIRE_OK(syscall(SYS_timer_settime, relative, 0, &left, NULL));
+    REQUIRE_OK(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
+    pthread_t ids[3];
+    woken_by_clock = waiters_ready = 0;
+    REQUIRE(pthread_create(&ids[0], NULL, sleep_until_real, &hour) == 0);
+    REQUIRE(pthread_create(&ids[1], NULL, wait_until_real, &hour) == 0);
+    REQUIRE(pthread_create(&ids[2], NULL, sleep_relative, NULL) == 0);
+    while (waiters_ready < 3)
+        sched_yield();
+    sleep_ns(30 * MS);
+    set_clock_forward(1800 * SEC);      // half the way: nobody may come
+    sleep_ns(50 * MS);
+    CHECK_EQ(woken_by_clock + alarms, 0);
+    REQUIRE_OK(syscall(SYS_timer_gettime, absolute, &left));
+    CHECK_RANGE(left.it_value.tv_sec, 1700, 1800);
+    REQUIRE_OK(syscall(SYS_timer_gettime, relative, &left));
+    CHECK_RANGE(left.it_value.tv_sec, 3500, 3600);
+    set_clock_forward(-600 * (int64_t)SEC);
+    REQUIRE_OK(syscall(SYS_timer_gettime, absolute, &left));
+    CHECK_RANGE(left.it_value.tv_sec, 2300, 2400);
+    set_clock_forward(2401 * SEC);
+    for (int i = 0; i < 3; i++)
+        pthread_join(ids[i], NULL);
+    CHECK_EQ(woken_by_clock, 2);
+    wait_for_alarms(1);
+    CHECK_EQ(alarms, 1);
+    uint64_t count = 0;
+    CHECK_EQ(read(fd, &count, 8), 8);
+    CHECK_EQ(count, 1);
+    close(fd);
+    CHECK_OK(syscall(SYS_timer_delete, absolute));
+    CHECK_OK(syscall(SYS_timer_delete, relative));
+    set_clock_forward(-3600 * (int64_t)SEC - (int64_t)SEC);
+    CHECK(now_ns(CLOCK_MONOTONIC) - began < 60 * SEC);      // the monotonic clock has not jumped
+}
