@@ -186,7 +186,7 @@ long sys_mkdirat(int dfd, uptr_t path, u32 mode)
 }
 long sys_mkdir(uptr_t path, u32 mode) { return sys_mkdirat(AT_FDCWD, path, mode); }
 
-long sys_mknodat(int dfd, uptr_t path, u32 mode, u32 dev)
+__cold long sys_mknodat(int dfd, uptr_t path, u32 mode, u32 dev)
 {
     u32 type = mode & S_IFMT;
     if (type == 0)
@@ -202,7 +202,7 @@ long sys_mknodat(int dfd, uptr_t path, u32 mode, u32 dev)
 }
 long sys_mknod(uptr_t path, u32 mode, u32 dev) { return sys_mknodat(AT_FDCWD, path, mode, dev); }
 
-long sys_symlinkat(uptr_t user_target, int dfd, uptr_t path)
+__cold long sys_symlinkat(uptr_t user_target, int dfd, uptr_t path)
 {
     struct pathname target;
     struct parent_name pn;
@@ -256,7 +256,7 @@ static int link_into(struct dentry *from, struct parent_name *pn)
     return 0;
 }
 
-long sys_linkat(int from_dfd, uptr_t from_path, int to_dfd, uptr_t to, int flags)
+__cold long sys_linkat(int from_dfd, uptr_t from_path, int to_dfd, uptr_t to, int flags)
 {
     struct dentry *from;
     struct parent_name pn;

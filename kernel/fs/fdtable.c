@@ -417,7 +417,7 @@ static struct file_table *table_copy(struct file_table *from, u32 limit)
 }
 
 // The calling thread gets a table of its own.
-static int table_unshare(u32 limit)
+static __cold int table_unshare(u32 limit)
 {
     struct file_table *old = current->files;
     if (atomic_load(&old->refcount) == 1)
@@ -440,7 +440,7 @@ void files_close_on_exec(void)
 #define CLOSE_RANGE_UNSHARE 2u
 #define CLOSE_RANGE_CLOEXEC 4u
 
-long sys_close_range(u32 first, u32 last, u32 flags)
+__cold long sys_close_range(u32 first, u32 last, u32 flags)
 {
     if ((flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) || first > last)
         return -EINVAL;

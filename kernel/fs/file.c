@@ -405,8 +405,8 @@ static struct file *open_create(int dfd, const char *path, unsigned flags, u32 m
     return open_create_walk(dfd, path, flags, mode, lookup);
 }
 
-static struct file *open_tmpfile(int dfd, const char *path, unsigned flags, u32 mode,
-                                 unsigned lookup)
+static __cold struct file *open_tmpfile(int dfd, const char *path, unsigned flags, u32 mode,
+                                        unsigned lookup)
 {
     struct dentry *dir;
     int err = vfs_lookup(dfd, path, lookup | LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &dir);

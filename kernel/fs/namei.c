@@ -291,7 +291,7 @@ static int walk_up(struct walk *w)
     return walk_down_mounts(w, &w->d);
 }
 
-static int follow_magic(struct walk *w, struct inode *inode)
+static __cold int follow_magic(struct walk *w, struct inode *inode)
 {
     if (w->flags & (LOOKUP_NO_MAGICLINKS | LOOKUP_BENEATH | LOOKUP_IN_ROOT))
         return w->flags & LOOKUP_NO_MAGICLINKS ? -ELOOP : -EXDEV;
@@ -311,7 +311,7 @@ static int follow_magic(struct walk *w, struct inode *inode)
 }
 
 // The text of a link that is made when it is read.
-static int link_text_made(struct walk *w, struct inode *inode, const char **text)
+static __cold int link_text_made(struct walk *w, struct inode *inode, const char **text)
 {
     inode_get(inode);
     walk_unlock(w);
@@ -573,7 +573,7 @@ static inline bool quick_allowed(int dfd, const char *path, unsigned flags)
 
 // ----------------------------------------------------------------------------- for the callers
 
-static int lookup_empty(int dfd, unsigned flags, struct dentry **out)
+static __cold int lookup_empty(int dfd, unsigned flags, struct dentry **out)
 {
     if (!(flags & LOOKUP_EMPTY))
         return -ENOENT;

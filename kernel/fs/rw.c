@@ -652,7 +652,8 @@ long sys_sendfile(int out_fd, int in_fd, uptr_t offset, size_t count)
     return n;
 }
 
-static int copy_range_check(struct file *in, struct file *out, u64 in_pos, u64 out_pos, size_t len)
+static __cold int copy_range_check(struct file *in, struct file *out, u64 in_pos, u64 out_pos,
+                                   size_t len)
 {
     if (!(in->fmode & FMODE_READ) || !(out->fmode & FMODE_WRITE) || (out->flags & O_APPEND))
         return -EBADF;
@@ -670,8 +671,8 @@ static int copy_range_check(struct file *in, struct file *out, u64 in_pos, u64 o
     return 0;
 }
 
-long sys_copy_file_range(int in_fd, uptr_t in_off, int out_fd, uptr_t out_off, size_t len,
-                         u32 flags)
+__cold long sys_copy_file_range(int in_fd, uptr_t in_off, int out_fd, uptr_t out_off, size_t len,
+                                u32 flags)
 {
     u64 in_pos = 0, out_pos = 0;
     struct fd in = fd_get(in_fd), out = fd_get(out_fd);

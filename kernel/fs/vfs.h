@@ -637,9 +637,11 @@ struct gen_entry {
     u32 mode;  // type and permissions; type 0: S_IFREG, or S_IFDIR with children/dir
     u32 rdev;  // S_IFCHR, S_IFBLK
     const struct gen_ops *ops;
-    const struct gen_entry *children;  // directory: static names
-    const struct gen_dir_ops *dir;     // directory: dynamic names, tried after the static ones
-    const char *link;                  // S_IFLNK with a fixed text
+    union {
+        const struct gen_entry *children;  // directory: static names
+        const char *link;                  // S_IFLNK: its text, or NULL when ops make it
+    };
+    const struct gen_dir_ops *dir;  // directory: dynamic names, tried after the static ones
     u64 arg;
 };
 #define GEN_DIR(n, m, table)                                    \
