@@ -484,7 +484,9 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
 }
 
 // => -ENOMEM at a hole; what lies before an error is changed
-static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct tlb_range *changed)
+// => *done: how far it came; short of the end behind a part, from *own on, that is locked, private and newly writable
+static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct tlb_range *changed,
+                           vaddr_t *done, vaddr_t *own)
 {
     struct vma *v = vma_find(mm, start);
     if (!v)
@@ -500,8 +502,11 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, 
         if (!v || v->start > start)
             return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
+        u64 before = v->flags & (VM_LOCK_FLAGS | VM_WRITE | VM_SHARED);
         long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), changed);
-        if (err || stop == end)
+        *done = stop;
+        *own = unlikely(before == VM_LOCKED) && !err && (prot & PROT_WRITE) ? start : stop;
+        if (err || stop == end || *own != stop)
             return err;
         start = stop;
         v = v->end > start ? v : v->next;
@@ -519,11 +524,20 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
-    struct tlb_range changed = TLB_RANGE_NONE;
-    rwlock_write(&mm->lock);
-    long err = protect_locked(mm, addr, addr + len, prot, &changed);
-    if (changed.start < changed.end)
-        tlb_flush_range(mm, changed.start, changed.end);
-    rwlock_write_done(&mm->lock);
-    return err;
+    vaddr_t end = addr + len;
+    for (;;) {
+        struct tlb_range changed = TLB_RANGE_NONE;
+        vaddr_t done = end, own = end;
+        rwlock_write(&mm->lock);
+        long err = protect_locked(mm, addr, end, prot, &changed, &done, &own);
+        if (changed.start < changed.end)
+            tlb_flush_range(mm, changed.start, changed.end);
+        rwlock_write_done(&mm->lock);
+        if (unlikely(own < done))
+            mm_populate(mm, own, done - own);  // mlock(2): private memory gets its own frames now
+        if (err || done == end)
+            return err;
+        addr = done;
+        prot &= ~PROT_GROWSDOWN;
+    }
 }

@@ -480,3 +480,21 @@ TEST(fallocate_and_holes_in_mapped_files)
     munmap(p, 4 * PAGE);
     close(fd);
 }
+
+// mprotect of a locked private mapping to writable takes the copies at once, as mlock of a writable one does.
+TEST(locked_memory_that_becomes_writable_is_private_at_once)
+{
+    int fd = new_memfd(4 * PAGE);
+    char *shared = map_with(4 * PAGE, RW, MAP_SHARED, fd);
+    char *p = map_with(4 * PAGE, PROT_READ, MAP_PRIVATE, fd);
+    REQUIRE_OK(mlock(p, 2 * PAGE));
+    shared[0] = shared[2 * PAGE] = 1;
+    CHECK_EQ(p[0], 1);
+    CHECK_OK(mprotect(p, 4 * PAGE, RW));
+    shared[0] = shared[2 * PAGE] = 2;
+    CHECK_EQ(p[0], 1);
+    CHECK_EQ(p[2 * PAGE], 2);
+    munmap(p, 4 * PAGE);
+    munmap(shared, 4 * PAGE);
+    close(fd);
+}
