@@ -30,24 +30,24 @@ static int getattr_at(int dfd, uptr_t user_path, unsigned lookup, struct kstat *
 
 static long put_stat(uptr_t buf, const struct kstat *st)
 {
-    struct stat_user u;
-    memset(&u, 0, sizeof(u));
-    u.st_dev = dev_to_user(st->dev);
-    u.st_ino = st->ino;
-    u.st_nlink = st->nlink;
-    u.st_mode = st->mode;
-    u.st_uid = st->uid;
-    u.st_gid = st->gid;
-    u.st_rdev = dev_to_user(st->rdev);
-    u.st_size = (s64)st->size;
-    u.st_blksize = st->blksize;
-    u.st_blocks = (s64)st->blocks;
-    u.st_atime_sec = st->atime_ns / NSEC_PER_SEC;
-    u.st_atime_nsec = st->atime_ns % NSEC_PER_SEC;
-    u.st_mtime_sec = st->mtime_ns / NSEC_PER_SEC;
-    u.st_mtime_nsec = st->mtime_ns % NSEC_PER_SEC;
-    u.st_ctime_sec = st->ctime_ns / NSEC_PER_SEC;
-    u.st_ctime_nsec = st->ctime_ns % NSEC_PER_SEC;
+    struct stat_user u = {
+        .st_dev = dev_to_user(st->dev),
+        .st_ino = st->ino,
+        .st_nlink = st->nlink,
+        .st_mode = st->mode,
+        .st_uid = st->uid,
+        .st_gid = st->gid,
+        .st_rdev = dev_to_user(st->rdev),
+        .st_size = (s64)st->size,
+        .st_blksize = st->blksize,
+        .st_blocks = (s64)st->blocks,
+        .st_atime_sec = st->atime_ns / NSEC_PER_SEC,
+        .st_atime_nsec = st->atime_ns % NSEC_PER_SEC,
+        .st_mtime_sec = st->mtime_ns / NSEC_PER_SEC,
+        .st_mtime_nsec = st->mtime_ns % NSEC_PER_SEC,
+        .st_ctime_sec = st->ctime_ns / NSEC_PER_SEC,
+        .st_ctime_nsec = st->ctime_ns % NSEC_PER_SEC,
+    };
     return copy_to_user(buf, &u, sizeof(u));
 }
 

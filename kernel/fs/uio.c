@@ -65,14 +65,7 @@ ssize_t uio_copy_from_pieces(struct uio *u, void *to, size_t len)
     return uio_move(u, UIO_FROM, to, len);
 }
 
-ssize_t uio_zero(struct uio *u, size_t len)
-{
-    if (likely(len <= u->len && len <= u->remaining && !u->kernel && !clear_user(u->base, len))) {
-        uio_advance(u, len);
-        return (ssize_t)len;
-    }
-    return uio_move(u, UIO_ZERO, NULL, len);
-}
+ssize_t uio_zero_pieces(struct uio *u, size_t len) { return uio_move(u, UIO_ZERO, NULL, len); }
 
 ssize_t uio_init_vec(struct uio *u, struct uio_vec *v, uptr_t user, size_t n_iov)
 {

@@ -68,7 +68,7 @@ static inline size_t uio_remaining(const struct uio *u) { return u->remaining; }
 // Moves up to len bytes and advances. => bytes moved, or -EFAULT if none could be.
 ssize_t uio_copy_to_pieces(struct uio *u, const void *from, size_t len);
 ssize_t uio_copy_from_pieces(struct uio *u, void *to, size_t len);
-ssize_t uio_zero(struct uio *u, size_t len);
+ssize_t uio_zero_pieces(struct uio *u, size_t len);
 
 static inline ssize_t uio_copy_to(struct uio *u, const void *from,
                                   size_t len)  // kernel -> uio (read)
@@ -85,6 +85,15 @@ static inline ssize_t uio_copy_from(struct uio *u, void *to, size_t len)  // uio
     if (unlikely(len > u->len || len > u->remaining || u->kernel) ||
         unlikely(copy_from_user(to, u->base, len)))
         return uio_copy_from_pieces(u, to, len);
+    uio_advance(u, len);
+    return (ssize_t)len;
+}
+
+static inline ssize_t uio_zero(struct uio *u, size_t len)
+{
+    if (unlikely(len > u->len || len > u->remaining || u->kernel) ||
+        unlikely(clear_user(u->base, len)))
+        return uio_zero_pieces(u, len);
     uio_advance(u, len);
     return (ssize_t)len;
 }
