@@ -457,7 +457,7 @@ static __noinline long futex_other(uptr_t addr, int op, u32 value, uptr_t timeou
 {
     int cmd = op & FUTEX_CMD_MASK;
     bool shared = !(op & FUTEX_PRIVATE_FLAG);
-    if (unlikely((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT && cmd != FUTEX_WAIT_BITSET))
+    if (unlikely((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET))
         return -ENOSYS;
     switch (cmd) {
     case FUTEX_WAIT: return futex_wait_call(addr, cmd, op, value, timeout, FUTEX_BITSET_ALL);

@@ -212,9 +212,7 @@ long sys_rt_sigreturn(void)
 
 static void user_info(struct siginfo *info, int sig, int code)
 {
-    memset(info, 0, sizeof *info);
-    info->signo = sig;
-    info->code = code;
+    *info = (struct siginfo){.signo = sig, .code = code};
     info->rt.pid = current->process->pid;
     info->rt.uid = current->process->uid;
 }

@@ -42,7 +42,6 @@
      SIG_BIT(SIGSYS))
 #define CORE_SIGNALS \
     (SYNCHRONOUS | SIG_BIT(SIGQUIT) | SIG_BIT(SIGABRT) | SIG_BIT(SIGXCPU) | SIG_BIT(SIGXFSZ))
-#define RLIMIT_SIGPENDING 11
 #define POLLIN 1
 
 static struct kcache *entry_cache;

@@ -59,6 +59,8 @@ struct sigaction {  // kernel form, same order on every architecture
 };
 
 // siginfo_t as user programs see it (sigaction(2)); 128 bytes.
+#define RLIMIT_SIGPENDING 11  // queued signals and POSIX timers of a process
+
 struct siginfo {
     s32 signo, error, code, pad;
     union {

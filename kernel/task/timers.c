@@ -509,6 +509,7 @@ static void posix_delete(struct posix_timer *pt)
         thread_put(pt->target);
     if (pt->cpu_thread)
         thread_put(pt->cpu_thread);
+    atomic_sub(&pt->process->n_sig_queued, 1);
     kfree(pt);
 }
 
@@ -587,6 +588,12 @@ long sys_timer_create(int clock, uptr_t event, uptr_t id)
     struct posix_timer *pt = kzalloc(sizeof *pt);
     if (!pt)
         return -EAGAIN;
+    // Its signal has a place of its own, which counts as queued for good (getrlimit(2), RLIMIT_SIGPENDING).
+    if (atomic_add(&p->n_sig_queued, 1) > p->rlimits[RLIMIT_SIGPENDING].cur) {
+        atomic_sub(&p->n_sig_queued, 1);
+        kfree(pt);
+        return -EAGAIN;
+    }
     pt->process = p;
     list_init(&pt->entry.link);
     list_init(&pt->real_link);

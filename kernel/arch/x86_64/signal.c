@@ -201,13 +201,15 @@ int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct
 // ------------------------------------------------------------------ return
 
 // True if the frame carries an XSAVE area that can be taken as it is.
-static bool extended_frame(vaddr_t at)
+// *features: the components that it holds, by its own word; the others are to be as after INIT.
+static bool extended_frame(vaddr_t at, u64 *features)
 {
     struct fp_software software;
     u32 magic2;
     if (!fpu.xsave || copy_from_user(&software, at + offsetof(struct xsave_area, software),
                                      offsetof(struct fp_software, padding)))
         return false;
+    *features = fpu.features & software.features;
     return software.magic1 == FP_XSTATE_MAGIC1 && software.xstate_size == fpu.area_size &&
            software.extended_size == fpu.area_size + 4 &&
            !get_user_u32(&magic2, at + fpu.area_size) && magic2 == FP_XSTATE_MAGIC2;
@@ -222,8 +224,11 @@ static int restore_vector(vaddr_t at)
     }
     int err = -EFAULT;
     if (at < USER_END - vector_frame_size()) {
-        if (extended_frame(at)) {
-            err = xrstor_user(at, fpu.features);
+        u64 features;
+        if (extended_frame(at, &features)) {
+            if (unlikely(features != fpu.features))
+                fpu_reset_current();
+            err = xrstor_user(at, features);
         } else {
             fpu_reset_current();
             err = fxrstor_user(at);

@@ -77,6 +77,7 @@ TEST(errors)
     CHECK_ERRNO(futex((int *)0xffff800000000000, FUTEX_WAKE_PRIVATE, 0, NULL, NULL, 0), EFAULT);
     CHECK_ERRNO(futex((int *)8, FUTEX_WAIT, 0, NULL, NULL, 0), EFAULT);
     CHECK_ERRNO(futex(words, 99, 0, NULL, NULL, 0), ENOSYS);
+    CHECK_ERRNO(futex(words, FUTEX_WAIT_PRIVATE | FUTEX_CLOCK_REALTIME, 0, NULL, NULL, 0), ENOSYS);   // it is relative
     CHECK_ERRNO(futex(words, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, 0), EINVAL);   // an empty bitset
     CHECK_ERRNO(futex(words, FUTEX_WAKE_BITSET_PRIVATE, 1, NULL, NULL, 0), EINVAL);
     struct timespec bad = {0, 1000000000}, negative = {-1, 0};

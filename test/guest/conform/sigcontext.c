@@ -501,6 +501,53 @@ TEST(a_frame_cannot_raise_privilege)
     CHECK_EQ(handled, 1);
 }
 
+// Byte 464 of the vector state: magic, size, the components it holds; byte 512: the header that XRSTOR checks.
+static int header_word;
+static uint64_t header_bits;
+
+static void spoil_header(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)info;
+    ucontext_t *uc = context;
+    ((uint64_t *)((char *)uc->uc_mcontext.fpregs + 512))[header_word] |= header_bits;
+}
+
+TEST(sigreturn_with_bad_vector_headers)
+{
+    if (!__builtin_cpu_supports("avx"))
+        SKIP("this CPU has no XSAVE");
+    static const struct { int word; uint64_t bits; } bad[] = {
+        {0, 1ull << 62}, {0, 1ull << 40}, {1, 1}, {1, 1ull << 63}, {2, 1}, {2, ~0ull}};
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        header_word = bad[i].word, header_bits = bad[i].bits;
+        install(SIGUSR1, spoil_header, 0);
+        CATCH_FAULT(raise(SIGUSR1));
+        CHECK_EQ(fault_seen.signal, SIGSEGV);
+    }
+}
+
+static void hide_ymm(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)info;
+    ucontext_t *uc = context;
+    ((uint64_t *)((char *)uc->uc_mcontext.fpregs + 464))[1] &= ~4ull;
+}
+
+TEST(components_that_a_frame_does_not_name_are_reset)
+{
+    long call = SYS_tkill;
+    if (!__builtin_cpu_supports("avx"))
+        SKIP("this CPU has no AVX");
+    install(SIGUSR1, hide_ymm, 0);
+    char in[32], out[32];
+    memset(in, 0x51, 32);
+    __asm__ volatile("vmovups (%2), %%ymm7; syscall; vmovups %%ymm7, (%3); vzeroupper"
+                     : "+a"(call) : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
+                     : "rcx", "r11", "xmm7", "memory");
+    CHECK_BYTES(out, 0x51, 16);
+    CHECK_BYTES(out + 16, 0, 16);
+}
+
 TEST(sigreturn_without_a_frame)
 {
     // A stack pointer at nothing: the bad frame is a SIGSEGV, caught on the alternate stack.

@@ -441,6 +441,22 @@ TEST(timer_none_and_absolute)
     CHECK_ERRNO(make_timer(CLOCK_MONOTONIC, NULL, (void *)8), EFAULT);
 }
 
+TEST(timers_count_as_queued_signals)
+{
+    struct raw_event event = {.signal = SIGRTMIN + 4, .notify = SIGEV_SIGNAL};
+    struct rlimit old, none;
+    int id = -1;
+    REQUIRE_OK(getrlimit(RLIMIT_SIGPENDING, &old));
+    none = (struct rlimit){0, old.rlim_max};
+    REQUIRE_OK(setrlimit(RLIMIT_SIGPENDING, &none));
+    CHECK_ERRNO(make_timer(CLOCK_MONOTONIC, &event, &id), EAGAIN);
+    REQUIRE_OK(setrlimit(RLIMIT_SIGPENDING, &old));
+    for (int i = 0; i < 200; i++) {                     // deleting gives the place back
+        REQUIRE_OK(make_timer(CLOCK_MONOTONIC, &event, &id));
+        REQUIRE_OK(syscall(SYS_timer_delete, id));
+    }
+}
+
 TEST(timerfd_counts_expirations)
 {
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
