@@ -168,8 +168,9 @@ void tlb_gather_finish(struct tlb_gather *g)
 {
     struct mm *mm = g->mm;
     gather_flush(g);
-    if (g->anon | g->file | g->shmem)
-        mm_peak_rss(mm);
+    if (!(g->anon | g->file | g->shmem) && !(g->frames.n | g->tables.n | g->n_deferred))
+        return;
+    mm_peak_rss(mm);
     page_free_chain(&g->frames);
     if (g->huge.n)
         atomic_sub(&mm->n_huge, (s64)g->huge.n);
@@ -181,7 +182,7 @@ void tlb_gather_finish(struct tlb_gather *g)
     }
     if (g->tables.n) {
         atomic_sub(&mm->n_table_pages, (s64)g->tables.n);
-        page_free_chain(&g->tables);
+        page_free_clean_chain(&g->tables);
     }
     if (g->n_deferred)
         tlb_gather_flush_deferred(g);
