@@ -479,6 +479,7 @@ static void promote(struct mm *mm, vaddr_t addr)
     struct vma *v = vma_at(mm, addr);
     if (v && huge_fits(v, addr) && thp_allowed(v))
         collapse_range(mm, v, ALIGN_DOWN(addr, HUGE_SIZE), false);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
 }
 

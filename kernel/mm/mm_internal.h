@@ -129,6 +129,18 @@ extern struct spinlock mm_list_lock;
 extern struct list mm_list;  // [mm_list_lock] every mm
 
 u64 mm_random(void);
+
+// VERIFY builds: checks all invariants after a change, rarer the more areas there are. => lock held for writing
+static inline void mm_check(struct mm *mm)
+{
+#ifdef LETHE_VERIFY
+    static u32 n;
+    if (++n % (1 + mm->n_vmas / 16) == 0)
+        mm_verify(mm);
+#else
+    (void)mm;
+#endif
+}
 // Pages in use now; keeps the peak. Called before pages go and by those who look.
 static inline u64 mm_peak_rss(struct mm *mm)
 {

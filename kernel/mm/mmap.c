@@ -233,6 +233,7 @@ long do_munmap(struct mm *mm, vaddr_t start, size_t len)
     long err = unmap_prepare(mm, start, start + len, &plan);
     if (!err)
         unmap_commit(mm, start, start + len, &plan);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err;
 }
@@ -359,6 +360,7 @@ long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct
     r.pgoff = object ? pgoff : r.addr >> PAGE_SHIFT;
     if (at >= 0)
         at = map_locked(mm, &r);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return at;
 }
@@ -387,6 +389,7 @@ long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n
         bool huge;
         pte_t *slot = pt_make_slot(mm, addr + i * PAGE_SIZE, &huge);
         if (!slot) {
+            mm_check(mm);
             rwlock_write_done(&mm->lock);
             do_munmap(mm, addr, len);
             return -ENOMEM;
@@ -395,6 +398,7 @@ long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n
     }
     err = (long)addr;
 out:
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err;
 }
@@ -408,6 +412,7 @@ long mm_map_stack(struct mm *mm, vaddr_t top, size_t size, size_t limit)
     struct map_request r = {.addr = top - size, .len = size, .flags = vm, .pgoff = (top - size) >> PAGE_SHIFT};
     long err = map_locked(mm, &r);
     mm->stack_top = top;
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err < 0 ? err : 0;
 }
@@ -445,6 +450,7 @@ int grow_stack(struct mm *mm, vaddr_t addr)
         err = -EFAULT;
     else if (v->start > addr)
         err = grow_locked(mm, v, addr);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err;
 }
@@ -478,15 +484,15 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
     if (!v)
         return -ENOMEM;
     *at = v;
-    if (v->backed)
+    if (pages == 1 && v->backed)
+        pt_protect_page(mm, v, start, changed);
+    else if (v->backed)
         pt_protect(mm, v, start, end, changed);
     return 0;
 }
 
 // => -ENOMEM at a hole; what lies before an error is changed
-// => *done: how far it came; short of the end behind a part, from *own on, that is locked, private and newly writable
-static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct tlb_range *changed,
-                           vaddr_t *done, vaddr_t *own)
+static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct tlb_range *changed)
 {
     struct vma *v = vma_find(mm, start);
     if (!v)
@@ -502,11 +508,8 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, 
         if (!v || v->start > start)
             return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
-        u64 before = v->flags & (VM_LOCK_FLAGS | VM_WRITE | VM_SHARED);
         long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), changed);
-        *done = stop;
-        *own = unlikely(before == VM_LOCKED) && !err && (prot & PROT_WRITE) ? start : stop;
-        if (err || stop == end || *own != stop)
+        if (err || stop == end)
             return err;
         start = stop;
         v = v->end > start ? v : v->next;
@@ -524,20 +527,12 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
-    vaddr_t end = addr + len;
-    for (;;) {
-        struct tlb_range changed = TLB_RANGE_NONE;
-        vaddr_t done = end, own = end;
-        rwlock_write(&mm->lock);
-        long err = protect_locked(mm, addr, end, prot, &changed, &done, &own);
-        if (changed.start < changed.end)
-            tlb_flush_range(mm, changed.start, changed.end);
-        rwlock_write_done(&mm->lock);
-        if (unlikely(own < done))
-            mm_populate(mm, own, done - own);  // mlock(2): private memory gets its own frames now
-        if (err || done == end)
-            return err;
-        addr = done;
-        prot &= ~PROT_GROWSDOWN;
-    }
+    struct tlb_range changed = TLB_RANGE_NONE;
+    rwlock_write(&mm->lock);
+    long err = protect_locked(mm, addr, addr + len, prot, &changed);
+    if (changed.start < changed.end)
+        tlb_flush_range(mm, changed.start, changed.end);
+    mm_check(mm);
+    rwlock_write_done(&mm->lock);
+    return err;
 }

@@ -185,19 +185,6 @@ void pt_walk(struct mm *mm, struct pt_walk *w, vaddr_t start, vaddr_t end)
     walk_tables(mm, start, end, w, walk_level1, walk_hole);
 }
 
-// mmap(2): PROT_WRITE and PROT_EXEC imply that the page can be read, as the hardware has it.
-unsigned pt_prot_of(u64 vm_flags)
-{
-    unsigned prot = PTE_USER;
-    if (vm_flags & VM_ACCESS)
-        prot |= PTE_READ;
-    if (vm_flags & VM_WRITE)
-        prot |= PTE_WRITE;
-    if (vm_flags & VM_EXEC)
-        prot |= PTE_EXEC;
-    return prot;
-}
-
 static pte_t user_rights[8];  // by the access flags of a VMA
 
 void pt_init(void)
@@ -545,23 +532,31 @@ static inline bool protect_level1(void *ctx, pte_t *table, vaddr_t start, vaddr_
     return true;
 }
 
-void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed)
+static inline struct protect protect_rights(const struct vma *vma, struct tlb_range *changed)
 {
     u64 access = vma->flags & VM_ACCESS;
     struct protect pr = {.changed = changed, .rights = user_rights[access]};
     pr.rights_ro = access & VM_WRITE ? user_rights[(access & ~(u64)VM_WRITE) | VM_READ] : pr.rights;
     if (vma->flags & VM_SHARED)
         pr.rights = pr.rights_ro;  // writing is noticed by a fault
-    if (end - start > PAGE_SIZE) {
-        walk_tables(mm, start, end, &pr, protect_level1, no_hole);
-        return;
-    }
-    pte_t *table = level1_table(mm, start), e = table ? table[pt_index(start, 1)] : PTE_NONE;
+    return pr;
+}
+
+void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed)
+{
+    struct protect pr = protect_rights(vma, changed);
+    walk_tables(mm, start, end, &pr, protect_level1, no_hole);
+}
+
+void pt_protect_page(struct mm *mm, const struct vma *vma, vaddr_t va, struct tlb_range *changed)
+{
+    pte_t *table = level1_table(mm, va), e = table ? table[pt_index(va, 1)] : PTE_NONE;
     if (!pte_is_table(e))
         return;
-    pte_t *slot = pte_table(e) + pt_index(start, 0);
+    struct protect pr = protect_rights(vma, changed);
+    pte_t *slot = pte_table(e) + pt_index(va, 0);
     if (protect_entry(&pr, slot, *slot, pr.rights == pr.rights_ro))
-        tlb_range_add(changed, start, end);
+        tlb_range_add(changed, va, va + PAGE_SIZE);
 }
 
 // ---- fork

@@ -57,7 +57,13 @@ void pt_walk(struct mm *mm, struct pt_walk *w, vaddr_t start, vaddr_t end);
 
 void pt_init(void);
 // Rights of a present entry for a VMA with these flags.
-unsigned pt_prot_of(u64 vm_flags);
+// mmap(2): PROT_WRITE and PROT_EXEC imply that the page can be read, as the hardware has it.
+static inline unsigned pt_prot_of(u64 vm_flags)
+{
+    _Static_assert((int)VM_READ == PTE_READ && (int)VM_WRITE == PTE_WRITE && (int)VM_EXEC == PTE_EXEC,
+                   "the same bits");
+    return (unsigned)(vm_flags & 7) | ((vm_flags & 6) != 0) | PTE_USER;
+}
 
 // Replaces a 2 MiB leaf by a table with the same translations. => false: no memory, nothing changed
 bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va);
@@ -79,6 +85,7 @@ bool pt_unmap(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, v
 // Gives the present entries of [start, end) the rights of the VMA; write only where nothing needs a
 // fault (exclusive anonymous frames). What must be flushed is added to changed. => mm->lock held for writing
 void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed);
+void pt_protect_page(struct mm *mm, const struct vma *vma, vaddr_t va, struct tlb_range *changed);
 // Copies a private VMA's entries for fork, write-protecting both sides. => -ENOMEM
 int pt_copy(struct tlb_gather *from, struct mm *to, const struct vma *vma);
 // Moves entries (mremap). The target's tables are made first, so -ENOMEM leaves the source whole.

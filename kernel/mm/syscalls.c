@@ -193,6 +193,7 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     if (!err) {
         rwlock_write(&mm->lock);
         err = map_checked(mm, &m);
+        mm_check(mm);
         rwlock_write_done(&mm->lock);
     }
     if (m.r.object)
@@ -290,6 +291,7 @@ long sys_brk(vaddr_t end)
     mm->brk_end = end;
 out:
     end = mm->brk_end;
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     if (populate)
         mm_populate(mm, old, end - old);
@@ -571,6 +573,7 @@ long sys_mremap(vaddr_t old, size_t old_len, size_t new_len, int flags, vaddr_t 
         return -EINVAL;
     rwlock_write(&r.mm->lock);
     long at = remap_locked(&r, &populate);
+    mm_check(r.mm);
     rwlock_write_done(&r.mm->lock);
     if (at >= 0 && populate && r.new_len > r.old_len)
         mm_populate(r.mm, (vaddr_t)at + r.old_len, r.new_len - r.old_len);
@@ -785,6 +788,7 @@ static long do_mlock(vaddr_t start, size_t len, u64 lock)
     long err = -ENOMEM;
     if (locked <= limit || capable_ipc_lock())
         err = set_lock_flags(mm, start, start + len, lock);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     if (err || (lock & VM_LOCKONFAULT))
         return err;
@@ -815,6 +819,7 @@ long sys_munlock(vaddr_t start, size_t len)
         return 0;
     rwlock_write(&mm->lock);
     long err = set_lock_flags(mm, start, start + len, 0);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err;
 }
@@ -848,6 +853,7 @@ long sys_mlockall(int flags)
         if (flags & MCL_CURRENT)
             lock_all(mm, lock);
     }
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     if (!err && (flags & (MCL_CURRENT | MCL_ONFAULT)) == MCL_CURRENT)
         mm_populate(mm, 0, USER_END);
@@ -860,6 +866,7 @@ long sys_munlockall(void)
     rwlock_write(&mm->lock);
     mm->def_flags &= ~(u64)VM_LOCK_FLAGS;
     lock_all(mm, 0);
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return 0;
 }
@@ -892,6 +899,7 @@ long sys_mseal(vaddr_t start, size_t len_in, u64 flags)
             break;
         }
     }
+    mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err;
 }

@@ -216,8 +216,3 @@ void arch_mm_switch(struct arch_mm *am)
 {
     write_cr3(am ? am->root : virt_to_phys(boot_root));
 }
-
-pte_t *arch_mm_root(struct arch_mm *am)
-{
-    return phys_to_virt(am->root);
-}

@@ -70,7 +70,6 @@ int arch_mm_init(struct arch_mm *am)
 
 void arch_mm_destroy(struct arch_mm *am) { page_put(phys_to_page(am->root)); }
 void arch_mm_switch(struct arch_mm *am) { arch_tlb_flush_all_user(); }
-pte_t *arch_mm_root(struct arch_mm *am) { return phys_to_virt(am->root); }
 void arch_clear_pages(void *start, size_t n) { memset(start, 0, n << PAGE_SHIFT); }
 
 // ---- the hardware's way to memory

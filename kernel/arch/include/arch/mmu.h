@@ -10,6 +10,8 @@
 //     void *phys_to_virt(phys_t), phys_t virt_to_phys(const void *)   (direct map and kernel image)
 //     void arch_tlb_flush_page(vaddr_t va)      this CPU, the loaded address space
 //     void arch_tlb_flush_all_user(void)        this CPU, the loaded address space
+//     pte_t *arch_mm_root(struct arch_mm *am)   root table of the user half; entries [0, 256) on x86-64, [0, 512) on
+//                                               aarch64
 #pragma once
 
 #include "arch/pte.h"
@@ -27,8 +29,6 @@ void arch_mm_destroy(struct arch_mm *am);
 // Loads the address space on this CPU (cr3, ttbr0) and drops all user translations of the one before;
 // NULL: the kernel half only. mm/tlb.c keeps the mask of CPUs.
 void arch_mm_switch(struct arch_mm *am);
-// Root table of the user half; entries [0, 256) on x86-64, [0, 512) on aarch64.
-pte_t *arch_mm_root(struct arch_mm *am);
 // Maps device registers; uncached, never freed. => kernel address.
 void *arch_map_device(phys_t pa, size_t len_bytes);
 // Adds [start, end) of RAM to the direct map (largest pages the CPU has).

@@ -31,6 +31,8 @@ struct arch_mm {
     phys_t root;  // of the level 3 table
 };
 
+static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
+
 static inline void arch_tlb_flush_page(vaddr_t va)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");

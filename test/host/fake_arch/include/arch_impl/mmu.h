@@ -11,5 +11,6 @@ static inline phys_t virt_to_phys(const void *kva) { return (phys_t)((const char
 struct arch_mm {
     phys_t root;
 };
+static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
 void arch_tlb_flush_page(vaddr_t va);
 void arch_tlb_flush_all_user(void);
