@@ -466,7 +466,7 @@ static inline struct page *alloc_one(unsigned flags)
     return likely(p) ? p : alloc_one_slow(flags);
 }
 
-static bool refill_zero_run(struct page_cache *c)
+static __noinline bool refill_zero_run(struct page_cache *c)
 {
     if (!READ_ONCE(buddy.zeroed))
         return false;
@@ -482,7 +482,15 @@ static bool refill_zero_run(struct page_cache *c)
     return p != NULL;
 }
 
-static struct page *alloc_one_zeroed(unsigned flags)
+static __noinline struct page *alloc_one_cleared(unsigned flags)
+{
+    struct page *p = alloc_one(flags);
+    if (likely(p))
+        arch_clear_page(page_address(p));
+    return p;
+}
+
+static inline struct page *alloc_one_zeroed(unsigned flags)
 {
     struct page_cache *c = percpu_ptr(page_cache);
     if (c->clean.first) {
@@ -496,10 +504,7 @@ static struct page *alloc_one_zeroed(unsigned flags)
         page_set_allocated(p);
         return p;
     }
-    struct page *p = alloc_one(flags);
-    if (likely(p))
-        arch_clear_page(page_address(p));
-    return p;
+    return alloc_one_cleared(flags);
 }
 
 static struct page *take_zeroed_block(void)
@@ -528,7 +533,7 @@ static struct page *take_block(unsigned order, unsigned flags)
     return p;
 }
 
-static struct page *alloc_block(unsigned order, unsigned flags)
+static __noinline struct page *alloc_block(unsigned order, unsigned flags)
 {
     struct page *p = NULL;
     bool clear = flags & PAGE_ZERO;
@@ -565,6 +570,16 @@ static bool injected_failure(unsigned flags)
     return false;
 }
 
+static __noinline struct page *nothing_left(unsigned order, unsigned flags)
+{
+    stats[PAGE_STAT_FAILED]++;
+    if (flags & PAGE_NOFAIL)
+        panic("out of memory: %zu bytes for the kernel, %llu pages free", PAGE_SIZE << order,
+              (unsigned long long)page_free_count());
+    return NULL;
+}
+
+// => Every fault comes here: what is rare is kept out of line.
 struct page *page_alloc(unsigned order, unsigned flags)
 {
     struct page *p;
@@ -574,13 +589,7 @@ struct page *page_alloc(unsigned order, unsigned flags)
         p = flags & PAGE_ZERO ? alloc_one_zeroed(flags) : alloc_one(flags);
     else
         p = order <= PAGE_MAX_ORDER ? alloc_block(order, flags) : NULL;
-    if (unlikely(!p)) {
-        stats[PAGE_STAT_FAILED]++;
-        if (flags & PAGE_NOFAIL)
-            panic("out of memory: %zu bytes for the kernel, %llu pages free", PAGE_SIZE << order,
-                  (unsigned long long)page_free_count());
-    }
-    return p;
+    return likely(p) ? p : nothing_left(order, flags);
 }
 
 // ---- freeing

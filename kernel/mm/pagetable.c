@@ -277,6 +277,12 @@ static __noinline void zap_shared(struct tlb_gather *g, struct page *p, pte_t e)
     tlb_gather_put(g, p);
 }
 
+#define STEP 4  // entries passed at once when they are empty
+static inline bool step_empty(const pte_t *e)
+{
+    return pte_is_none(e[1] | e[2] | e[3] | e[4]);
+}
+
 // Entries [slot, last) of one table.
 static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, const pte_t *last, bool *young)
 {
@@ -285,8 +291,11 @@ static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, 
 
     for (; slot < last; slot++) {
         pte_t e = *slot;
-        if (pte_is_none(e))
+        if (pte_is_none(e)) {
+            while (last - slot > STEP && step_empty(slot))
+                slot += STEP;
             continue;
+        }
         if (unlikely(!pte_present(e))) {
             if (plain)
                 *slot = PTE_NONE;

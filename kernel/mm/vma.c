@@ -322,7 +322,7 @@ void vma_resize(struct vma *vma, vaddr_t start, vaddr_t end)
 
 // ---- splitting and merging
 
-static bool same_name(const char *a, const char *b)
+static inline bool same_name(const char *a, const char *b)
 {
     return a == b || (a && b && !strcmp(a, b));
 }
@@ -362,20 +362,20 @@ struct vma *vma_split(struct mm *mm, struct vma *vma, vaddr_t addr)
     return upper;
 }
 
-static bool attributes_match(const struct vma *v, const struct vma_attr *a)
+static inline bool attributes_match(const struct vma *v, const struct vma_attr *a)
 {
     return v->flags == a->flags && v->object == a->object && v->file == a->file &&
            !(a->flags & VM_SPECIAL) && same_name(v->name, a->name);
 }
 
 // v ends where a range with the attributes starts (distance pages further on in the object).
-static bool continues(const struct vma *v, const struct vma_attr *a, u64 pgoff)
+static inline bool continues(const struct vma *v, const struct vma_attr *a, u64 pgoff)
 {
     return attributes_match(v, a) &&
            (!v->object || v->pgoff + (u64)vma_pages(v) == pgoff);
 }
 
-static bool precedes(const struct vma *v, const struct vma_attr *a, u64 pgoff, u64 pages)
+static inline bool precedes(const struct vma *v, const struct vma_attr *a, u64 pgoff, u64 pages)
 {
     return attributes_match(v, a) && (!v->object || pgoff + pages == v->pgoff);
 }
