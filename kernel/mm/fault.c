@@ -652,7 +652,7 @@ long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write)
 }
 
 // The part of [*start, end) in one area, touched as its owner may; *start moves behind it.
-static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end)
+static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end, bool only_locked)
 {
     rwlock_read(&mm->lock);
     struct vma *v = vma_find(mm, *start);
@@ -660,7 +660,7 @@ static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end)
     u64 flags = v ? v->flags : 0;
     rwlock_read_done(&mm->lock);
     *start = to;
-    if (from >= end || (flags & VM_SPECIAL))
+    if (from >= end || (flags & VM_SPECIAL) || (only_locked && (flags & VM_LOCK_FLAGS) != VM_LOCKED))
         return 0;
     if (!(flags & VM_ACCESS))
         return -EFAULT;
@@ -673,14 +673,20 @@ static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end)
 void mm_populate(struct mm *mm, vaddr_t start, size_t len)
 {
     for (vaddr_t end = start + len; start < end;)
-        if (populate_area(mm, &start, end) == -EINTR)
+        if (populate_area(mm, &start, end, false) == -EINTR)
             return;
+}
+
+void mm_repopulate_locked(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+    while (start < end && populate_area(mm, &start, end, true) != -EINTR)
+        ;
 }
 
 long mm_populate_locked_areas(struct mm *mm, vaddr_t start, size_t len)
 {
     long err = 0;
     for (vaddr_t end = start + len; start < end && !err;)
-        err = populate_area(mm, &start, end);
+        err = populate_area(mm, &start, end, false);
     return err;
 }

@@ -118,6 +118,8 @@ u64 lazyfree_reclaim(u64 wanted);
 long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write);
 // mlock(2): as mm_populate, but the first area that cannot be touched ends it. => errors of mm_populate_error
 long mm_populate_locked_areas(struct mm *mm, vaddr_t start, size_t len);
+// Locked private memory that became writable gets its own frames now (mprotect).
+void mm_repopulate_locked(struct mm *mm, vaddr_t start, vaddr_t end);
 
 // ---- object.c
 void object_link_vma(struct vma *vma);

@@ -457,9 +457,14 @@ int grow_stack(struct mm *mm, vaddr_t addr)
 
 // ---- protection
 
+struct protect_result {
+    struct tlb_range changed;
+    bool populate;  // locked private memory became writable
+};
+
 // One VMA's part of mprotect; *at becomes the VMA that holds it now. => 0, -EACCES, -EPERM, -ENOMEM
 static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, vaddr_t end, u64 prot,
-                                struct tlb_range *changed)
+                                struct protect_result *done)
 {
     struct vma *v = *at;
     u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
@@ -477,6 +482,7 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
         }
         if (is_data(flags) && mm->n_data_pages + pages > rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT)
             return -ENOMEM;
+        done->populate |= (old & VM_LOCK_FLAGS) == VM_LOCKED;
     }
     if (mm->n_vmas + 2 > vm_max_map_count && (start != v->start || end != v->end))
         return -ENOMEM;
@@ -485,14 +491,14 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
         return -ENOMEM;
     *at = v;
     if (pages == 1 && v->backed)
-        pt_protect_page(mm, v, start, changed);
+        pt_protect_page(mm, v, start, &done->changed);
     else if (v->backed)
-        pt_protect(mm, v, start, end, changed);
+        pt_protect(mm, v, start, end, &done->changed);
     return 0;
 }
 
 // => -ENOMEM at a hole; what lies before an error is changed
-static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct tlb_range *changed)
+static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct protect_result *done)
 {
     struct vma *v = vma_find(mm, start);
     if (!v)
@@ -508,7 +514,7 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, 
         if (!v || v->start > start)
             return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
-        long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), changed);
+        long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), done);
         if (err || stop == end)
             return err;
         start = stop;
@@ -527,12 +533,14 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
-    struct tlb_range changed = TLB_RANGE_NONE;
+    struct protect_result done = {TLB_RANGE_NONE, false};
     rwlock_write(&mm->lock);
-    long err = protect_locked(mm, addr, addr + len, prot, &changed);
-    if (changed.start < changed.end)
-        tlb_flush_range(mm, changed.start, changed.end);
+    long err = protect_locked(mm, addr, addr + len, prot, &done);
+    if (done.changed.start < done.changed.end)
+        tlb_flush_range(mm, done.changed.start, done.changed.end);
     mm_check(mm);
     rwlock_write_done(&mm->lock);
+    if (unlikely(done.populate))
+        mm_repopulate_locked(mm, addr, addr + len);
     return err;
 }

@@ -59,18 +59,27 @@ struct vma *vma_find(const struct mm *mm, vaddr_t addr)
     return best;
 }
 
-struct vma *vma_alloc(struct mm *mm)
+// Without attributes yet.
+static inline struct vma *vma_new(struct mm *mm)
 {
     struct vma *v = kcache_alloc(vma_cache);
+    if (!v)
+        return NULL;
+    v->mm = mm;
+    list_init(&v->object_link);
+    return v;
+}
+
+struct vma *vma_alloc(struct mm *mm)
+{
+    struct vma *v = vma_new(mm);
     if (!v)
         return NULL;
     v->flags = v->pgoff = 0;
     v->object = NULL;
     v->file = NULL;
     v->name = NULL;
-    v->mm = mm;
     v->backed = 0;
-    list_init(&v->object_link);
     return v;
 }
 
@@ -332,13 +341,14 @@ bool vma_copy_attributes(struct vma *to, const struct vma *from, vaddr_t at)
     to->flags = from->flags;
     to->backed = from->backed;
     to->pgoff = from->pgoff + ((at - from->start) >> PAGE_SHIFT);
+    to->object = NULL;
+    to->file = NULL;
+    to->name = NULL;
     if (from->name && !(to->name = kstrdup(from->name)))
         return false;
-    to->object = from->object;
-    to->file = from->file;
-    if (to->object)
+    if ((to->object = from->object))
         vm_object_get(to->object);
-    if (to->file)
+    if ((to->file = from->file))
         file_get(to->file);
     return true;
 }
@@ -346,7 +356,7 @@ bool vma_copy_attributes(struct vma *to, const struct vma *from, vaddr_t at)
 // => Nothing is accounted: the parts are what the whole was. No gap changes.
 struct vma *vma_split(struct mm *mm, struct vma *vma, vaddr_t addr)
 {
-    struct vma *upper = vma_alloc(mm);
+    struct vma *upper = vma_new(mm);
     if (!upper)
         return NULL;
     if (!vma_copy_attributes(upper, vma, addr)) {
