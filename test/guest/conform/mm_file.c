@@ -368,24 +368,6 @@ TEST(mlock_faults_everything_in)
     munmap(p, 4 * PAGE);
 }
 
-TEST(locked_private_memory_that_becomes_writable_is_copied_at_once)
-{
-    int fd = new_file("locked", 4 * PAGE, 0x30);
-    char *p = map_with(4 * PAGE, PROT_READ, MAP_PRIVATE, fd);
-    REQUIRE_OK(mlock(p, 2 * PAGE));
-    REQUIRE_OK(mprotect(p, 4 * PAGE, RW));
-    char other[PAGE];
-    memset(other, 0x66, PAGE);
-    for (int i = 0; i < 4; i++)
-        CHECK_EQ(pwrite(fd, other, PAGE, i * (long)PAGE), PAGE);
-    CHECK_BYTES(p, 0x30, PAGE);
-    CHECK_BYTES(p + PAGE, 0x31, PAGE);
-    CHECK_BYTES(p + 2 * PAGE, 0x66, 2 * PAGE);
-    munmap(p, 4 * PAGE);
-    close(fd);
-    unlink("locked");
-}
-
 TEST(mlock2_on_fault)
 {
     char *p = map_anon(4 * PAGE);
