@@ -255,6 +255,12 @@ void apic_timer_use_tsc_deadline(u64 hz)
     event.mult = mul_div(hz, BIT(32), NSEC_PER_SEC);
 }
 
+void apic_timer_tsc_rate_changed(u64 hz)
+{
+    if (event.tsc_deadline)
+        apic_timer_use_tsc_deadline(hz);
+}
+
 void apic_init_cpu(void)
 {
     if (!mmio)
@@ -295,6 +301,8 @@ void x86_interrupt(unsigned vector, struct regs *r)
     switch (vector) {
     case VEC_TIMER:
         apic_eoi();
+        if (cpu->id == 0)
+            tsc_check_rate();
         irq_timer(r);
         break;
     case VEC_CROSS:

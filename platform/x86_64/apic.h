@@ -20,3 +20,4 @@ u32 apic_timer_count(void);
 // reference: measure the TSC against it for the first half minute (clock.c has the reason).
 void apic_timer_set_rate(u64 hz, bool reference);
 void apic_timer_use_tsc_deadline(u64 tsc_hz);
+void apic_timer_tsc_rate_changed(u64 tsc_hz);

@@ -61,6 +61,7 @@ u32 fw_cfg_cpu_count(void);
 void ioapic_init(struct machine *m);
 
 void tsc_init(void);  // counter rate and wall clock
+void tsc_check_rate(void);  // of the boot CPU's timer interrupt: whether the hypervisor tells another rate now
 u64 tsc_hz(void);
 
 // a * b / c with a 128-bit product. => The quotient fits in 64 bits.

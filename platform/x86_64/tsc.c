@@ -26,6 +26,8 @@ u64 tsc_hz(void)
 }
 
 // Linux Documentation/virt/kvm/x86/msr.rst; the structures are the hypervisor's ABI.
+// The version is odd while the hypervisor writes. The structure is kept registered: a migration may bring the guest to a
+// host whose TSC runs at another rate, and then it changes.
 static volatile struct pvclock {
     u32 version, pad;
     u64 tsc_timestamp, system_time;
@@ -33,30 +35,71 @@ static volatile struct pvclock {
     s8 shift;
     u8 flags, pad2[2];
 } pvclock __aligned(32);
+static u32 pvclock_seen;  // version that the rate was taken from; 0: no such clock
 static volatile struct {
     u32 version, sec, nsec;
 } wall_clock __aligned(16);
 
+// A consistent copy. => false if the hypervisor has written none.
+static bool pvclock_read(struct pvclock *out)
+{
+    u32 version;
+    do {
+        version = pvclock.version;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        out->tsc_timestamp = pvclock.tsc_timestamp;
+        out->system_time = pvclock.system_time;
+        out->mul = pvclock.mul;
+        out->shift = pvclock.shift;
+        out->flags = pvclock.flags;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    } while ((version & 1) || version != pvclock.version);
+    out->version = version;
+    return version && out->mul && out->shift > -32 && out->shift < 32;
+}
+
+// ns = (ticks << shift) * mul >> 32
+static u64 pvclock_hz(const struct pvclock *p)
+{
+    u64 unshifted = (NSEC_PER_SEC << 32) / p->mul;
+    return p->shift < 0 ? unshifted << -p->shift : unshifted >> p->shift;
+}
+
+void tsc_check_rate(void)
+{
+    struct pvclock now;
+    if (likely(pvclock.version == pvclock_seen) || !pvclock_seen || !pvclock_read(&now))
+        return;
+    pvclock_seen = now.version;
+    u64 new_hz = pvclock_hz(&now);
+    u64 change = new_hz > hz ? new_hz - hz : hz - new_hz;
+    if (change < hz >> 16)  // rounding, not another host
+        return;
+    log_info("TSC rate %lu Hz, was %lu Hz: the machine has moved", new_hz, hz);
+    hz = new_hz;
+    clock_set_rate(hz);
+    apic_timer_tsc_rate_changed(hz);
+}
+
 static bool pvclock_rate(void)
 {
+    struct pvclock now;
     if (!x86_features.kvm || !(x86_features.kvm_features & KVM_FEATURE_CLOCKSOURCE2))
         return false;
     wrmsr(MSR_KVM_SYSTEM_TIME, virt_to_phys((const void *)&pvclock) | 1);
-    if (pvclock.version && !(pvclock.version & 1) && pvclock.mul) {
-        // ns = (ticks << shift) * mul >> 32
-        hz = (NSEC_PER_SEC << 32) / pvclock.mul;
-        hz = pvclock.shift < 0 ? hz << -pvclock.shift : hz >> pvclock.shift;
-        if (pvclock.flags & PVCLOCK_TSC_STABLE)
-            user_ok = true;
-        wrmsr(MSR_KVM_WALL_CLOCK, virt_to_phys((const void *)&wall_clock));
-        // Boot time of the guest, plus what its clock says now.
-        u64 since_boot = pvclock.system_time +
-                         mul_div(arch_counter() - pvclock.tsc_timestamp, NSEC_PER_SEC, hz);
-        clock_set_rate(hz);
-        clock_set_real(wall_clock.sec * NSEC_PER_SEC + wall_clock.nsec + since_boot);
+    if (!pvclock_read(&now)) {
+        wrmsr(MSR_KVM_SYSTEM_TIME, 0);
+        return false;
     }
-    wrmsr(MSR_KVM_SYSTEM_TIME, 0);
-    return hz != 0;
+    pvclock_seen = now.version;
+    hz = pvclock_hz(&now);
+    user_ok = now.flags & PVCLOCK_TSC_STABLE;
+    wrmsr(MSR_KVM_WALL_CLOCK, virt_to_phys((const void *)&wall_clock));
+    // Boot time of the guest, plus what its clock says now.
+    u64 since_boot = now.system_time + mul_div(arch_counter() - now.tsc_timestamp, NSEC_PER_SEC, hz);
+    clock_set_rate(hz);
+    clock_set_real(wall_clock.sec * NSEC_PER_SEC + wall_clock.nsec + since_boot);
+    return true;
 }
 
 #define MSR_HV_TSC_FREQUENCY 0x40000022
