@@ -44,7 +44,7 @@ KCFLAGS_COLD := -Os $(if $(filter x86_64,$(ARCH)),-mstringop-strategy=libcall)
 
 KCFLAGS += $(KCFLAGS_$(ARCH)) $(EXTRA_KCFLAGS)
 KASFLAGS := -D__ASSEMBLER__=1 -g -fno-pic -fno-pie $(KCFLAGS_$(ARCH)) $(REPRODUCIBLE)
-KLDFLAGS := -nostdlib -static --gc-sections --build-id=none -z noexecstack -z max-page-size=0x1000 \
+KLDFLAGS := -nostdlib -static --gc-sections --build-id=none -z noexecstack -z max-page-size=64 \
             --no-warn-rwx-segments
 
 HOSTCFLAGS := -std=gnu11 -O2 -g $(WARNINGS) -Wmissing-prototypes $(REPRODUCIBLE) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64

@@ -70,6 +70,7 @@ u32 pci_vendor_caps(u32 function, u8 *caps, u32 max)
 
 void pci_enable(u32 function)
 {
-    u32 command = pci_read32(function, COMMAND) & 0xffff;  // writing 0 to the status bits changes nothing
+    u32 command =
+        pci_read32(function, COMMAND) & 0xffff;  // writing 0 to the status bits changes nothing
     pci_write32(function, COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER);
 }

@@ -5,17 +5,8 @@
 
 static random_source_fn source;
 
-void random_source_register(random_source_fn fn)
-{
-    source = fn;
-}
+void random_source_register(random_source_fn fn) { source = fn; }
 
-bool platform_has_random(void)
-{
-    return source;
-}
+bool platform_has_random(void) { return source; }
 
-size_t platform_random(void *buf, size_t len)
-{
-    return source ? source(buf, len) : 0;
-}
+size_t platform_random(void *buf, size_t len) { return source ? source(buf, len) : 0; }

@@ -17,8 +17,8 @@ typedef int16_t s16;
 typedef int32_t s32;
 typedef int64_t s64;
 typedef intptr_t ssize_t;
-typedef s64 loff_t;     // file offset in bytes
-typedef u64 phys_t;     // physical address
+typedef s64 loff_t;         // file offset in bytes
+typedef u64 phys_t;         // physical address
 typedef uintptr_t vaddr_t;  // virtual address, user or kernel
 
 #define PAGE_SHIFT 12
@@ -30,8 +30,18 @@ typedef uintptr_t vaddr_t;  // virtual address, user or kernel
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define MIN(a, b) ({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })
-#define MAX(a, b) ({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ > b_ ? a_ : b_; })
+#define MIN(a, b)               \
+    ({                          \
+        __typeof__(a) a_ = (a); \
+        __typeof__(b) b_ = (b); \
+        a_ < b_ ? a_ : b_;      \
+    })
+#define MAX(a, b)               \
+    ({                          \
+        __typeof__(a) a_ = (a); \
+        __typeof__(b) b_ = (b); \
+        a_ > b_ ? a_ : b_;      \
+    })
 #define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a)-1))
 #define ALIGN_UP(x, a) (((x) + ((__typeof__(x))(a)-1)) & ~((__typeof__(x))(a)-1))
 #define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a)-1)) == 0)

@@ -36,13 +36,12 @@ struct cpu {
 
 #define DEFINE_PERCPU(type, name) __attribute__((section(".bss.percpu"))) type name
 #define DECLARE_PERCPU(type, name) extern type name
-#define percpu_ptr_of(cpu, name) \
-    ((__typeof__(name) *)((uintptr_t) & (name) + (cpu)->percpu_offset))
+#define percpu_ptr_of(cpu, name) ((__typeof__(name) *)((uintptr_t) & (name) + (cpu)->percpu_offset))
 #define percpu_ptr(name) percpu_ptr_of(this_cpu(), name)
 #define percpu(name) (*percpu_ptr(name))
 
-extern u32 n_cpus;                   // CPUs that are running
-extern struct cpu *cpus[MAX_CPUS];   // by id
+extern u32 n_cpus;                  // CPUs that are running
+extern struct cpu *cpus[MAX_CPUS];  // by id
 
 // The set of CPUs as a bit mask of ids.
 typedef u64 cpumask_t;

@@ -16,10 +16,7 @@
 #define LATER_NS (250 * NSEC_PER_MSEC)
 
 // Not inlined, and not the last thing that its caller does: it must show in the backtrace.
-static __noinline void debug_panic_inner(void *how)
-{
-    panic("asked for by debug=%s", (char *)how);
-}
+static __noinline void debug_panic_inner(void *how) { panic("asked for by debug=%s", (char *)how); }
 
 static void panic_later(struct timer *t)
 {
@@ -27,10 +24,7 @@ static void panic_later(struct timer *t)
     debug_panic_inner(how);
 }
 
-static __noinline u64 debug_fault(void)
-{
-    return *(volatile u64 *)0xffffdead00000000;
-}
+static __noinline u64 debug_fault(void) { return *(volatile u64 *)0xffffdead00000000; }
 
 void debug_init(void)
 {

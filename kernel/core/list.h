@@ -8,7 +8,10 @@ struct list {
     struct list *next, *prev;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
+#define LIST_INIT(name)  \
+    {                    \
+        &(name), &(name) \
+    }
 
 static inline void list_init(struct list *head) { head->next = head->prev = head; }
 static inline bool list_empty(const struct list *head) { return head->next == head; }
@@ -69,9 +72,9 @@ static inline void list_splice_back(struct list *to, struct list *from)
 #define list_first(head, type, member) list_entry((head)->next, type, member)
 #define list_for_each(pos, head) \
     for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
-#define list_for_each_safe(pos, head)                                                    \
+#define list_for_each_safe(pos, head)                                             \
     for (struct list *pos = (head)->next, *pos##_next = pos->next; pos != (head); \
          pos = pos##_next, pos##_next = pos->next)
-#define list_for_each_entry(type, var, head, member)                                      \
-    for (type *var = list_first(head, type, member); &var->member != (head);              \
+#define list_for_each_entry(type, var, head, member)                         \
+    for (type *var = list_first(head, type, member); &var->member != (head); \
          var = list_first(&var->member, type, member))

@@ -240,8 +240,7 @@ static void rwlock_slow(struct rwlock *l, bool writer)
             return;
         cpu_relax_poll();
     }
-    struct lock_sleeper me = {
-        .thread = current_thread(), .since_ns = ktime_ns(), .writer = writer};
+    struct lock_sleeper me = {.thread = current_thread(), .since_ns = ktime_ns(), .writer = writer};
     spin_lock(&l->wait_lock);
     bool may_try = list_empty(&l->waiters);
     list_push_back(&l->waiters, &me.link);
@@ -258,15 +257,9 @@ static void rwlock_slow(struct rwlock *l, bool writer)
     spin_unlock(&l->wait_lock);
 }
 
-void rwlock_read_slow(struct rwlock *l)
-{
-    rwlock_slow(l, false);
-}
+void rwlock_read_slow(struct rwlock *l) { rwlock_slow(l, false); }
 
-void rwlock_write_slow(struct rwlock *l)
-{
-    rwlock_slow(l, true);
-}
+void rwlock_write_slow(struct rwlock *l) { rwlock_slow(l, true); }
 
 void rwlock_wake(struct rwlock *l)
 {

@@ -14,7 +14,10 @@ struct thread;
 struct spinlock {
     u32 locked;  // atomic: 0 free, 1 held
 };
-#define SPINLOCK_INIT { 0 }
+#define SPINLOCK_INIT \
+    {                 \
+        0             \
+    }
 
 void spin_lock_slow(struct spinlock *lock);
 
@@ -44,7 +47,10 @@ struct mutex {
     struct list waiters;
     struct thread *owner;
 };
-#define MUTEX_INIT(m) { .waiters = LIST_INIT((m).waiters) }
+#define MUTEX_INIT(m)                     \
+    {                                     \
+        .waiters = LIST_INIT((m).waiters) \
+    }
 void mutex_init(struct mutex *m);
 void mutex_lock(struct mutex *m);
 bool mutex_trylock(struct mutex *m);
@@ -60,7 +66,10 @@ struct rwlock {
 };
 #define RWLOCK_WRITER 0x80000000u
 #define RWLOCK_WAITERS 0x40000000u
-#define RWLOCK_INIT(l) { .waiters = LIST_INIT((l).waiters) }
+#define RWLOCK_INIT(l)                    \
+    {                                     \
+        .waiters = LIST_INIT((l).waiters) \
+    }
 void rwlock_init(struct rwlock *l);
 void rwlock_read_slow(struct rwlock *l);
 void rwlock_write_slow(struct rwlock *l);

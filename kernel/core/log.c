@@ -78,15 +78,9 @@ bool control_line(const char *fmt, ...)
     return told;
 }
 
-static cpumask_t other_cpus(void)
-{
-    return cpus_online() & ~BIT(this_cpu()->id);
-}
+static cpumask_t other_cpus(void) { return cpus_online() & ~BIT(this_cpu()->id); }
 
-void machine_end(void)
-{
-    platform_power_off();
-}
+void machine_end(void) { platform_power_off(); }
 
 // The first CPU to come here goes on; the others wait for it to end the machine.
 static void become_last_cpu(void)

@@ -14,10 +14,10 @@ extern int log_level;
 // Prints one line on the console (a newline is added), with the time since boot in front.
 // => Any context; never sleeps; a line longer than 512 bytes is cut.
 void klog_line(int level, const char *fmt, ...) __printf(2, 3);
-#define klog(level, ...)                  \
-    do {                                  \
+#define klog(level, ...)                    \
+    do {                                    \
         if (unlikely((level) <= log_level)) \
-            klog_line(level, __VA_ARGS__); \
+            klog_line(level, __VA_ARGS__);  \
     } while (0)
 #define log_error(...) klog(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...) klog(LOG_WARN, __VA_ARGS__)
@@ -31,10 +31,10 @@ void kprintf(const char *fmt, ...) __printf(1, 2);
 void panic(const char *fmt, ...) __printf(1, 2) __noreturn __cold;
 
 // A condition that holds whatever the application does. Compiled in always.
-#define KASSERT(cond)                                                            \
-    do {                                                                         \
-        if (unlikely(!(cond)))                                                   \
-            panic("assertion failed: %s (%s:%d)", #cond, __FILE__, __LINE__);    \
+#define KASSERT(cond)                                                         \
+    do {                                                                      \
+        if (unlikely(!(cond)))                                                \
+            panic("assertion failed: %s (%s:%d)", #cond, __FILE__, __LINE__); \
     } while (0)
 // Costly checks (the verifiers): compiled in with `make VERIFY=1`, which the tests use.
 #ifdef LETHE_VERIFY

@@ -14,21 +14,21 @@ struct mem_range {
 struct boot_info {
     struct mem_range mem[MAX_MEM_RANGES];  // sorted, not overlapping
     u32 n_mem;
-    const char *cmdline;          // NUL-terminated, in the direct map
+    const char *cmdline;            // NUL-terminated, in the direct map
     phys_t image_start, image_end;  // root image (initrd), empty if start == end
-    phys_t rsdp;                  // ACPI root pointer, 0 if unknown
-    phys_t fdt;                   // device tree, 0 if none
+    phys_t rsdp;                    // ACPI root pointer, 0 if unknown
+    phys_t fdt;                     // device tree, 0 if none
 };
 extern struct boot_info boot_info;
 
 // Bring-up, in this order (see core/kmain.c).
-void platform_init_early(void);   // console output works afterwards
-void platform_init_clock(void);   // counter rate, wall clock, clock event of the boot CPU
-void platform_init_irq(void);     // interrupt controllers, ACPI/MP/device-tree tables
-u32 platform_cpu_count(void);     // CPUs found, boot CPU included
+void platform_init_early(void);     // console output works afterwards
+void platform_init_clock(void);     // counter rate, wall clock, clock event of the boot CPU
+void platform_init_irq(void);       // interrupt controllers, ACPI/MP/device-tree tables
+u32 platform_cpu_count(void);       // CPUs found, boot CPU included
 u32 platform_cpu_hw_id(u32 index);  // index 0 is the boot CPU
-void platform_init_devices(void); // console input, rng, buses: after the scheduler runs
-void platform_init_cpu(void);     // on each CPU: local interrupt controller, clock event
+void platform_init_devices(void);   // console input, rng, buses: after the scheduler runs
+void platform_init_cpu(void);       // on each CPU: local interrupt controller, clock event
 void platform_power_off(void) __noreturn;
 void platform_reset(void) __noreturn;
 

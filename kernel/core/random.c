@@ -36,10 +36,10 @@
 struct generator {
     u32 key[8];
     u8 pool[32];
-    u32 n_pool;      // bytes left, at the end of pool
-    u32 n_blocks;    // until the next reseeding; 0: not keyed yet
-    u32 interval;    // blocks between the last two reseedings
-    u32 epoch;       // pool.epoch when it was keyed
+    u32 n_pool;    // bytes left, at the end of pool
+    u32 n_blocks;  // until the next reseeding; 0: not keyed yet
+    u32 interval;  // blocks between the last two reseedings
+    u32 epoch;     // pool.epoch when it was keyed
 };
 static DEFINE_PERCPU(struct generator, generator);
 
@@ -50,17 +50,14 @@ static struct {
     u32 epoch;        // atomic: 1 from the moment it is seeded
 } pool;
 
-static u32 rotl(u32 v, int n)
-{
-    return v << n | v >> (32 - n);
-}
+static u32 rotl(u32 v, int n) { return v << n | v >> (32 - n); }
 
-#define QUARTER(a, b, c, d)                  \
-    do {                                     \
-        a += b, d = rotl(d ^ a, 16);         \
-        c += d, b = rotl(b ^ c, 12);         \
-        a += b, d = rotl(d ^ a, 8);          \
-        c += d, b = rotl(b ^ c, 7);          \
+#define QUARTER(a, b, c, d)          \
+    do {                             \
+        a += b, d = rotl(d ^ a, 16); \
+        c += d, b = rotl(b ^ c, 12); \
+        a += b, d = rotl(d ^ a, 8);  \
+        c += d, b = rotl(b ^ c, 7);  \
     } while (0)
 
 static void chacha20_block(const u32 key[8], u64 nonce, u32 out[16])
@@ -118,7 +115,8 @@ static size_t from_device(void *to, size_t len, bool only_source)
     size_t n = platform_random(to, len);
     if (n || !only_source || !platform_has_random() || atomic_fetch_or(&waited, 1))
         return n;
-    for (u64 end = ktime_ns() + DEVICE_WAIT_NS; !n && ktime_ns() < end; n = platform_random(to, len))
+    for (u64 end = ktime_ns() + DEVICE_WAIT_NS; !n && ktime_ns() < end;
+         n = platform_random(to, len))
         cpu_relax_poll();
     return n;
 }
@@ -137,10 +135,7 @@ static void gather(void)
     pool_add(seed, MAX(64 * n_cpu, 8 * (u32)n));
 }
 
-bool random_seeded(void)
-{
-    return atomic_load(&pool.epoch);
-}
+bool random_seeded(void) { return atomic_load(&pool.epoch); }
 
 void random_add(const void *bytes, size_t len, u32 credit_bits)
 {
@@ -155,10 +150,7 @@ void random_add(const void *bytes, size_t len, u32 credit_bits)
     } while (len);
 }
 
-u32 random_credit_bits(void)
-{
-    return atomic_load_relaxed(&pool.credit_bits);
-}
+u32 random_credit_bits(void) { return atomic_load_relaxed(&pool.credit_bits); }
 
 int random_wait_seeded(bool nonblock)
 {

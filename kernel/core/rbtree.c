@@ -4,10 +4,7 @@
 // upwards. Every rotation recomputes the two nodes whose children changed.
 #include "core/rbtree.h"
 
-static inline bool is_red(const struct rb_node *n)
-{
-    return n && n->red;
-}
+static inline bool is_red(const struct rb_node *n) { return n && n->red; }
 
 static inline void replace_child(struct rb_root *root, struct rb_node *parent, struct rb_node *old,
                                  struct rb_node *new)

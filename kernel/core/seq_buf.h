@@ -7,9 +7,9 @@
 #include "core/base.h"
 
 struct seq_buf {
-    char *data;    // kmalloc'd, grows
+    char *data;  // kmalloc'd, grows
     size_t len, cap;
-    bool failed;   // memory was short: the reader gets ENOMEM
+    bool failed;  // memory was short: the reader gets ENOMEM
 };
 void seq_init(struct seq_buf *s);
 void seq_free(struct seq_buf *s);

@@ -16,10 +16,10 @@
 
 struct timer_base {
     struct spinlock lock;
-    struct rb_root tree;     // [lock] by deadline_ns
-    struct timer *first;     // [lock] NULL: none
-    struct timer *running;   // [lock] whose callback runs now
-    u64 event_ns;            // own CPU: what the clock event is set to; 0: nothing
+    struct rb_root tree;    // [lock] by deadline_ns
+    struct timer *first;    // [lock] NULL: none
+    struct timer *running;  // [lock] whose callback runs now
+    u64 event_ns;           // own CPU: what the clock event is set to; 0: nothing
 };
 static DEFINE_PERCPU(struct timer_base, timer_base);
 

@@ -18,7 +18,10 @@ struct wait_queue {
     struct spinlock lock;
     struct list head;  // [lock] of struct waiter
 };
-#define WAIT_QUEUE_INIT(q) { .head = LIST_INIT((q).head) }
+#define WAIT_QUEUE_INIT(q)          \
+    {                               \
+        .head = LIST_INIT((q).head) \
+    }
 
 struct waiter {
     struct list link;       // [queue lock]; empty when not queued

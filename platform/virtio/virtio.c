@@ -34,7 +34,9 @@ struct virtq_used {
     } ring[VIRTQUEUE_SIZE];
 };
 #define USED_OFFSET 160  // behind the other two, and aligned for a legacy queue of alignment 32
-_Static_assert(VIRTQUEUE_SIZE * sizeof(struct virtq_desc) + sizeof(struct virtq_avail) + 2 <= USED_OFFSET, "");
+_Static_assert(VIRTQUEUE_SIZE * sizeof(struct virtq_desc) + sizeof(struct virtq_avail) + 2 <=
+                   USED_OFFSET,
+               "");
 _Static_assert(USED_OFFSET + sizeof(struct virtq_used) + 2 <= VIRTQUEUE_BYTES, "");
 
 static bool reset(struct virtio_device *d)

@@ -20,7 +20,8 @@ struct virtio_ops {
     void (*set_status)(struct virtio_device *d, u8 status);
     u64 (*get_features)(struct virtio_device *d);
     void (*set_features)(struct virtio_device *d, u64 features);
-    int (*set_queue)(struct virtio_device *d, struct virtqueue *q);  // -EIO: the device has none such
+    int (*set_queue)(struct virtio_device *d,
+                     struct virtqueue *q);  // -EIO: the device has none such
     void (*notify)(struct virtio_device *d, struct virtqueue *q);
 };
 
@@ -43,9 +44,9 @@ void virtio_stop(struct virtio_device *d);   // for good: the device has lied or
 struct virtqueue {
     struct virtio_device *device;
     u16 index;
-    u16 notify_offset;   // PCI
-    u16 n_posted;        // descriptors that the device has
-    u16 seen_used;       // used entries taken so far, modulo 2^16
+    u16 notify_offset;        // PCI
+    u16 n_posted;             // descriptors that the device has
+    u16 seen_used;            // used entries taken so far, modulo 2^16
     u32 len[VIRTQUEUE_SIZE];  // bytes of the posted buffer; 0: not posted
     struct virtq_desc *desc;
     struct virtq_avail *avail;

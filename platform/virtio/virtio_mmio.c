@@ -29,10 +29,7 @@ enum {
 #define MAGIC_VALUE 0x74726976  // "virt"
 #define LEGACY_ALIGN 32
 
-static u32 get(struct virtio_device *d, u32 reg)
-{
-    return *(volatile u32 *)(d->regs + reg);
-}
+static u32 get(struct virtio_device *d, u32 reg) { return *(volatile u32 *)(d->regs + reg); }
 
 static void set(struct virtio_device *d, u32 reg, u32 value)
 {
@@ -46,15 +43,9 @@ static void set_address(struct virtio_device *d, u32 reg, volatile void *at)
     set(d, reg + 4, pa >> 32);
 }
 
-static u8 get_status(struct virtio_device *d)
-{
-    return get(d, STATUS);
-}
+static u8 get_status(struct virtio_device *d) { return get(d, STATUS); }
 
-static void set_status(struct virtio_device *d, u8 status)
-{
-    set(d, STATUS, status);
-}
+static void set_status(struct virtio_device *d, u8 status) { set(d, STATUS, status); }
 
 static u64 get_features(struct virtio_device *d)
 {
@@ -94,10 +85,7 @@ static int set_queue(struct virtio_device *d, struct virtqueue *q)
     return 0;
 }
 
-static void notify(struct virtio_device *d, struct virtqueue *q)
-{
-    set(d, QUEUE_NOTIFY, q->index);
-}
+static void notify(struct virtio_device *d, struct virtqueue *q) { set(d, QUEUE_NOTIFY, q->index); }
 
 static const struct virtio_ops mmio_ops = {
     .get_status = get_status,

@@ -7,7 +7,8 @@
 #include "platform/virtio/virtio.h"
 
 #define VENDOR_VIRTIO 0x1af4
-#define DEVICE_MODERN 0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
+#define DEVICE_MODERN \
+    0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
 #define DEVICE_TRANSITIONAL_RNG 0x1005
 
 #define MAX_VENDOR_CAPS 16
@@ -29,8 +30,14 @@ enum {  // struct virtio_pci_common_cfg
     COMMON_BYTES = 0x38,
 };
 
-static volatile u16 *reg16(struct virtio_device *d, u32 reg) { return (volatile u16 *)(d->regs + reg); }
-static volatile u32 *reg32(struct virtio_device *d, u32 reg) { return (volatile u32 *)(d->regs + reg); }
+static volatile u16 *reg16(struct virtio_device *d, u32 reg)
+{
+    return (volatile u16 *)(d->regs + reg);
+}
+static volatile u32 *reg32(struct virtio_device *d, u32 reg)
+{
+    return (volatile u32 *)(d->regs + reg);
+}
 
 static void set_address(struct virtio_device *d, u32 reg, volatile void *at)
 {
@@ -39,15 +46,9 @@ static void set_address(struct virtio_device *d, u32 reg, volatile void *at)
     *reg32(d, reg + 4) = pa >> 32;
 }
 
-static u8 get_status(struct virtio_device *d)
-{
-    return d->regs[DEVICE_STATUS];
-}
+static u8 get_status(struct virtio_device *d) { return d->regs[DEVICE_STATUS]; }
 
-static void set_status(struct virtio_device *d, u8 status)
-{
-    d->regs[DEVICE_STATUS] = status;
-}
+static void set_status(struct virtio_device *d, u8 status) { d->regs[DEVICE_STATUS] = status; }
 
 static u64 get_features(struct virtio_device *d)
 {
@@ -112,7 +113,9 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
     if ((ids & 0xffff) != VENDOR_VIRTIO || device < 0x1000 || device > 0x107f)
         return -ENODEV;
     *d = (struct virtio_device){.ops = &pci_ops};
-    d->id = device == DEVICE_TRANSITIONAL_RNG ? VIRTIO_ID_RNG : device >= DEVICE_MODERN ? device - DEVICE_MODERN : 0;
+    d->id = device == DEVICE_TRANSITIONAL_RNG ? VIRTIO_ID_RNG
+            : device >= DEVICE_MODERN         ? device - DEVICE_MODERN
+                                              : 0;
     if (d->id != VIRTIO_ID_RNG)
         return -ENODEV;
     u8 caps[MAX_VENDOR_CAPS];

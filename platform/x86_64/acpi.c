@@ -79,7 +79,8 @@ static const struct sdt *map_table(phys_t pa, const char *signature, size_t min_
     t = firmware_map(pa, t->length);
     if (t && firmware_sums_to_zero(t, t->length))
         return t;
-    log_warn("ACPI: table %.4s at %#lx does not add up and is not used", signature, (unsigned long)pa);
+    log_warn("ACPI: table %.4s at %#lx does not add up and is not used", signature,
+             (unsigned long)pa);
     return NULL;
 }
 
@@ -137,13 +138,12 @@ void acpi_init(phys_t pa)
     root = find_root(r);
     fadt = root ? (const struct fadt *)find_table("FACP", FADT_MIN) : NULL;
     log_debug("ACPI: RSDP %#lx, %s", (unsigned long)pa,
-              !root ? "no root table" : fadt ? "FADT found" : "no FADT");
+              !root  ? "no root table"
+              : fadt ? "FADT found"
+                     : "no FADT");
 }
 
-bool acpi_present(void)
-{
-    return root != NULL;
-}
+bool acpi_present(void) { return root != NULL; }
 
 // Fields behind a short (old) table read as absent.
 #define FADT_HAS(field) \
@@ -172,19 +172,14 @@ static void madt_cpu(struct machine *m, u32 apic_id, u32 none, u32 flags)
 // One entry of the MADT, p[1] bytes long: what is shorter than its kind asks for is passed over.
 static void madt_entry(struct machine *m, const u8 *p)
 {
-    static const u8 least[] = {[MADT_LAPIC] = 8, [MADT_IOAPIC] = 12, [MADT_OVERRIDE] = 10, [MADT_X2APIC] = 16};
+    static const u8 least[] = {
+        [MADT_LAPIC] = 8, [MADT_IOAPIC] = 12, [MADT_OVERRIDE] = 10, [MADT_X2APIC] = 16};
     if (p[0] >= ARRAY_SIZE(least) || p[1] < MAX(least[p[0]], 2))
         return;
     switch (p[0]) {
-    case MADT_LAPIC:
-        madt_cpu(m, p[3], 0xff, get32(p + 4));
-        break;
-    case MADT_X2APIC:
-        madt_cpu(m, get32(p + 4), UINT32_MAX, get32(p + 8));
-        break;
-    case MADT_IOAPIC:
-        machine_add_ioapic(m, get32(p + 4), get32(p + 8));
-        break;
+    case MADT_LAPIC: madt_cpu(m, p[3], 0xff, get32(p + 4)); break;
+    case MADT_X2APIC: madt_cpu(m, get32(p + 4), UINT32_MAX, get32(p + 8)); break;
+    case MADT_IOAPIC: machine_add_ioapic(m, get32(p + 4), get32(p + 8)); break;
     case MADT_OVERRIDE:
         if (p[3] < 16) {
             m->isa[p[3]].gsi = get32(p + 4);
@@ -231,14 +226,12 @@ static void gas_write8(const struct gas *g, u8 value)
 
 static const struct sdt *find_dsdt(void)
 {
-    return map_table(FADT_HAS(x_dsdt) && fadt->x_dsdt ? fadt->x_dsdt : fadt->dsdt, "DSDT", sizeof(struct sdt));
+    return map_table(FADT_HAS(x_dsdt) && fadt->x_dsdt ? fadt->x_dsdt : fadt->dsdt, "DSDT",
+                     sizeof(struct sdt));
 }
 
 // A 32-bit fixed memory range descriptor (ACPI 6.4.3.4): tag, length 9 in two bytes, flags, base, length.
-static bool is_fixed_memory(const u8 *p)
-{
-    return p[0] == 0x86 && p[1] == 9 && p[2] == 0;
-}
+static bool is_fixed_memory(const u8 *p) { return p[0] == 0x86 && p[1] == 9 && p[2] == 0; }
 
 // Without an interpreter: the name of a device of this kind, and the first range of its resources behind it.
 void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size))

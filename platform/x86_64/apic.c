@@ -56,10 +56,7 @@ enum {  // register offsets; as MSRs: MSR_X2APIC + offset / 16
 
 static volatile u32 *mmio;  // NULL: x2APIC
 
-static u32 apic_read(u32 reg)
-{
-    return mmio ? mmio[reg / 4] : (u32)rdmsr(MSR_X2APIC + reg / 16);
-}
+static u32 apic_read(u32 reg) { return mmio ? mmio[reg / 4] : (u32)rdmsr(MSR_X2APIC + reg / 16); }
 
 static void apic_write(u32 reg, u32 value)
 {
@@ -75,10 +72,7 @@ u32 apic_id(void)
     return mmio ? id >> 24 : id;
 }
 
-void apic_eoi(void)
-{
-    apic_write(APIC_EOI, 0);
-}
+void apic_eoi(void) { apic_write(APIC_EOI, 0); }
 
 static void send(u32 to, u32 command)
 {
@@ -93,15 +87,9 @@ static void send(u32 to, u32 command)
     apic_write(APIC_ICR, command);
 }
 
-void arch_send_ipi(u32 hw_id)
-{
-    send(hw_id, VEC_CROSS | ICR_ASSERT);
-}
+void arch_send_ipi(u32 hw_id) { send(hw_id, VEC_CROSS | ICR_ASSERT); }
 
-void apic_send_init(u32 to)
-{
-    send(to, ICR_INIT | ICR_ASSERT);
-}
+void apic_send_init(u32 to) { send(to, ICR_INIT | ICR_ASSERT); }
 
 void apic_send_startup(u32 to, unsigned page_number)
 {
@@ -123,11 +111,11 @@ static struct {
 
 static struct {
     bool on;
-    u64 hz;              // of the APIC counter
-    u32 initial;         // what it counts down from now
-    bool periodic;       // and starts over
-    u64 set_tsc;         // when it was set; 0: not known well enough
-    u64 ticks, tsc;      // sums over the intervals that count
+    u64 hz;          // of the APIC counter
+    u32 initial;     // what it counts down from now
+    bool periodic;   // and starts over
+    u64 set_tsc;     // when it was set; 0: not known well enough
+    u64 ticks, tsc;  // sums over the intervals that count
     unsigned round;
     struct timer timer;
 } ref;
@@ -233,10 +221,7 @@ void apic_timer_start_free(void)
     apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
 }
 
-u32 apic_timer_count(void)
-{
-    return apic_read(APIC_TIMER_CURRENT);
-}
+u32 apic_timer_count(void) { return apic_read(APIC_TIMER_CURRENT); }
 
 void apic_timer_set_rate(u64 hz, bool reference)
 {
@@ -309,8 +294,7 @@ void x86_interrupt(unsigned vector, struct regs *r)
         apic_eoi();
         irq_cross_call();
         break;
-    case VEC_SPURIOUS:
-        break;
+    case VEC_SPURIOUS: break;
     default:
         if (!irq_device(vector - VEC_IRQ_BASE))
             log_debug("interrupt vector %u has no handler", vector);

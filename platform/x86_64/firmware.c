@@ -20,7 +20,8 @@ static bool listed(phys_t start, phys_t end)
 const void *firmware_map(phys_t pa, size_t len_bytes)
 {
     phys_t end = pa + len_bytes;
-    if (!pa || !len_bytes || len_bytes > FIRMWARE_TABLE_MAX || end < pa || end > FIRMWARE_ADDRESS_MAX)
+    if (!pa || !len_bytes || len_bytes > FIRMWARE_TABLE_MAX || end < pa ||
+        end > FIRMWARE_ADDRESS_MAX)
         return NULL;
     if (end > FIRST_MIB && !listed(MAX(pa, FIRST_MIB), end))
         return NULL;

@@ -28,10 +28,7 @@ static void ioapic_write(struct ioapic *io, u32 reg, u32 value)
 
 // Every input is masked after reset, and firmware leaves none open that we would have to close
 // before a handler is there: its interrupts go nowhere while no CPU takes any.
-void ioapic_init(struct machine *m)
-{
-    machine_add_ioapic(m, m->n_ioapics ? 0 : IOAPIC_DEFAULT, 0);
-}
+void ioapic_init(struct machine *m) { machine_add_ioapic(m, m->n_ioapics ? 0 : IOAPIC_DEFAULT, 0); }
 
 static void start(struct ioapic *io)
 {

@@ -29,7 +29,8 @@ static const struct mp_pointer *search(phys_t from, phys_t to)
 {
     for (; from < to; from += 16) {
         const struct mp_pointer *p = phys_to_virt(from);
-        if (!memcmp(p->signature, "_MP_", 4) && p->length == 1 && firmware_sums_to_zero(p, sizeof(*p)))
+        if (!memcmp(p->signature, "_MP_", 4) && p->length == 1 &&
+            firmware_sums_to_zero(p, sizeof(*p)))
             return p;
     }
     return NULL;

@@ -29,13 +29,15 @@ void platform_init_early(void)
 static void find_cpus(struct machine *m)
 {
     u32 told = boot_info.rsdp ? 0 : fw_cfg_cpu_count();
-    if (!boot_info.rsdp && !told)  // not QEMU: a BIOS may have left tables that the loader did not mention
+    if (!boot_info.rsdp &&
+        !told)  // not QEMU: a BIOS may have left tables that the loader did not mention
         acpi_init(acpi_search_rsdp());
     acpi_read_madt(m);
     if (m->n_cpus == 0 && told != 1)
         mptable_read(m);
     if (m->n_cpus_left_out)
-        log_warn("%u CPUs more than the %u that can run are left out", m->n_cpus_left_out, m->n_cpus);
+        log_warn("%u CPUs more than the %u that can run are left out", m->n_cpus_left_out,
+                 m->n_cpus);
 }
 
 // The CPU that runs this is there, whatever the tables say, and becomes the first. Ids that only an x2APIC can
@@ -58,7 +60,8 @@ static void log_memory(void)
     static const char *const kinds[] = {"", "RAM", "reserved", "ACPI", "ACPI NVS", "bad"};
     for (u32 i = 0; log_level >= LOG_DEBUG && i < boot_info.n_mem; i++) {
         const struct mem_range *r = &boot_info.mem[i];
-        log_debug("memory %#14lx to %#14lx %s", (unsigned long)r->start, (unsigned long)r->end, kinds[r->kind]);
+        log_debug("memory %#14lx to %#14lx %s", (unsigned long)r->start, (unsigned long)r->end,
+                  kinds[r->kind]);
     }
 }
 
@@ -74,20 +77,11 @@ void platform_init_irq(void)
     ioapic_init(&machine);
 }
 
-u32 platform_cpu_count(void)
-{
-    return machine.n_cpus;
-}
+u32 platform_cpu_count(void) { return machine.n_cpus; }
 
-u32 platform_cpu_hw_id(u32 index)
-{
-    return machine.cpu_apic_id[index];
-}
+u32 platform_cpu_hw_id(u32 index) { return machine.cpu_apic_id[index]; }
 
-void platform_init_clock(void)
-{
-    tsc_init();
-}
+void platform_init_clock(void) { tsc_init(); }
 
 void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size))
 {
@@ -100,10 +94,7 @@ void platform_init_devices(void)
     virtio_init();
 }
 
-void platform_console_write(const char *text, size_t len)
-{
-    serial_write(text, len);
-}
+void platform_console_write(const char *text, size_t len) { serial_write(text, len); }
 
 bool platform_control_write(const char *text, size_t len)
 {

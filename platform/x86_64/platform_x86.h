@@ -6,21 +6,21 @@
 
 // CPUs and interrupt routing as the firmware tells them (ACPI MADT, MP table, or fw_cfg).
 struct machine {
-    u32 n_cpus;                 // 0 until the tables have been read
-    u32 n_cpus_left_out;        // more than the array holds
-    u32 cpu_apic_id[64];        // as listed, each once; the boot CPU need not be first
+    u32 n_cpus;           // 0 until the tables have been read
+    u32 n_cpus_left_out;  // more than the array holds
+    u32 cpu_apic_id[64];  // as listed, each once; the boot CPU need not be first
     u32 n_ioapics;
     struct ioapic {
         phys_t address;
         u32 gsi_base;
-        u32 n_inputs;           // 0: not used yet
-        volatile u32 *regs;     // NULL: not used yet
+        u32 n_inputs;        // 0: not used yet
+        volatile u32 *regs;  // NULL: not used yet
     } ioapic[8];
     struct {
         u32 gsi;
-        u16 flags;              // MPS INTI flags: polarity in bits 0-1, trigger mode in bits 2-3
+        u16 flags;  // MPS INTI flags: polarity in bits 0-1, trigger mode in bits 2-3
         bool set;
-    } isa[16];                  // interrupt source overrides
+    } isa[16];  // interrupt source overrides
 };
 extern struct machine machine;
 
@@ -61,15 +61,14 @@ u32 fw_cfg_cpu_count(void);
 void ioapic_init(struct machine *m);
 
 void tsc_init(void);  // counter rate and wall clock
-void tsc_check_rate(void);  // of the boot CPU's timer interrupt: whether the hypervisor tells another rate now
+void tsc_check_rate(
+    void);  // of the boot CPU's timer interrupt: whether the hypervisor tells another rate now
 u64 tsc_hz(void);
 
 // a * b / c with a 128-bit product. => The quotient fits in 64 bits.
 static inline u64 mul_div(u64 a, u64 b, u64 c)
 {
     u64 high, quotient;
-    __asm__("mulq %3\n\tdivq %4"
-            : "=&a"(quotient), "=&d"(high)
-            : "0"(a), "rm"(b), "rm"(c));
+    __asm__("mulq %3\n\tdivq %4" : "=&a"(quotient), "=&d"(high) : "0"(a), "rm"(b), "rm"(c));
     return quotient;
 }

@@ -44,16 +44,11 @@ static const void *early_map(phys_t pa, size_t len)
 static enum mem_kind kind_of(u32 e820_type)
 {
     switch (e820_type) {
-    case 1:
-        return MEM_RAM;
-    case 3:
-        return MEM_ACPI;
-    case 4:
-        return MEM_NVS;
-    case 5:
-        return MEM_BAD;
-    default:
-        return MEM_RESERVED;
+    case 1: return MEM_RAM;
+    case 3: return MEM_ACPI;
+    case 4: return MEM_NVS;
+    case 5: return MEM_BAD;
+    default: return MEM_RESERVED;
     }
 }
 
@@ -78,7 +73,8 @@ static void add_raw(phys_t start, u64 size, enum mem_kind kind)
         return;
     if (n_raw == MAX_MEM_RANGES) {
         if (kind != MEM_RAM)  // memory may be left out, what is no memory may not
-            raw[n_raw - 1] = (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
+            raw[n_raw - 1] =
+                (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
         return;
     }
     raw[n_raw++] = (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
@@ -122,7 +118,8 @@ static void read_memory_map(const struct hvm_start_info *s)
     u32 n = MIN(s->memmap_entries, 16u * MAX_MEM_RANGES);
     const struct hvm_memmap_entry *e = early_map(s->memmap_paddr, n * sizeof(*e));
     if (!e)
-        noboot("the memory map of the boot loader lies at %#lx, out of reach", (unsigned long)s->memmap_paddr);
+        noboot("the memory map of the boot loader lies at %#lx, out of reach",
+               (unsigned long)s->memmap_paddr);
     n_raw = 0;
     for (u32 i = 0; i < n; i++)
         add_raw(e[i].addr, e[i].size, kind_of(e[i].type));
@@ -164,14 +161,17 @@ static void read_image(const struct hvm_start_info *s)
 {
     const struct hvm_modlist_entry *m = early_map(s->modlist_paddr, sizeof(*m));
     if (!m)
-        noboot("the module list of the boot loader lies at %#lx, out of reach", (unsigned long)s->modlist_paddr);
+        noboot("the module list of the boot loader lies at %#lx, out of reach",
+               (unsigned long)s->modlist_paddr);
     phys_t start = m->paddr, end = m->paddr + m->size;
     if (start == end)
         return;
     if (end < start || !is_ram(start, end))
-        noboot("the root image, %#lx to %#lx, does not lie in memory", (unsigned long)start, (unsigned long)end);
+        noboot("the root image, %#lx to %#lx, does not lie in memory", (unsigned long)start,
+               (unsigned long)end);
     if (start < virt_to_phys(kernel_end) && end > virt_to_phys(kernel_start))
-        noboot("the root image, %#lx to %#lx, lies over the kernel", (unsigned long)start, (unsigned long)end);
+        noboot("the root image, %#lx to %#lx, lies over the kernel", (unsigned long)start,
+               (unsigned long)end);
     boot_info.image_start = start;
     boot_info.image_end = end;
 }

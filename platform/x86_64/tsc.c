@@ -17,13 +17,10 @@
 #define PVCLOCK_TSC_STABLE 1
 
 static u64 hz;
-static bool exact;       // told, not measured
-static bool user_ok;     // the counter can be read by programs
+static bool exact;    // told, not measured
+static bool user_ok;  // the counter can be read by programs
 
-u64 tsc_hz(void)
-{
-    return hz;
-}
+u64 tsc_hz(void) { return hz; }
 
 // Linux Documentation/virt/kvm/x86/msr.rst; the structures are the hypervisor's ABI.
 // The version is odd while the hypervisor writes. The structure is kept registered: a migration may bring the guest to a
@@ -96,7 +93,8 @@ static bool pvclock_rate(void)
     user_ok = now.flags & PVCLOCK_TSC_STABLE;
     wrmsr(MSR_KVM_WALL_CLOCK, virt_to_phys((const void *)&wall_clock));
     // Boot time of the guest, plus what its clock says now.
-    u64 since_boot = now.system_time + mul_div(arch_counter() - now.tsc_timestamp, NSEC_PER_SEC, hz);
+    u64 since_boot =
+        now.system_time + mul_div(arch_counter() - now.tsc_timestamp, NSEC_PER_SEC, hz);
     clock_set_rate(hz);
     clock_set_real(wall_clock.sec * NSEC_PER_SEC + wall_clock.nsec + since_boot);
     return true;
@@ -215,10 +213,7 @@ static u8 cmos(u8 reg)
     return inb(0x71);
 }
 
-static u32 from_bcd(u32 v)
-{
-    return (v >> 4) * 10 + (v & 15);
-}
+static u32 from_bcd(u32 v) { return (v >> 4) * 10 + (v & 15); }
 
 // Days from 1970-01-01 in the Gregorian calendar; the year begins in March, so that the day that
 // comes and goes is its last one.

@@ -19,7 +19,8 @@ int main(void)
     printf("%s", n < 0 ? "waited" : "seeded");
     if (read(fd, b, sizeof(b)) != sizeof(b))  // never waits
         return 2;
-    if (getrandom(a, sizeof(a), 0) != sizeof(a) || getrandom(a, sizeof(a), GRND_NONBLOCK) != sizeof(a))
+    if (getrandom(a, sizeof(a), 0) != sizeof(a) ||
+        getrandom(a, sizeof(a), GRND_NONBLOCK) != sizeof(a))
         return 3;
     if (!memcmp(a, b, sizeof(a)) || !memcmp(a, nothing, sizeof(a)))
         return 4;

@@ -72,11 +72,34 @@ const void *firmware_map(phys_t pa, size_t len)
 
 // ---------------------------------------------------------------- a machine, described well
 
-enum { INFO = 0x6000, MODULES = 0x6040, MAP = 0x7000, CMDLINE = 0x20000, RSDP = 0xe0000, XSDT = 0xe0100,
-       MADT = 0xe0200, FADT = 0xe0400, DSDT = 0xe0600, MP_POINTER = 0x9fc00, MP_TABLE = 0x9fc10 };
-static const struct { phys_t at; u32 len; } areas[] = {
-    {INFO, 56}, {MODULES, 32}, {MAP, 24 * 8}, {CMDLINE, 32}, {RSDP, 36}, {XSDT, 52}, {MADT, 100},
-    {FADT, 268}, {DSDT, 80}, {MP_POINTER, 16}, {MP_TABLE, 44 + 20 * 2 + 8 * 3},
+enum {
+    INFO = 0x6000,
+    MODULES = 0x6040,
+    MAP = 0x7000,
+    CMDLINE = 0x20000,
+    RSDP = 0xe0000,
+    XSDT = 0xe0100,
+    MADT = 0xe0200,
+    FADT = 0xe0400,
+    DSDT = 0xe0600,
+    MP_POINTER = 0x9fc00,
+    MP_TABLE = 0x9fc10
+};
+static const struct {
+    phys_t at;
+    u32 len;
+} areas[] = {
+    {INFO, 56},
+    {MODULES, 32},
+    {MAP, 24 * 8},
+    {CMDLINE, 32},
+    {RSDP, 36},
+    {XSDT, 52},
+    {MADT, 100},
+    {FADT, 268},
+    {DSDT, 80},
+    {MP_POINTER, 16},
+    {MP_TABLE, 44 + 20 * 2 + 8 * 3},
 };
 
 static void put(phys_t at, u64 value, unsigned n_bytes) { memcpy(ram + at, &value, n_bytes); }
@@ -116,10 +139,14 @@ static void all_sums(void)
 static void describe_memory(void)
 {
     static const u64 map[8][3] = {
-        {0, 0x9fc00, 1}, {0x9fc00, 0x400, 2}, {0xe0000, 0x20000, 2},
-        {0x100000, 0xf00000, 1}, {0xc00000, 0x100000, 4},  // inside the RAM
-        {0x800000, 0x200000, 1},                           // RAM told twice
-        {0x100000000, 0x40000000, 1}, {0x500000, 0, 2},
+        {0, 0x9fc00, 1},
+        {0x9fc00, 0x400, 2},
+        {0xe0000, 0x20000, 2},
+        {0x100000, 0xf00000, 1},
+        {0xc00000, 0x100000, 4},  // inside the RAM
+        {0x800000, 0x200000, 1},  // RAM told twice
+        {0x100000000, 0x40000000, 1},
+        {0x500000, 0, 2},
     };
     put(INFO, 0x336ec578, 4);
     put(INFO + 4, 1, 4);
@@ -142,11 +169,13 @@ static void describe_memory(void)
 static void describe_acpi(void)
 {
     static const u8 entries[] = {
-        0, 8, 0, 0, 1, 0, 0, 0,   0, 8, 1, 2, 1, 0, 0, 0,   0, 8, 2, 2, 1, 0, 0, 0,  // 2 is told twice
-        0, 8, 3, 4, 0, 0, 0, 0,                                                      // not enabled
-        1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0,   2, 10, 0, 9, 9, 0, 0, 0, 13, 0,
+        0, 8,  0, 0, 1, 0, 0,    0,    0, 8, 1, 2, 1, 0,  0, 0, 0, 8, 2, 2, 1,  0,
+        0, 0,                        // 2 is told twice
+        0, 8,  3, 4, 0, 0, 0,    0,  // not enabled
+        1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0, 2, 10, 0, 9, 9, 0, 0, 0, 13, 0,
     };
-    static const u8 s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x06, 0x04, 0x0a, 0x05, 0x00, 0x00, 0x00};
+    static const u8 s5[] = {0x08, '_',  'S',  '5',  '_',  0x12, 0x06,
+                            0x04, 0x0a, 0x05, 0x00, 0x00, 0x00};
     memcpy(ram + RSDP, "RSD PTR ", 8);
     ram[RSDP + 15] = 2;
     put(RSDP + 20, 36, 4);
@@ -229,7 +258,8 @@ static void check_ram_against_map(void)
         const struct mem_range *r = &boot_info.mem[i];
         bool told = false;
         for (u32 k = 0; k < n; k++) {
-            u64 start = raw(k, 0), size = raw(k, 1), end = start + size < start ? UINT64_MAX : start + size;
+            u64 start = raw(k, 0), size = raw(k, 1),
+                end = start + size < start ? UINT64_MAX : start + size;
             bool overlap = size && start < r->end && r->start < end;
             told |= overlap && raw(k, 2) == 1;
             KASSERT(r->kind != MEM_RAM || !overlap || raw(k, 2) == 1);
@@ -240,7 +270,8 @@ static void check_ram_against_map(void)
 
 static void check_cpus(void)
 {
-    KASSERT(machine.n_cpus <= ARRAY_SIZE(machine.cpu_apic_id) && machine.n_ioapics <= ARRAY_SIZE(machine.ioapic));
+    KASSERT(machine.n_cpus <= ARRAY_SIZE(machine.cpu_apic_id) &&
+            machine.n_ioapics <= ARRAY_SIZE(machine.ioapic));
     for (u32 i = 0; i < machine.n_cpus; i++)
         for (u32 k = 0; k < i; k++)
             KASSERT(machine.cpu_apic_id[i] != machine.cpu_apic_id[k]);
@@ -282,8 +313,10 @@ static void good_machine(void)
     KASSERT(boot());
     KASSERT(b->n_mem == 7 && b->mem[4].start == 0xc00000 && b->mem[4].kind == MEM_NVS);
     KASSERT(b->mem[3].start == 0x100000 && b->mem[3].end == 0xc00000 && b->mem[5].end == 0x1000000);
-    KASSERT(b->image_start == 0x400000 && b->image_end == 0x410000 && !strcmp(b->cmdline, "control=e9 loglevel=3"));
-    KASSERT(machine.n_cpus == 2 && machine.cpu_apic_id[1] == 1 && machine.ioapic[0].address == 0xfec00000);
+    KASSERT(b->image_start == 0x400000 && b->image_end == 0x410000 &&
+            !strcmp(b->cmdline, "control=e9 loglevel=3"));
+    KASSERT(machine.n_cpus == 2 && machine.cpu_apic_id[1] == 1 &&
+            machine.ioapic[0].address == 0xfec00000);
     n_port_writes = 0;
     acpi_init(RSDP);
     KASSERT(acpi_pm_timer_port() == 0x608);
@@ -322,10 +355,10 @@ static void bad_machines(void)
     expect_noboot(MODULES, 0xc00000, 8, "does not lie in memory");
     expect_noboot(MODULES + 8, -1ull, 8, "does not lie in memory");
     expect_noboot(MODULES, 0x180000, 8, "over the kernel");
-    expect_no_acpi(RSDP + 8, 0x12, 1);    // checksums
+    expect_no_acpi(RSDP + 8, 0x12, 1);  // checksums
     expect_no_acpi(XSDT + 9, 0x12, 1);
     expect_no_acpi(MADT + 9, 0x12, 1);
-    expect_no_acpi(XSDT + 4, 35, 4);      // lengths
+    expect_no_acpi(XSDT + 4, 35, 4);  // lengths
     expect_no_acpi(MADT + 4, 0, 4);
     expect_no_acpi(MADT + 4, UINT32_MAX, 4);
     expect_no_acpi(RSDP + 24, XSDT + 1, 8);
@@ -343,21 +376,17 @@ static u64 random_u64(void)
 
 static void mutate(void)
 {
-    static const u64 nasty[] = {0, 1, 0xff, 0x7fffffff, 0xffffffff, 1ull << 46, (1ull << 46) - 1, 1ull << 63, ~0ull,
-                                RSDP, XSDT, MADT, FADT, DSDT, MP_TABLE, MAP, 0xfff00};
+    static const u64 nasty[] = {
+        0,          1,     0xff,   0x7fffffff, 0xffffffff, 1ull << 46, (1ull << 46) - 1,
+        1ull << 63, ~0ull, RSDP,   XSDT,       MADT,       FADT,       DSDT,
+        MP_TABLE,   MAP,   0xfff00};
     for (unsigned n = 1 + random_u64() % 6; n; n--) {
         unsigned a = random_u64() % ARRAY_SIZE(areas);
         phys_t at = areas[a].at + random_u64() % areas[a].len;
         switch (random_u64() % 3) {
-        case 0:
-            ram[at] = random_u64();
-            break;
-        case 1:
-            put(at & ~3ull, nasty[random_u64() % ARRAY_SIZE(nasty)], 4);
-            break;
-        case 2:
-            put(at & ~7ull, nasty[random_u64() % ARRAY_SIZE(nasty)], 8);
-            break;
+        case 0: ram[at] = random_u64(); break;
+        case 1: put(at & ~3ull, nasty[random_u64() % ARRAY_SIZE(nasty)], 4); break;
+        case 2: put(at & ~7ull, nasty[random_u64() % ARRAY_SIZE(nasty)], 8); break;
         }
     }
     if (random_u64() % 4)

@@ -37,7 +37,10 @@ static unsigned n_notified;
 static struct used *used = (struct used *)(page + USED_OFFSET);
 static random_source_fn source;
 
-void *phys_to_virt(phys_t pa) { return pa ? (void *)(uintptr_t)pa : page; }  // frame 0 is the only one
+void *phys_to_virt(phys_t pa)
+{
+    return pa ? (void *)(uintptr_t)pa : page;
+}  // frame 0 is the only one
 phys_t virt_to_phys(const void *kva) { return (uintptr_t)kva; }
 void klog_line(int level, const char *fmt, ...) { (void)level, (void)fmt; }
 void panic(const char *fmt, ...)
@@ -56,13 +59,17 @@ int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size) { return -
 int virtio_pci_probe(struct virtio_device *d, u32 function) { return -ENODEV; }
 void pci_each_function(void (*found)(u32 function, void *arg), void *arg) {}
 
-static u8 get_status(struct virtio_device *d) { return stuck_status | (refuses ? status & ~8 : status); }
+static u8 get_status(struct virtio_device *d)
+{
+    return stuck_status | (refuses ? status & ~8 : status);
+}
 static void set_status(struct virtio_device *d, u8 value) { status = value; }
 static u64 get_features(struct virtio_device *d) { return VIRTIO_F_VERSION_1 | 0xff; }
 static void set_features(struct virtio_device *d, u64 features) { KASSERT(!(features & 0xff)); }
 static int set_queue(struct virtio_device *d, struct virtqueue *q) { return too_small ? -EIO : 0; }
 static void notify(struct virtio_device *d, struct virtqueue *q) { n_notified++; }
-static const struct virtio_ops ops = {get_status, set_status, get_features, set_features, set_queue, notify};
+static const struct virtio_ops ops = {get_status,   set_status, get_features,
+                                      set_features, set_queue,  notify};
 
 static u64 state = 88172645463325252ull;
 static u64 random_u64(void)
@@ -87,13 +94,16 @@ static void queue_round(void)
             virtqueue_post_in(&q, id, 0x1000 + id, 100 + id);
             posted[id] = true;
         }
-        used->ring[used->index % VIRTQUEUE_SIZE].id = random_u64() % 8 ? random_u64() % VIRTQUEUE_SIZE : random_u64();
-        used->ring[used->index % VIRTQUEUE_SIZE].len = random_u64() % 8 ? random_u64() % 110 : random_u64();
+        used->ring[used->index % VIRTQUEUE_SIZE].id =
+            random_u64() % 8 ? random_u64() % VIRTQUEUE_SIZE : random_u64();
+        used->ring[used->index % VIRTQUEUE_SIZE].len =
+            random_u64() % 8 ? random_u64() % 110 : random_u64();
         used->index += random_u64() % 16 ? 1 : random_u64();
         int got = virtqueue_take(&q, &len);
         if (got == -EIO)
             return;
-        KASSERT(got == -EAGAIN || (got >= 0 && got < VIRTQUEUE_SIZE && posted[got] && len <= 100u + got));
+        KASSERT(got == -EAGAIN ||
+                (got >= 0 && got < VIRTQUEUE_SIZE && posted[got] && len <= 100u + got));
         if (got >= 0)
             posted[got] = false;
     }
@@ -109,7 +119,8 @@ static void rng_round(struct virtio_device *d)
         bool lies = random_u64() % 16 == 0;
         memset(page + VIRTQUEUE_BYTES, 0x5a, len);
         used->ring[used->index % VIRTQUEUE_SIZE].id = lies && step % 2 ? 1 + random_u64() % 100 : 0;
-        used->ring[used->index % VIRTQUEUE_SIZE].len = lies && !(step % 2) ? 33 + random_u64() % 1000 : len;
+        used->ring[used->index % VIRTQUEUE_SIZE].len =
+            lies && !(step % 2) ? 33 + random_u64() % 1000 : len;
         used->index++;
         lied |= lies;
         memset(got, 0, sizeof(got));
