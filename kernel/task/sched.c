@@ -345,24 +345,38 @@ void thread_yield(void)
     switch_runnable(rq, prev, next, now, false);
 }
 
-// Should first, which waits, take the CPU from the running t?
-static bool first_goes_first(struct thread *t, struct thread *first)
+// Between two fair threads: t has run for ran_ns since it got the CPU, first waits.
+static inline bool fair_goes_first(const struct thread *t, u64 ran_ns, const struct thread *first)
 {
-    if (t->is_idle)
-        return true;
+    return before(first->vruntime + WAKE_GRAN_NS, t->vruntime) ||
+           (ran_ns >= SLICE_NS && before(first->vruntime, t->vruntime));
+}
+
+static __noinline bool first_goes_first_by_policy(const struct thread *t, u64 ran_ns,
+                                                  const struct thread *first)
+{
     bool rt = policy_is_rt(t->policy);
-    u64 ran = t->run_ns - t->slice_run_ns;
     if (policy_is_rt(first->policy)) {
         if (!rt || first->rt_priority > t->rt_priority)
             return true;
-        return t->policy == SCHED_RR && first->rt_priority == t->rt_priority && ran >= RR_SLICE_NS;
+        return t->policy == SCHED_RR && first->rt_priority == t->rt_priority &&
+               ran_ns >= RR_SLICE_NS;
     }
     if (rt)
         return false;
-    if (t->policy == SCHED_IDLE && first->policy != SCHED_IDLE)
+    return (t->policy == SCHED_IDLE && first->policy != SCHED_IDLE) ||
+           fair_goes_first(t, ran_ns, first);
+}
+
+// Should first, which waits, take the CPU from the running t?
+static __always_inline bool first_goes_first(const struct thread *t, const struct thread *first)
+{
+    if (t->is_idle)
         return true;
-    return before(first->vruntime + WAKE_GRAN_NS, t->vruntime) ||
-           (ran >= SLICE_NS && before(first->vruntime, t->vruntime));
+    u64 ran_ns = t->run_ns - t->slice_run_ns;
+    if (likely(t->policy == SCHED_OTHER && first->policy == SCHED_OTHER))
+        return fair_goes_first(t, ran_ns, first);
+    return first_goes_first_by_policy(t, ran_ns, first);
 }
 
 // Chooses again: WORK_RESCHED was set.
