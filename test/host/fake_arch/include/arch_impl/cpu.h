@@ -12,7 +12,7 @@ struct cpu;
 #endif
 extern FAKE_CPU_STORAGE struct cpu *fake_cpu;
 static inline struct cpu *this_cpu(void) { return fake_cpu; }
-struct thread *arch_current_thread(void);
+#define arch_current_thread() (this_cpu()->current)
 static inline void arch_cpu_relax(void) {}
 static inline u64 arch_counter(void) { return 0; }
 static inline void arch_clear_page(void *page) { memset(page, 0, 4096); }

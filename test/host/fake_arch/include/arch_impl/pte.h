@@ -39,7 +39,10 @@ static inline pte_t fake_bits(unsigned prot)
     e |= prot & PTE_YOUNG ? FK_A : 0;
     return e;
 }
-static inline pte_t pte_make(phys_t pa, unsigned prot) { return ((pa >> 12) + 1) | fake_bits(prot); }
+static inline pte_t pte_make(phys_t pa, unsigned prot)
+{
+    return ((pa >> 12) + 1) | fake_bits(prot);
+}
 static inline pte_t pte_make_huge(phys_t pa, unsigned prot) { return pte_make(pa, prot) | FK_HUGE; }
 static inline pte_t pte_make_table(phys_t pa) { return ((pa >> 12) + 1) | FK_V | FK_TABLE; }
 static inline bool pte_is_none(pte_t p) { return p == PTE_NONE; }
@@ -64,9 +67,15 @@ static inline pte_t pte_set_rights(pte_t p, pte_t rights)
 {
     return (p & (FK_FRAME | FK_HUGE | FK_A | FK_D | FK_SPECIAL | FK_SOFT2)) | rights;
 }
-static inline pte_t pte_with_prot(pte_t p, unsigned prot) { return pte_set_rights(p, fake_bits(prot)); }
+static inline pte_t pte_with_prot(pte_t p, unsigned prot)
+{
+    return pte_set_rights(p, fake_bits(prot));
+}
 static inline bool pte_all_present(pte_t anded) { return pte_present(anded); }
-static inline pte_t pte_make_soft(unsigned kind, u64 value) { return FK_SOFT | (u64)kind << 48 | value; }
+static inline pte_t pte_make_soft(unsigned kind, u64 value)
+{
+    return FK_SOFT | (u64)kind << 48 | value;
+}
 static inline bool pte_is_soft(pte_t p) { return (p & FK_SOFT) != 0; }
 static inline unsigned pte_soft_kind(pte_t p) { return (p >> 48) & 3; }
 static inline u64 pte_soft_value(pte_t p) { return p & FK_FRAME; }
