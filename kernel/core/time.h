@@ -23,12 +23,12 @@ struct vdso_time {
 };
 enum vdso_clock { VDSO_MONOTONIC, VDSO_REALTIME, VDSO_BOOTTIME };
 struct vdso_data {
-    u32 seq;         // odd while being changed, and for good while mode is 0
-    u32 mode;        // 0: no user-readable counter, make the system call; 1: TSC / CNTVCT
-    u64 base_count;  // counter value at base[]
-    u64 rate;        // 2^64 / counter rate in Hz
+    u32 seq;                   // odd while being changed, and for good while mode is 0
+    u32 mode;                  // 0: no user-readable counter, make the system call; 1: TSC / CNTVCT
+    u64 base_count;            // counter value at base[]
+    u64 rate;                  // 2^64 / counter rate in Hz
     struct vdso_time base[3];  // by enum vdso_clock
-    u64 boot_offset;  // CLOCK_BOOTTIME - CLOCK_MONOTONIC, ns; in base[VDSO_BOOTTIME] already
+    u64 boot_offset;        // CLOCK_BOOTTIME - CLOCK_MONOTONIC, ns; in base[VDSO_BOOTTIME] already
     u64 random_generation;  // atomic: counts reseedings (core/random.c); 0: not seeded yet
 };
 // Rounds up, so that vdso_time_from_ns and vdso_time_read give back exactly ns.
@@ -50,8 +50,8 @@ static inline u64 vdso_time_read(const struct vdso_time *base, u64 rate, u64 del
 }
 extern struct vdso_data *vdso_data;  // page aligned, its own page
 
-u64 ktime_ns(void);           // CLOCK_MONOTONIC
-u64 ktime_real_ns(void);      // CLOCK_REALTIME
+u64 ktime_ns(void);              // CLOCK_MONOTONIC
+u64 ktime_real_ns(void);         // CLOCK_REALTIME
 void ktime_set_real_ns(u64 ns);  // clock_settime, settimeofday
 // Called by the platform: the counter runs at hz now (may be called again with a better value;
 // time stays continuous). real_ns: wall clock from the RTC, or 0.
@@ -70,8 +70,9 @@ struct timer {
     u8 running;  // [that CPU's timer lock]
 };
 void timer_init(struct timer *t, void (*fn)(struct timer *t));
-void timer_arm(struct timer *t, u64 deadline_ns);  // (re)arms on this CPU; a past deadline fires soon
-bool timer_cancel(struct timer *t);       // true if it was queued; waits while it runs elsewhere
-u64 timer_next_deadline(void);            // of this CPU, NEVER if none
-void timer_interrupt(void);               // from the clock-event interrupt: runs what is due
+void timer_arm(struct timer *t,
+               u64 deadline_ns);     // (re)arms on this CPU; a past deadline fires soon
+bool timer_cancel(struct timer *t);  // true if it was queued; waits while it runs elsewhere
+u64 timer_next_deadline(void);       // of this CPU, NEVER if none
+void timer_interrupt(void);          // from the clock-event interrupt: runs what is due
 void time_init(void);

@@ -66,7 +66,8 @@ static enum elf_error add_segment(struct elf_image *image, const struct elf_segm
 }
 
 // AT_PHDR: where the table lies in memory, if a segment's file bytes hold it.
-static void find_phdrs(const struct elf_header *h, const struct elf_phdr *p, struct elf_image *image)
+static void find_phdrs(const struct elf_header *h, const struct elf_phdr *p,
+                       struct elf_image *image)
 {
     u64 size = (u64)h->phnum * sizeof *p;
     if (h->phoff >= p->offset && h->phoff - p->offset <= p->filesz &&

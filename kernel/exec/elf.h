@@ -38,9 +38,9 @@ struct elf_image {
     bool dynamic;     // ET_DYN: the base is ours to choose
     bool exec_stack;  // PT_GNU_STACK asks for it
     u64 entry;
-    u64 align;        // of the base of an ET_DYN image
-    u64 start, end;   // span of all segments, page aligned
-    u64 phdr_vaddr;   // where the program headers are in memory (AT_PHDR), 0 if they are not
+    u64 align;       // of the base of an ET_DYN image
+    u64 start, end;  // span of all segments, page aligned
+    u64 phdr_vaddr;  // where the program headers are in memory (AT_PHDR), 0 if they are not
     u32 phnum;
     u64 interp_offset, interp_size;  // PT_INTERP, size 0 if none
     u32 n_segments;

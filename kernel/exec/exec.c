@@ -27,8 +27,8 @@ static int args_reserve(struct exec_args *a, size_t more)
         return -E2BIG;
     if (a->len + more <= a->cap)
         return 0;
-    size_t cap = MIN(MAX(MAX(a->cap * 2, (size_t)1024), ALIGN_UP(a->len + more, 1024)),
-                     EXEC_STRINGS_MAX);
+    size_t cap =
+        MIN(MAX(MAX(a->cap * 2, (size_t)1024), ALIGN_UP(a->len + more, 1024)), EXEC_STRINGS_MAX);
     char *grown = krealloc(a->strings, cap);
     if (!grown)
         return -ENOMEM;
@@ -192,7 +192,7 @@ static struct file *resolve_scripts(struct file *file, const char *path, struct 
         if (!err)
             err = parse_shebang(line, got, &interp, &arg);
         if (!err) {
-            const char *front[] = { interp, arg ? arg : path, path };
+            const char *front[] = {interp, arg ? arg : path, path};
             err = exec_args_replace_first(a, front, arg ? 3 : 2);
         }
         file_put(file);
@@ -222,7 +222,8 @@ static struct mm *new_address_space(u64 stack_limit, bool randomize, bool exec_s
     mm_layout_init(mm, top, stack_limit, randomize);
     long err = mm_map_stack(mm, top, 32 * PAGE_SIZE, stack_limit);
     if (err >= 0 && exec_stack)
-        err = mm_protect(mm, top - 32 * PAGE_SIZE, 32 * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+        err = mm_protect(mm, top - 32 * PAGE_SIZE, 32 * PAGE_SIZE,
+                         PROT_READ | PROT_WRITE | PROT_EXEC);
     if (err < 0) {
         mm_put(mm);
         return ERR_PTR(err);

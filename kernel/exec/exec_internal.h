@@ -32,11 +32,11 @@ int exec_args_replace_first(struct exec_args *a, const char *const *front, u32 n
 
 // What the loader learned, for the auxiliary vector.
 struct loaded_program {
-    vaddr_t entry;         // where the first instruction is (the interpreter's, if there is one)
-    vaddr_t program_entry; // AT_ENTRY
-    vaddr_t phdrs;         // AT_PHDR
+    vaddr_t entry;          // where the first instruction is (the interpreter's, if there is one)
+    vaddr_t program_entry;  // AT_ENTRY
+    vaddr_t phdrs;          // AT_PHDR
     u32 phnum;
-    vaddr_t interp_base;   // AT_BASE
+    vaddr_t interp_base;  // AT_BASE
     bool exec_stack;
 };
 

@@ -60,7 +60,7 @@ static const char *start_error_text(long err)
 
 static struct mm *load_program(const struct run_config *c, struct process *p, struct regs *regs)
 {
-    struct exec_args a = { .argc = c->argc, .envc = c->envc };
+    struct exec_args a = {.argc = c->argc, .envc = c->envc};
     int err = exec_args_add(&a, c->args, c->args_len);
     if (!err && c->env_len)
         err = exec_args_add(&a, c->env, c->env_len);

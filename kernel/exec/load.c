@@ -90,7 +90,8 @@ static int read_headers(struct file *file, struct elf_image *image)
         return got;
     if ((size_t)got < sizeof header)
         size = got;
-    enum elf_error err = elf_check_header(&header, size, ARCH_ELF_MACHINE, &phdrs_offset, &phdrs_size);
+    enum elf_error err =
+        elf_check_header(&header, size, ARCH_ELF_MACHINE, &phdrs_offset, &phdrs_size);
     if (err) {
         log_info("exec: %s", elf_error_text(err));
         return -ENOEXEC;
@@ -134,7 +135,8 @@ static int load_interp(struct mm *mm, struct file *file, const struct elf_image 
     if (err == -ENOEXEC)
         err = -ELIBBAD;
     if (!err) {
-        long base = mm_map(mm, 0, plan->end - plan->start, 0, MAP_PRIVATE | MAP_ANONYMOUS, NULL, NULL, 0);
+        long base =
+            mm_map(mm, 0, plan->end - plan->start, 0, MAP_PRIVATE | MAP_ANONYMOUS, NULL, NULL, 0);
         err = base < 0 ? base : map_image(mm, interp, plan, base - plan->start);
         out->interp_base = base - plan->start;
         out->entry = out->interp_base + plan->entry;

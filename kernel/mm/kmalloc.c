@@ -19,7 +19,7 @@
 #include "mm/page.h"
 
 #define MAX_CACHES 64
-#define MAG_HIGH 32       // objects in a magazine; half of it moves at once
+#define MAG_HIGH 32  // objects in a magazine; half of it moves at once
 #define NO_OBJECT PAGE_SIZE
 #define KEEP_EMPTY 1
 #define MAX_SLAB_SIZE 2048
@@ -31,7 +31,7 @@ struct kcache {
     u32 size;             // of an object
     u32 per_slab;
     u32 id;
-    u64 n_slabs;          // [lock]
+    u64 n_slabs;  // [lock]
     const char *name;
 };
 
@@ -298,7 +298,7 @@ void kmalloc_verify(void)
         struct kcache *c = &caches[i];
         spin_lock(&c->lock);
         u32 empty = 0;
-        list_for_each_entry(struct page, p, &c->partial, link) {
+        list_for_each_entry (struct page, p, &c->partial, link) {
             KASSERT(p->flags == PG_SLAB && p->cache_id == i && p->aux != NO_OBJECT);
             u32 n_free = 0;
             for (u32 at = p->aux; at != NO_OBJECT; n_free++) {

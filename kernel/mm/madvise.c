@@ -24,8 +24,7 @@ static int lock_for(int advice)
     case MADV_DONTNEED:
     case MADV_DONTNEED_LOCKED:
     case MADV_FREE:
-    case MADV_FREE_REUSABLE:
-        return LOCK_READ;
+    case MADV_FREE_REUSABLE: return LOCK_READ;
     case MADV_COLD:  // the accessed flag may only go while nobody zaps: pagetable.c, "Changing entries"
     case MADV_PAGEOUT:
     case MADV_NORMAL:
@@ -41,16 +40,14 @@ static int lock_for(int advice)
     case MADV_NOHUGEPAGE:
     case MADV_COLLAPSE:
     case MADV_GUARD_INSTALL:
-    case MADV_GUARD_REMOVE:
-        return LOCK_WRITE;
+    case MADV_GUARD_REMOVE: return LOCK_WRITE;
     case MADV_REMOVE:
     case MADV_WILLNEED:
     case MADV_FREE_REUSE:
     case MADV_POPULATE_READ:
     case MADV_POPULATE_WRITE:
     case MADV_HWPOISON:
-    case MADV_SOFT_OFFLINE:
-        return LOCK_NONE;
+    case MADV_SOFT_OFFLINE: return LOCK_NONE;
     default:  // MERGEABLE, UNMERGEABLE: as a Linux without same-page merging
         return -1;
     }
@@ -62,18 +59,10 @@ static int new_flags(const struct vma *v, int advice, u64 *flags)
 {
     u64 f = v->flags;
     switch (advice) {
-    case MADV_NORMAL:
-        f &= ~(u64)(VM_RAND | VM_SEQ);
-        break;
-    case MADV_RANDOM:
-        f = (f & ~(u64)VM_SEQ) | VM_RAND;
-        break;
-    case MADV_SEQUENTIAL:
-        f = (f & ~(u64)VM_RAND) | VM_SEQ;
-        break;
-    case MADV_DONTFORK:
-        f |= VM_DONTFORK;
-        break;
+    case MADV_NORMAL: f &= ~(u64)(VM_RAND | VM_SEQ); break;
+    case MADV_RANDOM: f = (f & ~(u64)VM_SEQ) | VM_RAND; break;
+    case MADV_SEQUENTIAL: f = (f & ~(u64)VM_RAND) | VM_SEQ; break;
+    case MADV_DONTFORK: f |= VM_DONTFORK; break;
     case MADV_DOFORK:
         if (f & VM_SPECIAL)
             return -EINVAL;
@@ -89,9 +78,7 @@ static int new_flags(const struct vma *v, int advice, u64 *flags)
             return -EINVAL;
         f &= ~(u64)VM_WIPEONFORK;
         break;
-    case MADV_DONTDUMP:
-        f |= VM_DONTDUMP;
-        break;
+    case MADV_DONTDUMP: f |= VM_DONTDUMP; break;
     case MADV_DODUMP:
         if (f & (VM_SPECIAL | VM_DROPPABLE))
             return -EINVAL;
@@ -230,7 +217,8 @@ static bool reclaim_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t 
 {
     struct free_walk *fw = container_of(w, struct free_walk, walk);
     pte_t e = READ_ONCE(*slot);
-    if (!pte_is_huge(e) || pte_dirty(e) || end - start < HUGE_SIZE || !pte_replace(slot, e, PTE_NONE))
+    if (!pte_is_huge(e) || pte_dirty(e) || end - start < HUGE_SIZE ||
+        !pte_replace(slot, e, PTE_NONE))
         return false;
     page_chain_push(&fw->g->huge, phys_to_page(pte_phys(e)));
     fw->g->anon += PT_ENTRIES;
@@ -264,7 +252,7 @@ u64 lazyfree_reclaim(u64 wanted)
     struct mm *mm = NULL;
     if (!spin_trylock(&mm_list_lock))
         return 0;
-    list_for_each_entry(struct mm, m, &mm_list, mm_link) {
+    list_for_each_entry (struct mm, m, &mm_list, mm_link) {
         if (atomic_load(&m->n_lazyfree) && mm_try_get(m)) {
             mm = m;
             break;
@@ -354,10 +342,7 @@ static void guard_remove_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vadd
             *slot = PTE_NONE;
 }
 
-static bool guard_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
-{
-    return false;
-}
+static bool guard_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end) { return false; }
 
 static int advise_guard(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
@@ -389,22 +374,15 @@ static int advise_part(struct advise *a, struct vma **v, vaddr_t start, vaddr_t 
 {
     switch (a->advice) {
     case MADV_DONTNEED:
-    case MADV_DONTNEED_LOCKED:
-        return advise_dontneed(a, *v, start, end);
-    case MADV_FREE:
-        return advise_free(a, *v, start, end);
-    case MADV_FREE_REUSABLE:
-        return advise_reusable(a, *v, start, end);
+    case MADV_DONTNEED_LOCKED: return advise_dontneed(a, *v, start, end);
+    case MADV_FREE: return advise_free(a, *v, start, end);
+    case MADV_FREE_REUSABLE: return advise_reusable(a, *v, start, end);
     case MADV_COLD:
-    case MADV_PAGEOUT:
-        return advise_cold(a, *v, start, end);
-    case MADV_COLLAPSE:
-        return advise_collapse(a, *v, start, end);
+    case MADV_PAGEOUT: return advise_cold(a, *v, start, end);
+    case MADV_COLLAPSE: return advise_collapse(a, *v, start, end);
     case MADV_GUARD_INSTALL:
-    case MADV_GUARD_REMOVE:
-        return advise_guard(a, *v, start, end);
-    default:
-        return advise_flags(a, v, start, end);
+    case MADV_GUARD_REMOVE: return advise_guard(a, *v, start, end);
+    default: return advise_flags(a, v, start, end);
     }
 }
 
@@ -503,7 +481,8 @@ static long reuse_part(const struct part *p)
     return err;
 }
 
-static long advise_parts(struct mm *mm, vaddr_t start, vaddr_t end, long (*act)(const struct part *))
+static long advise_parts(struct mm *mm, vaddr_t start, vaddr_t end,
+                         long (*act)(const struct part *))
 {
     struct part p = {.mm = mm, .start = start, .end = end};
     for (; next_part(&p); p.start = p.stop) {
@@ -568,18 +547,12 @@ static long advise_poison(struct mm *mm, vaddr_t start, vaddr_t end, bool hard)
 static long advise_unlocked(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 {
     switch (advice) {
-    case MADV_REMOVE:
-        return advise_parts(mm, start, end, remove_part);
-    case MADV_WILLNEED:
-        return advise_parts(mm, start, end, willneed_part);
-    case MADV_FREE_REUSE:
-        return advise_parts(mm, start, end, reuse_part);
-    case MADV_POPULATE_READ:
-        return mm_populate_error(mm, start, end, false);
-    case MADV_POPULATE_WRITE:
-        return mm_populate_error(mm, start, end, true);
-    default:
-        return advise_poison(mm, start, end, advice == MADV_HWPOISON);
+    case MADV_REMOVE: return advise_parts(mm, start, end, remove_part);
+    case MADV_WILLNEED: return advise_parts(mm, start, end, willneed_part);
+    case MADV_FREE_REUSE: return advise_parts(mm, start, end, reuse_part);
+    case MADV_POPULATE_READ: return mm_populate_error(mm, start, end, false);
+    case MADV_POPULATE_WRITE: return mm_populate_error(mm, start, end, true);
+    default: return advise_poison(mm, start, end, advice == MADV_HWPOISON);
     }
 }
 

@@ -54,10 +54,7 @@ struct mm *mm_create(void)
     return mm;
 }
 
-void mm_get(struct mm *mm)
-{
-    atomic_add(&mm->refcount, 1);
-}
+void mm_get(struct mm *mm) { atomic_add(&mm->refcount, 1); }
 
 bool mm_try_get(struct mm *mm)
 {
@@ -101,8 +98,8 @@ void mm_put(struct mm *mm)
     spin_unlock(&mm_list_lock);
     tlb_forget_mm(mm);
     mm_clear(mm);
-    KASSERT(mm->n_table_pages == 0 && mm->rss_anon == 0 && mm->rss_file == 0 && mm->rss_shmem == 0 &&
-            mm->n_huge == 0 && mm->n_committed == 0);
+    KASSERT(mm->n_table_pages == 0 && mm->rss_anon == 0 && mm->rss_file == 0 &&
+            mm->rss_shmem == 0 && mm->n_huge == 0 && mm->n_committed == 0);
     arch_mm_destroy(&mm->arch);
     if (mm->exe_file)
         file_put(mm->exe_file);
@@ -219,14 +216,9 @@ static char *lock_byte(struct mm *mm, vaddr_t addr, bool write, int *err)
         rwlock_read_done(&mm->lock);
         switch (fault_in(mm, addr, (write ? FAULT_WRITE : FAULT_READ) | FAULT_FORCE)) {
         case FK_OK:
-        case FK_RETRY:
-            break;
-        case FK_OOM:
-            *err = -ENOMEM;
-            return NULL;
-        default:
-            *err = -EFAULT;
-            return NULL;
+        case FK_RETRY: break;
+        case FK_OOM: *err = -ENOMEM; return NULL;
+        default: *err = -EFAULT; return NULL;
         }
     }
 }
@@ -293,9 +285,7 @@ void mm_init(void)
 
 // The stock of zeroed frames is filled by the idle loop (page_zero_idle), so there is no thread to start: a
 // busy machine clears in the fault, an idle one in advance.
-void mm_init_late(void)
-{
-}
+void mm_init_late(void) {}
 
 void mm_verify(struct mm *mm)
 {
@@ -307,7 +297,8 @@ void mm_verify(struct mm *mm)
     struct rb_node *node = rb_first(&mm->vmas);
     for (struct vma *v = mm->first; v; prev = v, v = v->next, node = rb_next(node)) {
         KASSERT(node == &v->node && v->prev == prev && v->mm == mm);
-        KASSERT(v->start < v->end && IS_ALIGNED(v->start | v->end, PAGE_SIZE) && v->end <= USER_END);
+        KASSERT(v->start < v->end && IS_ALIGNED(v->start | v->end, PAGE_SIZE) &&
+                v->end <= USER_END);
         KASSERT(!prev || prev->end <= v->start);
         KASSERT(!v->object == list_empty(&v->object_link));
         vma_check_gap(v);

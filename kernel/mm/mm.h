@@ -28,7 +28,7 @@ enum vma_flags {  // the low four are PROT_* >> nothing: VM_READ == PROT_READ an
     VM_RAND = 0x10000,
     VM_SEQ = 0x20000,
     VM_NORESERVE = 0x40000,
-    VM_ACCOUNT = 0x80000,   // counts against the commit limit
+    VM_ACCOUNT = 0x80000,  // counts against the commit limit
     VM_STACK = 0x100000,
     VM_SEALED = 0x200000,
     VM_MERGEABLE = 0x400000,
@@ -44,36 +44,36 @@ enum vma_flags {  // the low four are PROT_* >> nothing: VM_READ == PROT_READ an
 enum vma_backed { VMA_TOUCHED = 1, VMA_HUGE = 2 };
 
 struct vma {
-    struct rb_node node;      // [mm->lock] by start
-    vaddr_t start, end;       // [mm->lock] [start, end), page aligned
-    vaddr_t gap;              // [mm->lock] free space in front of it, as a search sees it (mm/vma.c)
-    vaddr_t max_gap;          // [mm->lock] augmented: largest gap in this subtree
-    u64 flags;                // [mm->lock] VM_*
-    struct vm_object *object; // NULL: private anonymous
-    u64 pgoff;                // page index of start in the object (anonymous: start >> PAGE_SHIFT)
-    struct file *file;        // for /proc/self/maps and fault policy; holds a reference
-    char *name;               // PR_SET_VMA_ANON_NAME, or NULL
-    struct list object_link;  // [object->map_lock]
-    u8 backed;                // VMA_TOUCHED, VMA_HUGE; faults set them, so they may be set while others look
+    struct rb_node node;  // [mm->lock] by start
+    vaddr_t start, end;   // [mm->lock] [start, end), page aligned
+    vaddr_t gap;          // [mm->lock] free space in front of it, as a search sees it (mm/vma.c)
+    vaddr_t max_gap;      // [mm->lock] augmented: largest gap in this subtree
+    u64 flags;            // [mm->lock] VM_*
+    struct vm_object *object;  // NULL: private anonymous
+    u64 pgoff;                 // page index of start in the object (anonymous: start >> PAGE_SHIFT)
+    struct file *file;         // for /proc/self/maps and fault policy; holds a reference
+    char *name;                // PR_SET_VMA_ANON_NAME, or NULL
+    struct list object_link;   // [object->map_lock]
+    u8 backed;  // VMA_TOUCHED, VMA_HUGE; faults set them, so they may be set while others look
     struct mm *mm;
     struct vma *prev, *next;  // [mm->lock] in address order
 };
 
 struct mm {
-    struct rwlock lock;  // VMA tree: write to change, read to fault and look up
-    u32 refcount;        // atomic
-    struct rb_root vmas; // [lock]
+    struct rwlock lock;        // VMA tree: write to change, read to fault and look up
+    u32 refcount;              // atomic
+    struct rb_root vmas;       // [lock]
     struct vma *first, *last;  // [lock] ends of the list
-    u32 n_vmas;          // [lock]
+    u32 n_vmas;                // [lock]
     struct arch_mm arch;
-    cpumask_t cpus;      // atomic: CPUs that may hold translations of it (mm/tlb.c)
-    cpumask_t lazy_cpus; // atomic: CPUs that have it loaded but run nothing of it
+    cpumask_t cpus;                   // atomic: CPUs that may hold translations of it (mm/tlb.c)
+    cpumask_t lazy_cpus;              // atomic: CPUs that have it loaded but run nothing of it
     u64 flushes_begun, flushes_done;  // atomic: mm/tlb.c
-    struct vma *hint;    // last VMA that a fault found; any VMA of the tree, or NULL
-    struct list mm_link; // [mm_list_lock] all address spaces
-    u64 unmap_pass;      // [object's map_lock] mm/object.c
-    vaddr_t brk_start, brk_end;      // [lock]
-    vaddr_t mmap_top;                // top-down placement starts here
+    struct vma *hint;                 // last VMA that a fault found; any VMA of the tree, or NULL
+    struct list mm_link;              // [mm_list_lock] all address spaces
+    u64 unmap_pass;                   // [object's map_lock] mm/object.c
+    vaddr_t brk_start, brk_end;       // [lock]
+    vaddr_t mmap_top;                 // top-down placement starts here
     vaddr_t stack_top, stack_limit_end;
     vaddr_t vdso_base;
     vaddr_t arg_start, arg_end, env_start, env_end, code_start, code_end, data_start, data_end;
@@ -85,13 +85,13 @@ struct mm {
     u64 n_committed;     // [lock] pages that count against the commit limit
     u64 n_mapped_pages;  // [lock] total_vm in pages
     u64 n_locked_pages;  // [lock]
-    u64 n_data_pages, n_stack_pages, n_exec_pages;  // [lock]
+    u64 n_data_pages, n_stack_pages, n_exec_pages;     // [lock]
     s64 rss_anon, rss_file, rss_shmem, n_table_pages;  // atomic
-    s64 n_huge;          // atomic: 2 MiB leaves
+    s64 n_huge;                                        // atomic: 2 MiB leaves
     u64 hiwater_rss, hiwater_vm;  // peaks in pages, noted before something goes; see mm_peak_rss
-    u64 def_flags;       // mlockall(MCL_FUTURE), PR_SET_THP_DISABLE
+    u64 def_flags;                // mlockall(MCL_FUTURE), PR_SET_THP_DISABLE
     u64 n_minor_faults, n_major_faults;  // atomic
-    u64 auxv[2 * 32];    // /proc/self/auxv
+    u64 auxv[2 * 32];                    // /proc/self/auxv
     struct file *exe_file;
     char *exe_path;
 };
@@ -116,14 +116,14 @@ void mm_populate(struct mm *mm, vaddr_t start, size_t len);
 
 extern struct page *zero_page;
 
-struct mm *mm_create(void);             // NULL: no memory; refcount 1
-struct mm *mm_fork(struct mm *from);    // ERR_PTR(-ENOMEM)
+struct mm *mm_create(void);           // NULL: no memory; refcount 1
+struct mm *mm_fork(struct mm *from);  // ERR_PTR(-ENOMEM)
 void mm_get(struct mm *mm);
-bool mm_try_get(struct mm *mm);         // false: it is being destroyed
-void mm_put(struct mm *mm);             // the last one unmaps everything
+bool mm_try_get(struct mm *mm);  // false: it is being destroyed
+void mm_put(struct mm *mm);      // the last one unmaps everything
 // Loads mm's tables on this CPU (NULL: kernel only; lazily keeps the old one if harmless).
 void mm_switch(struct mm *mm);
-struct mm *current_mm(void);            // of the current thread, NULL for kernel threads (task/)
+struct mm *current_mm(void);  // of the current thread, NULL for kernel threads (task/)
 
 // Kernel-side mapping calls (ELF loader, stack, vDSO). Flags are MAP_*, prot PROT_*.
 // object may be NULL (anonymous); takes its own references to object and file.

@@ -30,12 +30,10 @@
 static u64 next_unmap_pass;  // atomic
 static u64 n_cached[2];      // atomic: pages of files, of memory-only objects
 
-u64 vm_cached_pages(bool shmem)
-{
-    return atomic_load(&n_cached[shmem]);
-}
+u64 vm_cached_pages(bool shmem) { return atomic_load(&n_cached[shmem]); }
 
-void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 flags, u64 size_bytes)
+void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 flags,
+                    u64 size_bytes)
 {
     memset(obj, 0, sizeof *obj);
     obj->refcount = 1;
@@ -46,10 +44,7 @@ void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 
     list_init(&obj->mappings);
 }
 
-static void release_anon(struct vm_object *obj)
-{
-    kfree(obj);
-}
+static void release_anon(struct vm_object *obj) { kfree(obj); }
 static const struct vm_object_ops anon_ops = {.release = release_anon};
 
 struct vm_object *vm_object_create_anon(u64 size_bytes)
@@ -62,10 +57,7 @@ struct vm_object *vm_object_create_anon(u64 size_bytes)
 
 // ---- the tree
 
-static inline bool is_shmem(const struct vm_object *obj)
-{
-    return obj->flags & VMO_ANON;
-}
+static inline bool is_shmem(const struct vm_object *obj) { return obj->flags & VMO_ANON; }
 
 // Takes one page out; the tree's reference is the caller's now. => [tree_lock]
 static void detach(struct vm_object *obj, struct page *p)
@@ -272,7 +264,7 @@ static struct mm *next_mm(struct vm_object *obj, u64 pass)
 {
     struct mm *found = NULL;
     spin_lock(&obj->map_lock);
-    list_for_each(link, &obj->mappings) {
+    list_for_each (link, &obj->mappings) {
         struct mm *mm = list_entry(link, struct vma, object_link)->mm;
         if (mm->unmap_pass == pass)
             continue;
@@ -418,7 +410,7 @@ void vm_object_verify(struct vm_object *obj)
     KASSERT(n == obj->n_pages);
     spin_unlock(&obj->tree_lock);
     spin_lock(&obj->map_lock);
-    list_for_each_entry(struct vma, v, &obj->mappings, object_link)
+    list_for_each_entry (struct vma, v, &obj->mappings, object_link)
         KASSERT(v->object == obj);
     spin_unlock(&obj->map_lock);
 }

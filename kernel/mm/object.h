@@ -32,25 +32,27 @@ struct vm_object {
     u32 refcount;  // atomic
     u32 flags;     // VMO_*
     const struct vm_object_ops *ops;
-    struct mutex lock;        // size changes, bringing pages in
+    struct mutex lock;  // size changes, bringing pages in
     struct spinlock tree_lock;
-    struct radix pages;       // [tree_lock] by index (mm/radix.c); holds a reference to each page
-    u64 size_bytes;           // [lock] i_size: touches beyond its page give SIGBUS
-    u64 n_pages;              // [tree_lock] frames in the tree
+    struct radix pages;  // [tree_lock] by index (mm/radix.c); holds a reference to each page
+    u64 size_bytes;      // [lock] i_size: touches beyond its page give SIGBUS
+    u64 n_pages;         // [tree_lock] frames in the tree
     struct spinlock map_lock;
-    struct list mappings;     // [map_lock] VMAs that map it
-    u32 n_writable;           // [map_lock] shared writable VMAs (sealing, ETXTBSY)
-    void *owner;              // inode, shm segment
+    struct list mappings;  // [map_lock] VMAs that map it
+    u32 n_writable;        // [map_lock] shared writable VMAs (sealing, ETXTBSY)
+    void *owner;           // inode, shm segment
 };
 enum vm_object_flags {
-    VMO_ANON = 1,      // memory only: holes read as zeros, pages are never clean-dropped
+    VMO_ANON = 1,  // memory only: holes read as zeros, pages are never clean-dropped
     VMO_READONLY = 2,
-    VMO_HUGE_OK = 4,   // may be backed by 2 MiB pages
-    VMO_NOBLOCK = 8,   // get_page(!write) only finds the page (the root image): no waiting, so it may
-                       // be called with mm->lock held and for the neighbours of a fault
+    VMO_HUGE_OK = 4,  // may be backed by 2 MiB pages
+    VMO_NOBLOCK =
+        8,  // get_page(!write) only finds the page (the root image): no waiting, so it may
+            // be called with mm->lock held and for the neighbours of a fault
 };
 
-void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 flags, u64 size_bytes);
+void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 flags,
+                    u64 size_bytes);
 struct vm_object *vm_object_create_anon(u64 size_bytes);  // MAP_SHARED|MAP_ANONYMOUS, memfd, tmpfs
 static inline void vm_object_get(struct vm_object *obj) { atomic_add(&obj->refcount, 1); }
 void vm_object_put(struct vm_object *obj);

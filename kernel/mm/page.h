@@ -22,28 +22,28 @@ struct page {
         };
     };
     u32 mapcount;  // slab: objects in use; page table: faults taken in it (a hint)
-    u32 aux;       // slab: offset of the first free object; page table: groups of entries in use (pagetable.c)
+    u32 aux;  // slab: offset of the first free object; page table: groups of entries in use (pagetable.c)
 };
 _Static_assert(sizeof(struct page) <= 32, "struct page is small");
 
 enum page_flags {
-    PG_FREE = 1,       // in the buddy allocator
-    PG_RESERVED = 2,   // never freed: kernel, image, firmware
-    PG_CACHE = 4,      // belongs to a vm_object
+    PG_FREE = 1,      // in the buddy allocator
+    PG_RESERVED = 2,  // never freed: kernel, image, firmware
+    PG_CACHE = 4,     // belongs to a vm_object
     PG_DIRTY = 8,
     PG_LAZYFREE = 16,  // MADV_FREE: may be dropped while clean
     PG_POISON = 32,    // taken out of service
     PG_REPORTED = 64,  // given to the host by free page reporting
     PG_SLAB = 128,
     PG_REFERENCED = 256,
-    PG_SHMEM = 512,    // with PG_CACHE: of a memory-only object
+    PG_SHMEM = 512,  // with PG_CACHE: of a memory-only object
 };
 
 enum page_alloc_flags {
-    PAGE_ZERO = 1,      // contents are zero (from the stock of zeroed frames, or cleared now)
-    PAGE_NOFAIL = 2,    // boot and small kernel structures: panic instead of NULL
-    PAGE_NORECLAIM = 4, // do not try to reclaim (the caller is the reclaimer, or has a fallback)
-    PAGE_USER = 8,      // for the application: leaves the kernel's reserve alone
+    PAGE_ZERO = 1,       // contents are zero (from the stock of zeroed frames, or cleared now)
+    PAGE_NOFAIL = 2,     // boot and small kernel structures: panic instead of NULL
+    PAGE_NORECLAIM = 4,  // do not try to reclaim (the caller is the reclaimer, or has a fallback)
+    PAGE_USER = 8,       // for the application: leaves the kernel's reserve alone
 };
 
 #define PAGE_MAX_ORDER 9  // 2 MiB
@@ -98,8 +98,8 @@ void page_free_chain(struct page_chain *chain);  // leaves it empty
 // The same for frames whose contents are zero, as those of page tables taken down: PAGE_ZERO hands them out uncleared.
 void page_free_clean_chain(struct page_chain *chain);
 
-u64 page_total_count(void);      // frames of usable RAM
-u64 page_free_count(void);       // frames free now (all caches included)
+u64 page_total_count(void);        // frames of usable RAM
+u64 page_free_count(void);         // frames free now (all caches included)
 bool page_memory_plentiful(void);  // enough free to back 4 KiB touches with 2 MiB frames
 // Clears a free frame for the stock of zeroed ones; false when the stock is full or memory short.
 // => Called by the idle loop and the zeroing thread; some thousand instructions a call.
@@ -115,13 +115,13 @@ void page_allocator_verify(void);
 extern u64 page_fail_at;
 
 enum page_stat {
-    PAGE_STAT_ALLOC_SLOW,     // refills of a per-CPU cache
-    PAGE_STAT_ZEROED_IDLE,    // frames cleared in the background
-    PAGE_STAT_ZEROED_USED,    // zeroed frames handed out
-    PAGE_STAT_BAD,            // frames kept out: badram, memtest, poison
-    PAGE_STAT_RECLAIMED,      // frames that reclaim gave back
-    PAGE_STAT_DRAINS,         // times that all CPU caches were emptied
-    PAGE_STAT_FAILED,         // allocations that found nothing
+    PAGE_STAT_ALLOC_SLOW,   // refills of a per-CPU cache
+    PAGE_STAT_ZEROED_IDLE,  // frames cleared in the background
+    PAGE_STAT_ZEROED_USED,  // zeroed frames handed out
+    PAGE_STAT_BAD,          // frames kept out: badram, memtest, poison
+    PAGE_STAT_RECLAIMED,    // frames that reclaim gave back
+    PAGE_STAT_DRAINS,       // times that all CPU caches were emptied
+    PAGE_STAT_FAILED,       // allocations that found nothing
     PAGE_N_STATS
 };
 u64 page_stat(enum page_stat which);
@@ -133,12 +133,12 @@ u64 page_zeroed_count(void);
 void *kmalloc(size_t size);
 void *kzalloc(size_t size);
 void *krealloc(void *old, size_t size);
-void kfree(void *ptr);           // NULL is fine
-struct kcache;                   // objects of one size
+void kfree(void *ptr);  // NULL is fine
+struct kcache;          // objects of one size
 struct kcache *kcache_create(const char *name, size_t size, size_t align);
 void *kcache_alloc(struct kcache *c);
 void kcache_free(struct kcache *c, void *object);
 char *kstrdup(const char *text);
-u64 kmalloc_page_count(void);    // frames in slabs
+u64 kmalloc_page_count(void);  // frames in slabs
 void kmalloc_drain_cpu(void);
 void kmalloc_verify(void);

@@ -202,7 +202,4 @@ u64 radix_next_hole(const struct radix *r, u64 index)
     return index;
 }
 
-u64 radix_node_count(void)
-{
-    return atomic_load(&n_nodes);
-}
+u64 radix_node_count(void) { return atomic_load(&n_nodes); }

@@ -163,13 +163,13 @@ static void show_vm_flags(struct seq_buf *out, u64 flags)
         u64 flag;
         char name[3];
     } names[] = {
-        {VM_READ, "rd"}, {VM_WRITE, "wr"}, {VM_EXEC, "ex"}, {VM_SHARED, "sh"}, {VM_MAYREAD, "mr"},
-        {VM_MAYWRITE, "mw"}, {VM_MAYEXEC, "me"}, {VM_GROWSDOWN, "gd"}, {VM_LOCKED, "lo"},
-        {VM_LOCKONFAULT, "lf"}, {VM_SEQ, "sr"}, {VM_RAND, "rr"}, {VM_DONTFORK, "dc"},
-        {VM_ACCOUNT, "ac"}, {VM_NORESERVE, "nr"}, {VM_HUGETLB, "ht"}, {VM_WIPEONFORK, "wf"},
-        {VM_DONTDUMP, "dd"}, {VM_HUGEPAGE, "hg"}, {VM_NOHUGEPAGE, "nh"}, {VM_MERGEABLE, "mg"},
-        {VM_UFFD_MISSING, "um"}, {VM_UFFD_WP, "uw"}, {VM_DROPPABLE, "dp"}, {VM_SEALED, "sl"},
-        {VM_SPECIAL, "de"},
+        {VM_READ, "rd"},       {VM_WRITE, "wr"},        {VM_EXEC, "ex"},      {VM_SHARED, "sh"},
+        {VM_MAYREAD, "mr"},    {VM_MAYWRITE, "mw"},     {VM_MAYEXEC, "me"},   {VM_GROWSDOWN, "gd"},
+        {VM_LOCKED, "lo"},     {VM_LOCKONFAULT, "lf"},  {VM_SEQ, "sr"},       {VM_RAND, "rr"},
+        {VM_DONTFORK, "dc"},   {VM_ACCOUNT, "ac"},      {VM_NORESERVE, "nr"}, {VM_HUGETLB, "ht"},
+        {VM_WIPEONFORK, "wf"}, {VM_DONTDUMP, "dd"},     {VM_HUGEPAGE, "hg"},  {VM_NOHUGEPAGE, "nh"},
+        {VM_MERGEABLE, "mg"},  {VM_UFFD_MISSING, "um"}, {VM_UFFD_WP, "uw"},   {VM_DROPPABLE, "dp"},
+        {VM_SEALED, "sl"},     {VM_SPECIAL, "de"},
     };
     seq_printf(out, "VmFlags:");
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
@@ -310,7 +310,8 @@ size_t mm_read_pagemap(struct mm *mm, u64 pos, u64 *entries, size_t n)
     n = MIN(n, limit - first);
     memset(entries, 0, n * sizeof *entries);
     struct pagemap_walk pw = {.walk = {.run = pagemap_run, .huge = pagemap_huge},
-                              .start = first << PAGE_SHIFT, .entries = entries};
+                              .start = first << PAGE_SHIFT,
+                              .entries = entries};
     rwlock_read(&mm->lock);
     pt_walk(mm, &pw.walk, pw.start, (first + n) << PAGE_SHIFT);
     rwlock_read_done(&mm->lock);
@@ -377,12 +378,13 @@ static struct totals sum_all(void)
 {
     struct totals t = {0};
     spin_lock(&mm_list_lock);
-    list_for_each_entry(struct mm, mm, &mm_list, mm_link) {
+    list_for_each_entry (struct mm, mm, &mm_list, mm_link) {
         t.anon += (u64)MAX(mm->rss_anon, 0);
         t.mapped += (u64)MAX(mm->rss_file + mm->rss_shmem, 0);
         t.tables += (u64)mm->n_table_pages;
         t.huge += (u64)mm->n_huge * PT_ENTRIES;
-        t.locked += MIN(mm->n_locked_pages, mm_peak_rss(mm));  // locked on fault: what is there at most
+        t.locked +=
+            MIN(mm->n_locked_pages, mm_peak_rss(mm));  // locked on fault: what is there at most
     }
     spin_unlock(&mm_list_lock);
     return t;
@@ -429,8 +431,10 @@ void mm_show_meminfo(struct seq_buf *out)
     meminfo_line(out, "Committed_AS", (u64)MAX(vm_committed, 0));
     seq_printf(out, "VmallocTotal:   34359738367 kB\nVmallocUsed:           0 kB\n");
     meminfo_line(out, "AnonHugePages", t.huge);
-    seq_printf(out, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
-                    "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    seq_printf(
+        out,
+        "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
+        "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n");
     meminfo_line(out, "ZeroedFree", page_zeroed_count());
 }
 

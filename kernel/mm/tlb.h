@@ -13,15 +13,15 @@ struct mm;
 // reach them any more.
 struct tlb_gather {
     struct mm *mm;
-    vaddr_t start, end;         // cleared or weakened translations; start >= end: none
+    vaddr_t start, end;  // cleared or weakened translations; start >= end: none
     bool freed_tables;
-    bool alone;                 // one CPU: no user code runs before the flush, so frames can go at once. (Not: no
-                                // other CPU active in mm. A lazy one with old translations may come back meanwhile.)
-    struct page_chain frames;   // exclusively owned 4 KiB frames
-    struct page_chain huge;     // exclusively owned 2 MiB frames
-    struct page_chain tables;   // page-table pages, all entries empty
+    bool alone;  // one CPU: no user code runs before the flush, so frames can go at once. (Not: no
+        // other CPU active in mm. A lazy one with old translations may come back meanwhile.)
+    struct page_chain frames;  // exclusively owned 4 KiB frames
+    struct page_chain huge;    // exclusively owned 2 MiB frames
+    struct page_chain tables;  // page-table pages, all entries empty
     u32 n_deferred;
-    s64 anon, file, shmem;      // pages that left the address space, for the rss counters
+    s64 anon, file, shmem;  // pages that left the address space, for the rss counters
     struct page *deferred[TLB_MAX_DEFERRED];  // shared frames: a reference to drop
 };
 

@@ -129,5 +129,7 @@ long sys_syslog(int type, uptr_t buf, int len);
 long sys_reboot(u32 magic1, u32 magic2, u32 command, uptr_t arg);
 long sys_ptrace(long request, long pid, uptr_t addr, uptr_t data);
 long sys_kcmp(int pid1, int pid2, int type, u64 idx1, u64 idx2);
-long sys_process_vm_readv(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote, u64 flags);
-long sys_process_vm_writev(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote, u64 flags);
+long sys_process_vm_readv(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote,
+                          u64 flags);
+long sys_process_vm_writev(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote,
+                           u64 flags);

@@ -163,7 +163,8 @@ long sys_setfsuid(u32 uid)
 {
     struct process *p = current->process;
     u32 old = p->fsuid;
-    if (uid == NO_ID || !(one_of(uid, p->uid, p->euid, p->suid) || uid == old || capable(CAP_SETUID)))
+    if (uid == NO_ID ||
+        !(one_of(uid, p->uid, p->euid, p->suid) || uid == old || capable(CAP_SETUID)))
         return old;
     p->fsuid = uid;
     if (!old && uid)
@@ -177,7 +178,8 @@ long sys_setfsgid(u32 gid)
 {
     struct process *p = current->process;
     u32 old = p->fsgid;
-    if (gid != NO_ID && (one_of(gid, p->gid, p->egid, p->sgid) || gid == old || capable(CAP_SETGID)))
+    if (gid != NO_ID &&
+        (one_of(gid, p->gid, p->egid, p->sgid) || gid == old || capable(CAP_SETGID)))
         p->fsgid = gid;
     return old;
 }

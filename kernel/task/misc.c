@@ -231,14 +231,32 @@ long sys_getrandom(uptr_t to, size_t len, unsigned flags)
 // ---- prctl(2)
 
 enum {
-    PR_SET_PDEATHSIG = 1, PR_GET_PDEATHSIG = 2, PR_GET_DUMPABLE = 3, PR_SET_DUMPABLE = 4,
-    PR_GET_KEEPCAPS = 7, PR_SET_KEEPCAPS = 8, PR_GET_TIMING = 13, PR_SET_TIMING = 14,
-    PR_SET_NAME = 15, PR_GET_NAME = 16, PR_GET_SECCOMP = 21, PR_CAPBSET_READ = 23,
-    PR_CAPBSET_DROP = 24, PR_GET_SECUREBITS = 27, PR_SET_SECUREBITS = 28,
-    PR_SET_TIMERSLACK = 29, PR_GET_TIMERSLACK = 30, PR_SET_CHILD_SUBREAPER = 36,
-    PR_GET_CHILD_SUBREAPER = 37, PR_SET_NO_NEW_PRIVS = 38, PR_GET_NO_NEW_PRIVS = 39,
-    PR_GET_TID_ADDRESS = 40, PR_SET_THP_DISABLE = 41, PR_GET_THP_DISABLE = 42,
-    PR_CAP_AMBIENT = 47, PR_SET_VMA = 0x53564d41,
+    PR_SET_PDEATHSIG = 1,
+    PR_GET_PDEATHSIG = 2,
+    PR_GET_DUMPABLE = 3,
+    PR_SET_DUMPABLE = 4,
+    PR_GET_KEEPCAPS = 7,
+    PR_SET_KEEPCAPS = 8,
+    PR_GET_TIMING = 13,
+    PR_SET_TIMING = 14,
+    PR_SET_NAME = 15,
+    PR_GET_NAME = 16,
+    PR_GET_SECCOMP = 21,
+    PR_CAPBSET_READ = 23,
+    PR_CAPBSET_DROP = 24,
+    PR_GET_SECUREBITS = 27,
+    PR_SET_SECUREBITS = 28,
+    PR_SET_TIMERSLACK = 29,
+    PR_GET_TIMERSLACK = 30,
+    PR_SET_CHILD_SUBREAPER = 36,
+    PR_GET_CHILD_SUBREAPER = 37,
+    PR_SET_NO_NEW_PRIVS = 38,
+    PR_GET_NO_NEW_PRIVS = 39,
+    PR_GET_TID_ADDRESS = 40,
+    PR_SET_THP_DISABLE = 41,
+    PR_GET_THP_DISABLE = 42,
+    PR_CAP_AMBIENT = 47,
+    PR_SET_VMA = 0x53564d41,
 };
 #define CAP_LAST 40
 
@@ -288,7 +306,7 @@ static long prctl_ambient(u64 what, u64 cap, u64 a4, u64 a5)
             return -EPERM;
         p->cap_ambient |= BIT(cap);
         return 0;
-    case 3: p->cap_ambient &= ~BIT(cap); return 0;    // LOWER
+    case 3: p->cap_ambient &= ~BIT(cap); return 0;  // LOWER
     default: return -EINVAL;
     }
 }
@@ -501,8 +519,8 @@ static long process_vm(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_
     if (!copy_from_user(v, local, n_local * sizeof *v) &&
         !copy_from_user(v + n_local, remote, n_remote * sizeof *v)) {
         mm = borrow_mm(pid);
-        result = IS_ERR(mm) ? PTR_ERR(mm)
-                            : copy_vectors(mm, v, n_local, v + n_local, n_remote, write);
+        result =
+            IS_ERR(mm) ? PTR_ERR(mm) : copy_vectors(mm, v, n_local, v + n_local, n_remote, write);
     }
     if (mm && !IS_ERR(mm))
         mm_put(mm);
@@ -510,12 +528,14 @@ static long process_vm(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_
     return result;
 }
 
-long sys_process_vm_readv(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote, u64 flags)
+long sys_process_vm_readv(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote,
+                          u64 flags)
 {
     return process_vm(pid, local, n_local, remote, n_remote, flags, false);
 }
 
-long sys_process_vm_writev(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote, u64 flags)
+long sys_process_vm_writev(int pid, uptr_t local, u64 n_local, uptr_t remote, u64 n_remote,
+                           u64 flags)
 {
     return process_vm(pid, local, n_local, remote, n_remote, flags, true);
 }

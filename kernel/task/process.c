@@ -13,15 +13,15 @@
 #include "task/futex.h"
 #include "task/task_internal.h"
 
-#define PID_MAX 4194304     // /proc/sys/kernel/pid_max of a 64-bit Linux
-#define PID_WRAP_TO 300     // Linux keeps the first numbers for boot-time daemons after a wrap
+#define PID_MAX 4194304  // /proc/sys/kernel/pid_max of a 64-bit Linux
+#define PID_WRAP_TO 300  // Linux keeps the first numbers for boot-time daemons after a wrap
 #define TABLE_SIZE 256
-#define STACK_CACHE_MAX 4   // stacks kept a CPU: enough for a create-join loop
+#define STACK_CACHE_MAX 4  // stacks kept a CPU: enough for a create-join loop
 
 struct spinlock tree_lock;
 struct process kernel_process;
 static struct list tid_table[TABLE_SIZE], pid_table[TABLE_SIZE];  // [tree_lock], zero: empty
-static s32 last_tid = 1;            // [tree_lock]
+static s32 last_tid = 1;                                          // [tree_lock]
 static s32 last_kernel_tid = PID_MAX;
 static struct kcache *thread_cache;
 static u64 n_forks;
@@ -43,7 +43,7 @@ static struct list *table_slot(struct list *table, s32 id)
 
 struct thread *thread_find_locked(s32 tid)
 {
-    list_for_each_entry(struct thread, t, table_slot(tid_table, tid), tid_link)
+    list_for_each_entry (struct thread, t, table_slot(tid_table, tid), tid_link)
         if (t->tid == tid)
             return t;
     return NULL;
@@ -51,7 +51,7 @@ struct thread *thread_find_locked(s32 tid)
 
 struct process *process_find_locked(s32 pid)
 {
-    list_for_each_entry(struct process, p, table_slot(pid_table, pid), pid_link)
+    list_for_each_entry (struct process, p, table_slot(pid_table, pid), pid_link)
         if (p->pid == pid)
             return p;
     return NULL;
@@ -62,7 +62,7 @@ int process_for_each_locked(int (*fn)(struct process *p, void *arg), void *arg)
     for (int i = 0; i < TABLE_SIZE; i++) {
         if (!pid_table[i].next)
             continue;
-        list_for_each_safe(link, &pid_table[i]) {
+        list_for_each_safe (link, &pid_table[i]) {
             int result = fn(list_entry(link, struct process, pid_link), arg);
             if (result)
                 return result;
@@ -209,7 +209,7 @@ struct thread *process_iterate_threads(struct process *p, s32 *tid)
 {
     struct thread *best = NULL;
     spin_lock(&p->signal_lock);
-    list_for_each_entry(struct thread, t, &p->threads, process_link)
+    list_for_each_entry (struct thread, t, &p->threads, process_link)
         if (t->tid >= *tid && (!best || t->tid < best->tid))
             best = t;
     if (best) {
@@ -235,10 +235,10 @@ static const struct {
 } default_rlimits[16] = {
     // CPU, FSIZE, DATA, STACK, CORE, RSS, NPROC, NOFILE, MEMLOCK, AS, LOCKS, SIGPENDING, MSGQUEUE,
     // NICE, RTPRIO, RTTIME (getrlimit(2)); ~0 is RLIM_INFINITY
-    {~0ull, ~0ull},       {~0ull, ~0ull},         {~0ull, ~0ull},   {8 << 20, ~0ull},
-    {0, ~0ull},           {~0ull, ~0ull},         {32768, 32768},   {1048576, 1048576},
-    {8 << 20, 8 << 20},   {~0ull, ~0ull},         {~0ull, ~0ull},   {32768, 32768},
-    {819200, 819200},     {0, 0},                 {0, 0},           {~0ull, ~0ull},
+    {~0ull, ~0ull},     {~0ull, ~0ull}, {~0ull, ~0ull}, {8 << 20, ~0ull},
+    {0, ~0ull},         {~0ull, ~0ull}, {32768, 32768}, {1048576, 1048576},
+    {8 << 20, 8 << 20}, {~0ull, ~0ull}, {~0ull, ~0ull}, {32768, 32768},
+    {819200, 819200},   {0, 0},         {0, 0},         {~0ull, ~0ull},
 };
 
 #define CAP_ALL (BIT(41) - 1)  // CAP_CHECKPOINT_RESTORE is 40
@@ -276,8 +276,8 @@ static int process_inherit(struct process *p, struct process *from)
     }
     p->groups = groups;
     p->n_groups = from->n_groups;
-    memcpy(&p->uid, &from->uid, offsetof(struct process, fsgid) - offsetof(struct process, uid) +
-                                    sizeof p->fsgid);
+    memcpy(&p->uid, &from->uid,
+           offsetof(struct process, fsgid) - offsetof(struct process, uid) + sizeof p->fsgid);
     p->cap_effective = from->cap_effective;
     p->cap_permitted = from->cap_permitted;
     p->cap_inheritable = from->cap_inheritable;
@@ -456,7 +456,7 @@ void process_times_locked(struct process *p, u64 *user_ns, u64 *system_ns)
 {
     *user_ns = p->dead_user_ns;
     *system_ns = p->dead_system_ns;
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         u64 user, system;
         thread_times(t, &user, &system);
         *user_ns += user;
@@ -485,10 +485,7 @@ struct mm *current_mm(void) { return current->mm; }
 
 u64 rlimit_current(int resource) { return READ_ONCE(current->process->rlimits[resource].cur); }
 
-bool capable(int capability)
-{
-    return (current->process->cap_effective & BIT(capability)) != 0;
-}
+bool capable(int capability) { return (current->process->cap_effective & BIT(capability)) != 0; }
 
 bool capable_ipc_lock(void) { return capable(CAP_IPC_LOCK); }
 bool capable_sys_admin(void) { return capable(CAP_SYS_ADMIN); }

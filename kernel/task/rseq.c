@@ -187,8 +187,7 @@ long sys_membarrier(int command, unsigned flags, int cpu)
     case MB_REGISTER_PRIVATE_EXPEDITED_RSEQ:
         atomic_fetch_or(&p->membarrier_state, (u32)command);
         return 0;
-    case MB_PRIVATE_EXPEDITED:
-        return private_barrier(command, MB_REGISTER_PRIVATE_EXPEDITED, mask);
+    case MB_PRIVATE_EXPEDITED: return private_barrier(command, MB_REGISTER_PRIVATE_EXPEDITED, mask);
     case MB_PRIVATE_EXPEDITED_SYNC_CORE:
         return private_barrier(command, MB_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, mask);
     case MB_PRIVATE_EXPEDITED_RSEQ:

@@ -98,7 +98,8 @@ static int check_policy_rights(struct thread *t, int policy, int priority, int n
     return 0;
 }
 
-static int set_policy(int tid, int policy, int priority, bool keep_nice, int nice, bool reset_on_fork)
+static int set_policy(int tid, int policy, int priority, bool keep_nice, int nice,
+                      bool reset_on_fork)
 {
     struct thread *t = get_target(tid);
     if (IS_ERR(t))
@@ -106,7 +107,8 @@ static int set_policy(int tid, int policy, int priority, bool keep_nice, int nic
     int err = 0;
     if (policy == -1)  // sched_setparam
         policy = t->policy;
-    if (!is_policy(policy) || priority < 0 || priority > 99 || policy_is_rt(policy) != (priority != 0))
+    if (!is_policy(policy) || priority < 0 || priority > 99 ||
+        policy_is_rt(policy) != (priority != 0))
         err = -EINVAL;
     if (keep_nice)
         nice = t->nice;
@@ -198,7 +200,8 @@ long sys_sched_setattr(int tid, uptr_t attr, unsigned flags)
     }
     if (copy_from_user(&a, attr, MIN(size, sizeof a)))
         return -EFAULT;
-    if (a.flags & ~(u64)(SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS))
+    if (a.flags &
+        ~(u64)(SCHED_FLAG_RESET_ON_FORK | SCHED_FLAG_KEEP_POLICY | SCHED_FLAG_KEEP_PARAMS))
         return -EINVAL;
     if ((s32)a.policy < 0)
         return -EINVAL;
@@ -284,7 +287,7 @@ static int prio_process(struct process *p, void *arg)
     if (!match || p == &kernel_process)
         return 0;
     spin_lock(&p->signal_lock);
-    list_for_each_entry(struct thread, t, &p->threads, process_link)
+    list_for_each_entry (struct thread, t, &p->threads, process_link)
         prio_apply(t, q);
     spin_unlock(&p->signal_lock);
     return 0;

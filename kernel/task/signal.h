@@ -6,10 +6,39 @@
 #include "core/lock.h"
 
 enum {
-    SIGHUP = 1, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL, SIGUSR1,
-    SIGSEGV, SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP,
-    SIGTTIN, SIGTTOU, SIGURG, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGWINCH, SIGIO, SIGPWR,
-    SIGSYS, SIGRTMIN = 32, SIGRTMAX = 64
+    SIGHUP = 1,
+    SIGINT,
+    SIGQUIT,
+    SIGILL,
+    SIGTRAP,
+    SIGABRT,
+    SIGBUS,
+    SIGFPE,
+    SIGKILL,
+    SIGUSR1,
+    SIGSEGV,
+    SIGUSR2,
+    SIGPIPE,
+    SIGALRM,
+    SIGTERM,
+    SIGSTKFLT,
+    SIGCHLD,
+    SIGCONT,
+    SIGSTOP,
+    SIGTSTP,
+    SIGTTIN,
+    SIGTTOU,
+    SIGURG,
+    SIGXCPU,
+    SIGXFSZ,
+    SIGVTALRM,
+    SIGPROF,
+    SIGWINCH,
+    SIGIO,
+    SIGPWR,
+    SIGSYS,
+    SIGRTMIN = 32,
+    SIGRTMAX = 64
 };
 #define N_SIGNALS 64
 #define SIG_BIT(sig) (1ULL << ((sig)-1))
@@ -65,12 +94,37 @@ struct siginfo {
     s32 signo, error, code, pad;
     union {
         u8 raw[112];
-        struct { s32 pid; u32 uid; u64 value; } rt;              // kill, tgkill, sigqueue
-        struct { s32 tid; s32 overrun; u64 value; s32 sys; } timer;
-        struct { s32 pid; u32 uid; s32 status; s32 pad2; s64 utime, stime; } child;
-        struct { u64 addr; s16 addr_lsb; } fault;
-        struct { s64 band; s32 fd; } poll;
-        struct { u64 call_addr; s32 syscall; u32 arch; } sys;
+        struct {
+            s32 pid;
+            u32 uid;
+            u64 value;
+        } rt;  // kill, tgkill, sigqueue
+        struct {
+            s32 tid;
+            s32 overrun;
+            u64 value;
+            s32 sys;
+        } timer;
+        struct {
+            s32 pid;
+            u32 uid;
+            s32 status;
+            s32 pad2;
+            s64 utime, stime;
+        } child;
+        struct {
+            u64 addr;
+            s16 addr_lsb;
+        } fault;
+        struct {
+            s64 band;
+            s32 fd;
+        } poll;
+        struct {
+            u64 call_addr;
+            s32 syscall;
+            u32 arch;
+        } sys;
     };
 };
 _Static_assert(sizeof(struct siginfo) == 128, "siginfo_t is 128 bytes");

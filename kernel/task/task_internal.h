@@ -19,11 +19,11 @@ extern struct process kernel_process;  // PID 1
 // ---- sched.c
 void sched_init_thread(struct thread *t, const struct thread *parent);
 void sched_enqueue_new(struct thread *t);
-void sched_exit(void) __noreturn;             // the current thread is dead: never comes back
-void thread_kick(struct thread *t);           // its work word changed: make it look soon
+void sched_exit(void) __noreturn;    // the current thread is dead: never comes back
+void thread_kick(struct thread *t);  // its work word changed: make it look soon
 bool thread_wake_from(struct thread *t, u32 state_mask);
-void thread_stop_self(void);                  // T_STOPPED until woken from it
-void thread_account(struct thread *t);        // brings t->run_ns up to date if it runs
+void thread_stop_self(void);            // T_STOPPED until woken from it
+void thread_account(struct thread *t);  // brings t->run_ns up to date if it runs
 u64 thread_cpu_ns_running(struct thread *t);
 static inline bool policy_is_rt(u8 policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
 void sched_set_params(struct thread *t, u8 policy, u8 rt_priority, s8 nice);
@@ -36,7 +36,7 @@ void *stack_alloc(void);
 void stack_free(void *stack);
 void thread_free_unstarted(struct thread *t);
 void process_free_unstarted(struct process *p);
-s32 tid_alloc_locked(void);                   // 0: none left
+s32 tid_alloc_locked(void);  // 0: none left
 void tid_insert_locked(struct thread *t);
 void pid_insert_locked(struct process *p);
 void pid_remove_locked(struct process *p);
@@ -69,9 +69,9 @@ void process_report_stop(struct process *p, bool continued);
 // ---- signal.c
 struct posix_timer;
 struct sig_entry {
-    struct list link;            // [signal_lock] empty when not queued
+    struct list link;  // [signal_lock] empty when not queued
     struct siginfo info;
-    struct posix_timer *timer;   // it lives in this timer; NULL: from the cache
+    struct posix_timer *timer;  // it lives in this timer; NULL: from the cache
 };
 void signal_init(void);
 int signal_send_locked(struct process *p, struct thread *t, const struct siginfo *info);
@@ -85,11 +85,11 @@ int may_signal(struct process *to, int sig);  // 0, -EPERM
 
 // ---- timers.c
 void posix_timers_exit(struct process *p);
-void posix_timers_move(s64 jump_ns);          // the time of day has jumped by so much
+void posix_timers_move(s64 jump_ns);  // the time of day has jumped by so much
 void itimers_exit(struct process *p);
-void itimer_signal_taken(struct process *p);              // SIGALRM was dequeued; signal_lock held
+void itimer_signal_taken(struct process *p);  // SIGALRM was dequeued; signal_lock held
 void posix_timer_signal_taken(struct posix_timer *timer, struct siginfo *info);  // same
-void cpu_timers_run(void);                    // WORK_NOTIFY
+void cpu_timers_run(void);                                                       // WORK_NOTIFY
 void cpu_timers_switch_in(struct thread *t, u64 now_ns);
 void cpu_timers_thread_exit(struct thread *t);
 

@@ -56,8 +56,14 @@ static void zombie_usage(struct process *p, struct rusage_user *u)
 static bool is_eligible(const struct process *child, const struct wait_request *r)
 {
     switch (r->type) {
-    case P_PID: if (child->pid != r->id) return false; break;
-    case P_PGID: if (child->pgid != r->id) return false; break;
+    case P_PID:
+        if (child->pid != r->id)
+            return false;
+        break;
+    case P_PGID:
+        if (child->pgid != r->id)
+            return false;
+        break;
     default: break;
     }
     if (r->options & WALL)
@@ -103,7 +109,7 @@ static int look(struct wait_request *r)
     bool any = false;
     list_init(&garbage);
     spin_lock(&tree_lock);
-    list_for_each_safe(link, &self->children) {
+    list_for_each_safe (link, &self->children) {
         struct process *child = list_entry(link, struct process, sibling_link);
         if (!is_eligible(child, r))
             continue;
@@ -209,7 +215,8 @@ long sys_waitid(int type, int id, uptr_t info, int options, uptr_t rusage)
     struct wait_request r = {0};
     struct siginfo si;
     bool nonblocking;
-    if (options & ~(WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE))
+    if (options &
+        ~(WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE))
         return -EINVAL;
     if (!(options & (WEXITED | WUNTRACED | WCONTINUED)))
         return -EINVAL;
@@ -249,7 +256,7 @@ static void self_usage(struct process *p, struct rusage_user *u)
     u->majflt = p->dead_majflt;
     u->nvcsw = p->dead_nvcsw;
     u->nivcsw = p->dead_nivcsw;
-    list_for_each_entry(struct thread, t, &p->threads, process_link) {
+    list_for_each_entry (struct thread, t, &p->threads, process_link) {
         u->minflt += t->n_minor_faults;
         u->majflt += t->n_major_faults;
         u->nvcsw += t->n_voluntary;

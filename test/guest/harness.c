@@ -57,10 +57,7 @@ void run_threads(int n, void *(*body)(void *))
         pthread_join(ids[i], NULL);
 }
 
-pid_t my_tid(void)
-{
-    return (pid_t)syscall(SYS_gettid);
-}
+pid_t my_tid(void) { return (pid_t)syscall(SYS_gettid); }
 
 static void put_line(const char *line, size_t len)
 {
@@ -127,10 +124,7 @@ void harness_note(const char *format, ...)
     va_end(args);
 }
 
-bool harness_failed(void)
-{
-    return failures_in_test > 0;
-}
+bool harness_failed(void) { return failures_in_test > 0; }
 
 void harness_leave(void)
 {
@@ -160,7 +154,7 @@ static void on_deadly(int signal, siginfo_t *info, void *context)
         siglongjmp(fault_jump, 1);
     }
     bool in_main = my_tid() == main_tid;
-    if (signal == SIGALRM && !in_main) {   // a process signal that found another thread
+    if (signal == SIGALRM && !in_main) {  // a process signal that found another thread
         syscall(SYS_tgkill, getpid(), main_tid, SIGALRM);
         return;
     }
@@ -172,7 +166,7 @@ static void on_deadly(int signal, siginfo_t *info, void *context)
     if (in_main)
         siglongjmp(test_jump, 1);
     for (;;)
-        syscall(SYS_exit, 0);   // this thread only; the test runs into its time limit
+        syscall(SYS_exit, 0);  // this thread only; the test runs into its time limit
 }
 
 // Every test starts with default dispositions, an empty mask, and our handlers for deadly signals.
@@ -218,7 +212,7 @@ static void run_test(struct test_case *test, unsigned scale, int counts[3])
     reset_signals();
     counts[failures_in_test ? 1 : skipped_in_test ? 2 : 0]++;
     if (chdir(scratch_dir) != 0)
-        failures_in_test = 0;   // the directory is gone: later tests say so themselves
+        failures_in_test = 0;  // the directory is gone: later tests say so themselves
 }
 
 static bool selected(const struct test_case *test, char **patterns, int n_patterns)
@@ -253,7 +247,8 @@ static int usage(void)
           "  -s NAME   start after that test\n"
           "  -x SCALE  multiply the time limits\n"
           "  -e EFFORT per cent of the rounds of the long tests (default 100)\n"
-          "  -r TIMES  run the selection that many times\n", stderr);
+          "  -r TIMES  run the selection that many times\n",
+          stderr);
     return 2;
 }
 
@@ -310,15 +305,62 @@ int main(int argc, char **argv)
 
 const char *errno_name(int number)
 {
-    static const struct { int number; const char *name; } names[] = {
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {
 #define N(x) {x, #x}
-        N(EPERM), N(ENOENT), N(ESRCH), N(EINTR), N(EIO), N(ENXIO), N(E2BIG), N(ENOEXEC), N(EBADF),
-        N(ECHILD), N(EAGAIN), N(ENOMEM), N(EACCES), N(EFAULT), N(EBUSY), N(EEXIST), N(EXDEV),
-        N(ENODEV), N(ENOTDIR), N(EISDIR), N(EINVAL), N(ENFILE), N(EMFILE), N(ENOTTY), N(ETXTBSY),
-        N(EFBIG), N(ENOSPC), N(ESPIPE), N(EROFS), N(EMLINK), N(EPIPE), N(EDOM), N(ERANGE),
-        N(EDEADLK), N(ENAMETOOLONG), N(ENOLCK), N(ENOSYS), N(ENOTEMPTY), N(ELOOP), N(EOVERFLOW),
-        N(EILSEQ), N(EOPNOTSUPP), N(ETIMEDOUT), N(ENOTSOCK), N(ECANCELED), N(EOWNERDEAD),
-        N(ENOTRECOVERABLE), N(EAFNOSUPPORT), N(EPROTONOSUPPORT), N(EBADFD), N(ESTALE),
+        N(EPERM),
+        N(ENOENT),
+        N(ESRCH),
+        N(EINTR),
+        N(EIO),
+        N(ENXIO),
+        N(E2BIG),
+        N(ENOEXEC),
+        N(EBADF),
+        N(ECHILD),
+        N(EAGAIN),
+        N(ENOMEM),
+        N(EACCES),
+        N(EFAULT),
+        N(EBUSY),
+        N(EEXIST),
+        N(EXDEV),
+        N(ENODEV),
+        N(ENOTDIR),
+        N(EISDIR),
+        N(EINVAL),
+        N(ENFILE),
+        N(EMFILE),
+        N(ENOTTY),
+        N(ETXTBSY),
+        N(EFBIG),
+        N(ENOSPC),
+        N(ESPIPE),
+        N(EROFS),
+        N(EMLINK),
+        N(EPIPE),
+        N(EDOM),
+        N(ERANGE),
+        N(EDEADLK),
+        N(ENAMETOOLONG),
+        N(ENOLCK),
+        N(ENOSYS),
+        N(ENOTEMPTY),
+        N(ELOOP),
+        N(EOVERFLOW),
+        N(EILSEQ),
+        N(EOPNOTSUPP),
+        N(ETIMEDOUT),
+        N(ENOTSOCK),
+        N(ECANCELED),
+        N(EOWNERDEAD),
+        N(ENOTRECOVERABLE),
+        N(EAFNOSUPPORT),
+        N(EPROTONOSUPPORT),
+        N(EBADFD),
+        N(ESTALE),
 #undef N
     };
     static char unknown[32];
@@ -361,8 +403,8 @@ char *map_huge_aligned(size_t len)
     if (aligned > start)
         REQUIRE_OK(munmap(start, (size_t)(aligned - start)));
     REQUIRE_OK(munmap(aligned + len, (size_t)(start + HUGE - aligned)));
-    char *mapped = mmap(aligned, len, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    char *mapped =
+        mmap(aligned, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     REQUIRE(mapped == aligned);
     return mapped;
 }
@@ -398,7 +440,8 @@ uint64_t now_ns(clockid_t clock)
 void sleep_ns(uint64_t ns)
 {
     struct timespec wanted = {(time_t)(ns / SEC), (long)(ns % SEC)};
-    while (nanosleep(&wanted, &wanted) != 0 && errno == EINTR) {}
+    while (nanosleep(&wanted, &wanted) != 0 && errno == EINTR) {
+    }
 }
 
 bool in_lethe(void)

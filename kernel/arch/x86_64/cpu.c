@@ -20,7 +20,7 @@ static void detect_hypervisor(struct x86_features *f)
 {
     struct cpuid c = cpuid(0x40000000, 0);
     f->hv_max_leaf = c.eax;
-    f->tcg = c.ebx == 0x54474354;  // "TCGT"
+    f->tcg = c.ebx == 0x54474354;                         // "TCGT"
     f->kvm = c.ebx == 0x4b4d564b && c.ecx == 0x564b4d56;  // "KVMKVMKVM"
     if (f->kvm) {
         if (!f->hv_max_leaf)
@@ -124,20 +124,11 @@ void arch_clear_pages(void *start, size_t n_pages)
 }
 
 // AT_HWCAP is CPUID 1 EDX; AT_HWCAP2 bit 1 says that user code may use RDFSBASE and its relatives.
-u64 arch_hwcap(void)
-{
-    return x86_features.leaf1_edx;
-}
+u64 arch_hwcap(void) { return x86_features.leaf1_edx; }
 
-u64 arch_hwcap2(void)
-{
-    return x86_features.fsgsbase ? BIT(1) : 0;
-}
+u64 arch_hwcap2(void) { return x86_features.fsgsbase ? BIT(1) : 0; }
 
-const char *arch_platform_name(void)
-{
-    return "x86_64";
-}
+const char *arch_platform_name(void) { return "x86_64"; }
 
 // RDSEED where there is one (full entropy), else RDRAND; ten tries, as Intel's guide advises.
 bool arch_random_u64(u64 *out)

@@ -20,12 +20,12 @@ TEST(positions)
     int fd = new_file("f", 0, 0);
     CHECK_EQ(write(fd, "0123456789", 10), 10);
     char text[16];
-    CHECK_EQ(read(fd, text, 4), 0);                          // at the end
+    CHECK_EQ(read(fd, text, 4), 0);  // at the end
     CHECK_EQ(lseek(fd, 3, SEEK_SET), 3);
     CHECK_EQ(read(fd, text, 4), 4);
     CHECK(memcmp(text, "3456", 4) == 0);
     CHECK_EQ(lseek(fd, -2, SEEK_CUR), 5);
-    CHECK_EQ(pread(fd, text, 4, 1), 4);                      // leaves the position alone
+    CHECK_EQ(pread(fd, text, 4, 1), 4);  // leaves the position alone
     CHECK(memcmp(text, "1234", 4) == 0);
     CHECK_EQ(pwrite(fd, "AB", 2, 0), 2);
     CHECK_EQ(lseek(fd, 0, SEEK_CUR), 5);
@@ -52,7 +52,7 @@ TEST(bad_descriptors_and_pointers)
     CHECK_ERRNO(pread(fd, (void *)8, 1, 0), EFAULT);
     CHECK_ERRNO(pwrite(fd, (void *)8, 1, 0), EFAULT);
     CHECK_ERRNO(pread(fd, (void *)0xffff888000000000, 1, 0), EFAULT);
-    CHECK_ERRNO(pread(fd, text, (size_t)-1, 0), EFAULT);     // the range leaves user space
+    CHECK_ERRNO(pread(fd, text, (size_t)-1, 0), EFAULT);  // the range leaves user space
     CHECK_EQ(read(fd, (void *)8, 0), 0);
     int dir = open(".", O_RDONLY);
     CHECK_ERRNO(read(dir, text, 1), EISDIR);
@@ -86,13 +86,13 @@ TEST(holes_read_as_zeros)
     struct stat st;
     REQUIRE_OK(fstat(fd, &st));
     CHECK_EQ(st.st_size, 10 * PAGE + 1);
-    CHECK_RANGE(st.st_blocks * 512, 1, 4 * PAGE);            // the hole takes no room
+    CHECK_RANGE(st.st_blocks * 512, 1, 4 * PAGE);  // the hole takes no room
     CHECK_EQ(lseek(fd, 0, SEEK_DATA), 10 * PAGE);
     CHECK_EQ(lseek(fd, 0, SEEK_HOLE), 0);
     CHECK_EQ(lseek(fd, 10 * PAGE, SEEK_HOLE), 10 * PAGE + 1);
     CHECK_ERRNO(lseek(fd, 11 * PAGE, SEEK_DATA), ENXIO);
     CHECK_ERRNO(lseek(fd, 11 * PAGE, SEEK_HOLE), ENXIO);
-    CHECK_OK(ftruncate(fd, 1ul << 33));                      // 8 GiB of nothing
+    CHECK_OK(ftruncate(fd, 1ul << 33));  // 8 GiB of nothing
     CHECK_EQ(pread(fd, page, PAGE, 1ul << 32), PAGE);
     CHECK_BYTES(page, 0, PAGE);
     close(fd);
@@ -128,7 +128,8 @@ static void check_vectors(int writer, int reader, const char *kind, bool seekabl
     if (seekable)
         CHECK_EQ(lseek(reader, 0, SEEK_SET), 0);
     n = readv(reader, in, 3);
-    if (n != 13 || memcmp(a, "one-", 4) != 0 || memcmp(b, "two-t", 5) != 0 || memcmp(c, "hree", 4) != 0)
+    if (n != 13 || memcmp(a, "one-", 4) != 0 || memcmp(b, "two-t", 5) != 0 ||
+        memcmp(c, "hree", 4) != 0)
         FAIL("readv on %s gives %zd: %.4s %.5s %.4s", kind, n, a, b, c);
     if (seekable) {
         CHECK_EQ(pwritev(writer, out, 4, 100), 13);
@@ -147,7 +148,7 @@ static void check_vectors(int writer, int reader, const char *kind, bool seekabl
     CHECK_EQ(writev(writer, out, 0), 0);
     CHECK_ERRNO(writev(writer, (void *)8, 2), EFAULT);
     struct iovec bad[2] = {{"x", 1}, {"y", (size_t)-1}};
-    CHECK_ERRNO(writev(writer, bad, 2), EINVAL);             // a length that is negative as ssize_t
+    CHECK_ERRNO(writev(writer, bad, 2), EINVAL);  // a length that is negative as ssize_t
 }
 
 TEST(vectors_on_files_and_pipes)
@@ -170,7 +171,8 @@ TEST(vectors_on_devices)
     struct iovec out[2] = {{"ab", 2}, {"cde", 3}};
     char a[3] = "xx", b[4] = "yyy";
     struct iovec in[2] = {{a, 2}, {b, 3}};
-    int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDWR), full = open("/dev/full", O_RDWR);
+    int null = open("/dev/null", O_RDWR), zero = open("/dev/zero", O_RDWR),
+        full = open("/dev/full", O_RDWR);
     CHECK_EQ(writev(null, out, 2), 5);
     CHECK_EQ(readv(null, in, 2), 0);
     CHECK_EQ(writev(zero, out, 2), 5);
@@ -201,7 +203,7 @@ TEST(preadv2_flags)
     int fd = new_file("f", 0, 0);
     char a[4];
     struct iovec in = {a, 4}, out = {"wxyz", 4};
-    CHECK_EQ(syscall(SYS_pwritev2, fd, &out, 1, -1L, -1L, 0), 4);      // -1: at the position
+    CHECK_EQ(syscall(SYS_pwritev2, fd, &out, 1, -1L, -1L, 0), 4);  // -1: at the position
     CHECK_EQ(lseek(fd, 0, SEEK_CUR), 4);
     CHECK_EQ(syscall(SYS_preadv2, fd, &in, 1, 0L, 0L, 0), 4);
     CHECK_ERRNO(syscall(SYS_preadv2, fd, &in, 1, 0L, 0L, 0x10000), EOPNOTSUPP);
@@ -223,7 +225,7 @@ TEST(dup_shares_the_position)
     CHECK_EQ(lseek(copy, 0, SEEK_CUR), 100);
     CHECK_EQ(dup2(fd, fd), fd);
     CHECK_EQ(dup2(fd, 77), 77);
-    CHECK_EQ(dup2(copy, 77), 77);                            // closes what was there
+    CHECK_EQ(dup2(copy, 77), 77);  // closes what was there
     CHECK_EQ(lseek(77, 0, SEEK_CUR), 100);
     CHECK_EQ(fcntl(77, F_GETFD), 0);
     CHECK_EQ(dup3(fd, 78, O_CLOEXEC), 78);
@@ -241,7 +243,8 @@ TEST(dup_shares_the_position)
 
 TEST(lowest_free_number)
 {
-    int a = open("/dev/null", O_RDONLY), b = open("/dev/null", O_RDONLY), c = open("/dev/null", O_RDONLY);
+    int a = open("/dev/null", O_RDONLY), b = open("/dev/null", O_RDONLY),
+        c = open("/dev/null", O_RDONLY);
     CHECK(a < b && b < c);
     close(b);
     CHECK_EQ(open("/dev/null", O_RDONLY), b);
@@ -261,7 +264,7 @@ TEST(fcntl_flags)
     CHECK_OK(fcntl(fd, F_SETFD, 0));
     CHECK_EQ(fcntl(fd, F_GETFD), 0);
     CHECK_EQ(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK | O_APPEND), O_RDWR);
-    CHECK_OK(fcntl(fd, F_SETFL, O_NONBLOCK | O_WRONLY));     // the access mode cannot change
+    CHECK_OK(fcntl(fd, F_SETFL, O_NONBLOCK | O_WRONLY));  // the access mode cannot change
     CHECK_EQ(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR | O_NONBLOCK);
     CHECK_ERRNO(fcntl(fd, 9999), EINVAL);
     CHECK_ERRNO(fcntl(9999, F_GETFD), EBADF);
@@ -348,7 +351,8 @@ TEST(pipe_capacity)
     CHECK_EQ(poll(&poller, 1, 0), 0);
     CHECK_EQ(read(fds[0], text, PAGE), PAGE);
     CHECK_EQ(poll(&poller, 1, 0), 1);
-    while (read(fds[0], text, PAGE) > 0) {}
+    while (read(fds[0], text, PAGE) > 0) {
+    }
     CHECK(fcntl(fds[0], F_SETPIPE_SZ, 4096) >= 4096);
     CHECK_EQ(fcntl(fds[0], F_GETPIPE_SZ), 4096);
     close(fds[0]), close(fds[1]);
@@ -405,7 +409,7 @@ static void *write_much(void *argument)
     char *block = malloc(1 << 20);
     for (size_t i = 0; i < 1 << 20; i++)
         block[i] = (char)(i * 7 + (i >> 8));
-    CHECK_EQ(write(*(int *)argument, block, 1 << 20), 1 << 20);      // blocks until all of it went
+    CHECK_EQ(write(*(int *)argument, block, 1 << 20), 1 << 20);  // blocks until all of it went
     close(*(int *)argument);
     free(block);
     return NULL;
@@ -450,7 +454,7 @@ TEST(eventfd_adds_up)
     value = ~0ull - 1;
     CHECK_EQ(write(fd, &value, 8), 8);
     value = 1;
-    CHECK_ERRNO(write(fd, &value, 8), EAGAIN);               // full
+    CHECK_ERRNO(write(fd, &value, 8), EAGAIN);  // full
     struct pollfd poller = {fd, POLLIN | POLLOUT, 0};
     CHECK_EQ(poll(&poller, 1, 0), 1);
     CHECK_EQ(poller.revents, POLLIN);
@@ -528,7 +532,7 @@ TEST(flock_excludes)
     CHECK_OK(flock(b, LOCK_SH | LOCK_NB));
     CHECK_OK(flock(a, LOCK_UN));
     CHECK_OK(flock(b, LOCK_EX | LOCK_NB));
-    close(b);                                                // closing gives it up
+    close(b);  // closing gives it up
     CHECK_OK(flock(a, LOCK_EX | LOCK_NB));
     CHECK_ERRNO(flock(a, 77), EINVAL);
     close(a);
@@ -542,7 +546,7 @@ TEST(record_locks_of_one_process)
     CHECK_OK(fcntl(fd, F_SETLK, &lock));
     lock.l_type = F_RDLCK;
     CHECK_OK(fcntl(fd, F_GETLK, &lock));
-    CHECK_EQ(lock.l_type, F_UNLCK);                          // one's own locks are no obstacle
+    CHECK_EQ(lock.l_type, F_UNLCK);  // one's own locks are no obstacle
     lock.l_type = 99;
     CHECK_ERRNO(fcntl(fd, F_SETLK, &lock), EINVAL);
     close(fd);
@@ -569,7 +573,9 @@ TEST(console_descriptors)
         struct stat st;
         CHECK_OK(fstat(fd, &st));
     }
-    struct { unsigned short row, col, x, y; } size;
+    struct {
+        unsigned short row, col, x, y;
+    } size;
     int result = ioctl(1, TIOCGWINSZ, &size);
     CHECK(result == 0 || errno == ENOTTY);
     int fd = new_file("f", 0, 0);

@@ -5,7 +5,8 @@
 #include <linux/futex.h>
 #include <sched.h>
 
-static long futex(volatile int *word, int op, int value, const void *timeout, volatile int *word2, unsigned value3)
+static long futex(volatile int *word, int op, int value, const void *timeout, volatile int *word2,
+                  unsigned value3)
 {
     return syscall(SYS_futex, word, op, value, timeout, word2, value3);
 }
@@ -26,7 +27,8 @@ static void *wait_body(void *argument)
     struct waiter *waiter = argument;
     __atomic_store_n(&waiter->asleep_soon, 1, __ATOMIC_SEQ_CST);
     errno = 0;
-    waiter->result = futex(waiter->word, waiter->op, waiter->value, waiter->timeout, NULL, waiter->bitset);
+    waiter->result =
+        futex(waiter->word, waiter->op, waiter->value, waiter->timeout, NULL, waiter->bitset);
     waiter->error = errno;
     return NULL;
 }
@@ -77,8 +79,10 @@ TEST(errors)
     CHECK_ERRNO(futex((int *)0xffff800000000000, FUTEX_WAKE_PRIVATE, 0, NULL, NULL, 0), EFAULT);
     CHECK_ERRNO(futex((int *)8, FUTEX_WAIT, 0, NULL, NULL, 0), EFAULT);
     CHECK_ERRNO(futex(words, 99, 0, NULL, NULL, 0), ENOSYS);
-    CHECK_ERRNO(futex(words, FUTEX_WAIT_PRIVATE | FUTEX_CLOCK_REALTIME, 0, NULL, NULL, 0), ENOSYS);   // it is relative
-    CHECK_ERRNO(futex(words, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, 0), EINVAL);   // an empty bitset
+    CHECK_ERRNO(futex(words, FUTEX_WAIT_PRIVATE | FUTEX_CLOCK_REALTIME, 0, NULL, NULL, 0),
+                ENOSYS);  // it is relative
+    CHECK_ERRNO(futex(words, FUTEX_WAIT_BITSET_PRIVATE, 0, NULL, NULL, 0),
+                EINVAL);  // an empty bitset
     CHECK_ERRNO(futex(words, FUTEX_WAKE_BITSET_PRIVATE, 1, NULL, NULL, 0), EINVAL);
     struct timespec bad = {0, 1000000000}, negative = {-1, 0};
     CHECK_ERRNO(futex(words, FUTEX_WAIT_PRIVATE, 0, &bad, NULL, 0), EINVAL);
@@ -108,15 +112,17 @@ TEST(relative_timeout)
 TEST(absolute_timeouts_of_both_clocks)
 {
     volatile int word = 0;
-    static const struct { clockid_t clock; int flag; } kinds[] = {
-        {CLOCK_MONOTONIC, 0}, {CLOCK_REALTIME, FUTEX_CLOCK_REALTIME}};
+    static const struct {
+        clockid_t clock;
+        int flag;
+    } kinds[] = {{CLOCK_MONOTONIC, 0}, {CLOCK_REALTIME, FUTEX_CLOCK_REALTIME}};
     for (size_t i = 0; i < COUNT(kinds); i++) {
         int op = FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG | kinds[i].flag;
         uint64_t deadline = now_ns(kinds[i].clock) + 20 * MS;
         struct timespec when = {(time_t)(deadline / SEC), (long)(deadline % SEC)};
         CHECK_ERRNO(futex(&word, op, 0, &when, NULL, ~0u), ETIMEDOUT);
         CHECK(now_ns(kinds[i].clock) >= deadline);
-        CHECK_ERRNO(futex(&word, op, 0, &when, NULL, ~0u), ETIMEDOUT);     // long past: at once
+        CHECK_ERRNO(futex(&word, op, 0, &when, NULL, ~0u), ETIMEDOUT);  // long past: at once
     }
 }
 
@@ -185,7 +191,7 @@ TEST(requeue_moves_waiters)
     }
     sleep_ns(50 * MS);
     CHECK_ERRNO(futex(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)10, &to, 9), EAGAIN);
-    CHECK_EQ(futex(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2, &to, 0), 3);       // woken and moved
+    CHECK_EQ(futex(&from, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)2, &to, 0), 3);  // woken and moved
     CHECK_EQ(futex(&to, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 2);
     CHECK_EQ(futex(&from, FUTEX_REQUEUE_PRIVATE, 0, (void *)10, &to, 0), 1);
     CHECK_EQ(futex(&from, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 0);
@@ -215,10 +221,7 @@ TEST(wake_op)
     pthread_join(waiter.id, NULL);
 }
 
-static void on_signal(int signal)
-{
-    (void)signal;
-}
+static void on_signal(int signal) { (void)signal; }
 
 static void interrupt_wait(int flags, const struct timespec *timeout, long result, int error)
 {
@@ -240,7 +243,7 @@ TEST(a_signal_interrupts_a_wait)
 {
     struct timespec limit = {3, 0};
     interrupt_wait(0, NULL, -1, EINTR);
-    interrupt_wait(SA_RESTART, NULL, 0, 0);               // restarted, then woken
+    interrupt_wait(SA_RESTART, NULL, 0, 0);  // restarted, then woken
     interrupt_wait(0, &limit, -1, EINTR);
 }
 
@@ -331,7 +334,10 @@ TEST(priority_inheritance_works_or_is_enosys)
 
 TEST(waitv_works_or_is_enosys)
 {
-    struct { uint64_t value, address; uint32_t flags, reserved; } entry = {1, 0, 2 | 128, 0};
+    struct {
+        uint64_t value, address;
+        uint32_t flags, reserved;
+    } entry = {1, 0, 2 | 128, 0};
     volatile unsigned word = 0;
     entry.address = (uintptr_t)&word;
     long result = syscall(449, &entry, 1, 0, NULL, CLOCK_MONOTONIC);

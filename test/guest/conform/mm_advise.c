@@ -19,44 +19,82 @@
 
 // Numbers of the Linux headers: a C library may not know the newer ones.
 enum {
-    NORMAL = 0, RANDOM = 1, SEQUENTIAL = 2, WILLNEED = 3, DONTNEED = 4, FREE = 8, REMOVE = 9,
-    DONTFORK = 10, DOFORK = 11, MERGEABLE = 12, UNMERGEABLE = 13, HUGEPAGE = 14, NOHUGEPAGE = 15,
-    DONTDUMP = 16, DODUMP = 17, WIPEONFORK = 18, KEEPONFORK = 19, COLD = 20, PAGEOUT = 21,
-    POPULATE_READ = 22, POPULATE_WRITE = 23, DONTNEED_LOCKED = 24, COLLAPSE = 25,
-    GUARD_INSTALL = 102, GUARD_REMOVE = 103,
+    NORMAL = 0,
+    RANDOM = 1,
+    SEQUENTIAL = 2,
+    WILLNEED = 3,
+    DONTNEED = 4,
+    FREE = 8,
+    REMOVE = 9,
+    DONTFORK = 10,
+    DOFORK = 11,
+    MERGEABLE = 12,
+    UNMERGEABLE = 13,
+    HUGEPAGE = 14,
+    NOHUGEPAGE = 15,
+    DONTDUMP = 16,
+    DODUMP = 17,
+    WIPEONFORK = 18,
+    KEEPONFORK = 19,
+    COLD = 20,
+    PAGEOUT = 21,
+    POPULATE_READ = 22,
+    POPULATE_WRITE = 23,
+    DONTNEED_LOCKED = 24,
+    COLLAPSE = 25,
+    GUARD_INSTALL = 102,
+    GUARD_REMOVE = 103,
 };
 
 enum kind {
-    ANON, ANON_READ_ONLY, FRESH, PRIVATE_FILE, SHARED_FILE, SHARED_ANON, MEMFD, STACK, HEAP, BRK, BSS,
-    DATA, HUGE_BACKED, LOCKED, NO_ACCESS, N_KINDS
+    ANON,
+    ANON_READ_ONLY,
+    FRESH,
+    PRIVATE_FILE,
+    SHARED_FILE,
+    SHARED_ANON,
+    MEMFD,
+    STACK,
+    HEAP,
+    BRK,
+    BSS,
+    DATA,
+    HUGE_BACKED,
+    LOCKED,
+    NO_ACCESS,
+    N_KINDS
 };
 
 static const char *const kind_names[N_KINDS] = {
-    "anonymous", "anonymous read-only", "untouched", "private file", "shared file", "shared anonymous",
-    "memfd", "stack", "heap", "brk", "bss", "data", "huge-backed", "locked", "PROT_NONE",
+    "anonymous",   "anonymous read-only",
+    "untouched",   "private file",
+    "shared file", "shared anonymous",
+    "memfd",       "stack",
+    "heap",        "brk",
+    "bss",         "data",
+    "huge-backed", "locked",
+    "PROT_NONE",
 };
 
 struct area {
     enum kind kind;
     char *start;
-    int fd;               // of the file behind, or -1
-    int dropped;          // what a private page holds after DONTNEED
+    int fd;       // of the file behind, or -1
+    int dropped;  // what a private page holds after DONTNEED
     char *unmap;
     size_t unmap_len;
 };
 
 static char bss_pages[(PAGES + 1) * PAGE] __attribute__((aligned(4096)));
-static char data_pages[(PAGES + 1) * PAGE] __attribute__((aligned(4096))) = {[0 ... (PAGES + 1) * PAGE - 1] = IN_FILE};
+static char data_pages[(PAGES + 1) * PAGE]
+    __attribute__((aligned(4096))) = {[0 ...(PAGES + 1) * PAGE - 1] = IN_FILE};
 
 static bool is_shared(enum kind kind)
 {
     return kind == SHARED_FILE || kind == SHARED_ANON || kind == MEMFD;
 }
 
-static bool is_private_file(enum kind kind)
-{
-    return kind == PRIVATE_FILE || kind == DATA;
-}
+static bool is_private_file(enum kind kind) { return kind == PRIVATE_FILE || kind == DATA; }
 
 // stack_pages: page-aligned room in the caller's frame.
 static struct area make_area(enum kind kind, char *stack_pages)
@@ -64,27 +102,30 @@ static struct area make_area(enum kind kind, char *stack_pages)
     size_t len = PAGES * PAGE;
     struct area area = {.kind = kind, .fd = -1, .unmap_len = len};
     switch (kind) {
-    case ANON: case ANON_READ_ONLY: case FRESH: case LOCKED: case NO_ACCESS:
-        area.start = area.unmap = map_anon(len);
-        break;
-    case PRIVATE_FILE: case SHARED_FILE: case MEMFD:
+    case ANON:
+    case ANON_READ_ONLY:
+    case FRESH:
+    case LOCKED:
+    case NO_ACCESS: area.start = area.unmap = map_anon(len); break;
+    case PRIVATE_FILE:
+    case SHARED_FILE:
+    case MEMFD:
         area.fd = kind == MEMFD ? new_memfd(len) : new_file("advised", 0, 0);
         for (size_t at = 0; at < len; at += PAGE) {
             char page[PAGE];
             memset(page, IN_FILE, PAGE);
             REQUIRE(pwrite(area.fd, page, PAGE, (off_t)at) == (ssize_t)PAGE);
         }
-        area.start = area.unmap = map_with(len, RW, kind == PRIVATE_FILE ? MAP_PRIVATE : MAP_SHARED, area.fd);
+        area.start = area.unmap =
+            map_with(len, RW, kind == PRIVATE_FILE ? MAP_PRIVATE : MAP_SHARED, area.fd);
         area.dropped = IN_FILE;
         break;
     case SHARED_ANON:
         area.start = area.unmap = map_with(len, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
         break;
-    case STACK:
-        area.start = stack_pages;
-        break;
+    case STACK: area.start = stack_pages; break;
     case HEAP:
-        area.start = aligned_alloc(PAGE, len);   // freed by nobody: it stays valid memory
+        area.start = aligned_alloc(PAGE, len);  // freed by nobody: it stays valid memory
         REQUIRE(area.start != NULL);
         break;
     case BRK: {
@@ -94,9 +135,7 @@ static struct area make_area(enum kind kind, char *stack_pages)
         area.start = (char *)start;
         break;
     }
-    case BSS:
-        area.start = bss_pages;
-        break;
+    case BSS: area.start = bss_pages; break;
     case DATA:
         area.start = data_pages;
         area.dropped = IN_FILE;
@@ -107,8 +146,7 @@ static struct area make_area(enum kind kind, char *stack_pages)
         madvise(area.start, 2 * HUGE, HUGEPAGE);
         memset(area.start, WRITTEN, 2 * HUGE);
         break;
-    case N_KINDS:
-        break;
+    case N_KINDS: break;
     }
     if (kind != FRESH)
         memset(area.start, WRITTEN, len);
@@ -133,11 +171,11 @@ static void drop_area(struct area *area)
 }
 
 enum effect {
-    KEPT,        // nothing changes
-    DROPPED,     // private copies are gone, shared contents stay
-    LAZY,        // each page holds its contents or zeros
-    PUNCHED,     // zeros, in the file too
-    GUARDED,     // SIGSEGV; removing the guard leaves what DROPPED leaves
+    KEPT,     // nothing changes
+    DROPPED,  // private copies are gone, shared contents stay
+    LAZY,     // each page holds its contents or zeros
+    PUNCHED,  // zeros, in the file too
+    GUARDED,  // SIGSEGV; removing the guard leaves what DROPPED leaves
 };
 
 struct verdict {
@@ -161,11 +199,13 @@ static void check_contents(const struct area *area, const char *advice, enum eff
     int dropped = is_shared(area->kind) ? WRITTEN : area->dropped;
     if (effect == GUARDED) {
         for (size_t at = 0; at < len; at += PAGE)
-            if (CATCH_FAULT(READ(inside + at)) != SIGSEGV || fault_seen.code != SEGV_MAPERR + (area->kind == NO_ACCESS))
+            if (CATCH_FAULT(READ(inside + at)) != SIGSEGV ||
+                fault_seen.code != SEGV_MAPERR + (area->kind == NO_ACCESS))
                 FAIL("%s on %s memory: a guarded page gives signal %d code %d", advice,
                      kind_names[area->kind], fault_seen.signal, fault_seen.code);
         if (madvise(inside, len, GUARD_REMOVE) != 0)
-            FAIL("%s on %s memory: GUARD_REMOVE fails with %s", advice, kind_names[area->kind], errno_name(errno));
+            FAIL("%s on %s memory: GUARD_REMOVE fails with %s", advice, kind_names[area->kind],
+                 errno_name(errno));
         effect = DROPPED;
     }
     if (area->kind == NO_ACCESS)
@@ -174,20 +214,23 @@ static void check_contents(const struct area *area, const char *advice, enum eff
     if (!wrong)
         wrong = first_byte_that_is_not(area->start + TO * PAGE, before, (PAGES - TO) * PAGE);
     if (wrong)
-        FAIL("%s on %s memory: outside of the range is %#x, want %#x", advice, kind_names[area->kind],
-             wrong & 0xff, before);
+        FAIL("%s on %s memory: outside of the range is %#x, want %#x", advice,
+             kind_names[area->kind], wrong & 0xff, before);
     int wanted = effect == KEPT ? before : effect == PUNCHED ? 0 : dropped;
     if (area->kind == FRESH)
         wanted = 0;
     if (effect == LAZY) {
         for (size_t at = 0; at < len; at += PAGE)
-            if (first_byte_that_is_not(inside + at, before, PAGE) && first_byte_that_is_not(inside + at, 0, PAGE))
-                FAIL("%s on %s memory: a page is neither kept nor zero", advice, kind_names[area->kind]);
+            if (first_byte_that_is_not(inside + at, before, PAGE) &&
+                first_byte_that_is_not(inside + at, 0, PAGE))
+                FAIL("%s on %s memory: a page is neither kept nor zero", advice,
+                     kind_names[area->kind]);
         return;
     }
     wrong = first_byte_that_is_not(inside, wanted, len);
     if (wrong)
-        FAIL("%s on %s memory: holds %#x, want %#x", advice, kind_names[area->kind], wrong & 0xff, wanted);
+        FAIL("%s on %s memory: holds %#x, want %#x", advice, kind_names[area->kind], wrong & 0xff,
+             wanted);
     if (effect == PUNCHED && area->fd >= 0) {
         char page[PAGE];
         REQUIRE(pread(area->fd, page, PAGE, FROM * PAGE) == (ssize_t)PAGE);
@@ -206,7 +249,8 @@ static void try_advice(int advice, const char *name, struct verdict (*expect)(en
         int result = madvise(area.start + FROM * PAGE, (TO - FROM) * PAGE, advice);
         int error = result == 0 ? 0 : errno;
         if (error != want.error)
-            FAIL("%s on %s memory: %s, want %s", name, kind_names[kind], errno_name(error), errno_name(want.error));
+            FAIL("%s on %s memory: %s, want %s", name, kind_names[kind], errno_name(error),
+                 errno_name(want.error));
         check_contents(&area, name, want.error ? KEPT : want.effect);
         // The memory stays usable.
         if (kind != ANON_READ_ONLY) {
@@ -314,17 +358,18 @@ TEST(merging_works_or_is_refused_as_a_whole)
 // ---- rules common to all advices ----
 
 static const int all_advices[] = {
-    NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, HUGEPAGE, NOHUGEPAGE,
-    DONTDUMP, DODUMP, WIPEONFORK, KEEPONFORK, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE,
-    DONTNEED_LOCKED, COLLAPSE, GUARD_INSTALL, GUARD_REMOVE,
+    NORMAL,         RANDOM,          SEQUENTIAL, WILLNEED,      DONTNEED,     FREE,
+    REMOVE,         DONTFORK,        DOFORK,     HUGEPAGE,      NOHUGEPAGE,   DONTDUMP,
+    DODUMP,         WIPEONFORK,      KEEPONFORK, COLD,          PAGEOUT,      POPULATE_READ,
+    POPULATE_WRITE, DONTNEED_LOCKED, COLLAPSE,   GUARD_INSTALL, GUARD_REMOVE,
 };
 
-#define CHECK_ADVICE(start, len, advice, wanted)                                                   \
-    do {                                                                                           \
-        int error_ = madvise((start), (len), (advice)) == 0 ? 0 : errno;                           \
-        if (error_ != (wanted))                                                                    \
-            FAIL("advice %d, %s, %s: %s, want %s", (advice), #start, #len, errno_name(error_),     \
-                 errno_name(wanted));                                                              \
+#define CHECK_ADVICE(start, len, advice, wanted)                                               \
+    do {                                                                                       \
+        int error_ = madvise((start), (len), (advice)) == 0 ? 0 : errno;                       \
+        if (error_ != (wanted))                                                                \
+            FAIL("advice %d, %s, %s: %s, want %s", (advice), #start, #len, errno_name(error_), \
+                 errno_name(wanted));                                                          \
     } while (0)
 
 TEST(unaligned_address_is_einval)
@@ -367,12 +412,13 @@ TEST(length_zero_succeeds)
 
 TEST(unknown_advice_is_einval)
 {
-    static const int unknown[] = {5, 6, 7, 26, 27, 50, 99, 104, 1000, -1, 0x7fffffff, (int)0x80000000};
+    static const int unknown[] = {5,  6,   7,    26, 27,         50,
+                                  99, 104, 1000, -1, 0x7fffffff, (int)0x80000000};
     char *p = map_anon(PAGE);
     memset(p, 1, PAGE);
     for (size_t i = 0; i < COUNT(unknown); i++) {
         CHECK_ADVICE(p, PAGE, unknown[i], EINVAL);
-        CHECK_ADVICE(p, 0, unknown[i], EINVAL);       // even with nothing to do
+        CHECK_ADVICE(p, 0, unknown[i], EINVAL);  // even with nothing to do
     }
     CHECK_BYTES(p, 1, PAGE);
     munmap(p, PAGE);
@@ -390,9 +436,10 @@ TEST(length_is_rounded_up_to_a_page)
 
 TEST(a_hole_gives_enomem_after_acting_on_the_rest)
 {
-    static const int advices[] = {NORMAL, RANDOM, SEQUENTIAL, DONTFORK, DOFORK, DONTDUMP, DODUMP, HUGEPAGE,
-                                  NOHUGEPAGE, COLD, PAGEOUT, WILLNEED, DONTNEED, FREE, DONTNEED_LOCKED,
-                                  GUARD_REMOVE};
+    static const int advices[] = {NORMAL,     RANDOM,   SEQUENTIAL,      DONTFORK,
+                                  DOFORK,     DONTDUMP, DODUMP,          HUGEPAGE,
+                                  NOHUGEPAGE, COLD,     PAGEOUT,         WILLNEED,
+                                  DONTNEED,   FREE,     DONTNEED_LOCKED, GUARD_REMOVE};
     for (size_t i = 0; i < COUNT(advices); i++) {
         char *p = map_anon(5 * PAGE);
         memset(p, 1, 5 * PAGE);
@@ -402,7 +449,7 @@ TEST(a_hole_gives_enomem_after_acting_on_the_rest)
         int wanted = advices[i] == DONTNEED || advices[i] == DONTNEED_LOCKED ? 0 : 1;
         if (advices[i] != FREE) {
             CHECK_BYTES(p, wanted, 2 * PAGE);
-            CHECK_BYTES(p + 3 * PAGE, wanted, 2 * PAGE);     // after the hole too
+            CHECK_BYTES(p + 3 * PAGE, wanted, 2 * PAGE);  // after the hole too
         }
         munmap(p, 5 * PAGE);
     }
@@ -413,7 +460,7 @@ TEST(populate_stops_at_a_hole)
     char *p = map_anon(5 * PAGE);
     REQUIRE_OK(munmap(p + 2 * PAGE, PAGE));
     CHECK_ERRNO(madvise(p, 5 * PAGE, POPULATE_WRITE), ENOMEM);
-    CHECK_EQ(resident_pages(p, 2 * PAGE), 2);                // partial progress
+    CHECK_EQ(resident_pages(p, 2 * PAGE), 2);  // partial progress
     CHECK_EQ(resident_pages(p + 3 * PAGE, 2 * PAGE), 0);
     munmap(p, 5 * PAGE);
 }
@@ -496,7 +543,7 @@ TEST(dontneed_splits_huge_memory)
     CHECK_BYTES(p + HUGE, 5, 7 * PAGE);
     CHECK_BYTES(p + HUGE + 7 * PAGE, 0, PAGE);
     CHECK_BYTES(p + HUGE + 8 * PAGE, 5, HUGE - 8 * PAGE);
-    CHECK_OK(madvise(p + PAGE, 2 * HUGE, DONTNEED));         // part, whole, part
+    CHECK_OK(madvise(p + PAGE, 2 * HUGE, DONTNEED));  // part, whole, part
     CHECK_BYTES(p, 5, PAGE);
     CHECK_BYTES(p + PAGE, 0, 2 * HUGE);
     CHECK_BYTES(p + 2 * HUGE + PAGE, 5, HUGE - PAGE);
@@ -529,7 +576,7 @@ TEST(dontneed_of_a_private_file_shows_the_file_again)
     int fd = new_file("f", 4 * PAGE, 'a');
     char *p = map_with(4 * PAGE, RW, MAP_PRIVATE, fd);
     memset(p, 'z', 4 * PAGE);
-    REQUIRE(pwrite(fd, "N", 1, PAGE) == 1);                  // the file moves on meanwhile
+    REQUIRE(pwrite(fd, "N", 1, PAGE) == 1);  // the file moves on meanwhile
     CHECK_OK(madvise(p, 3 * PAGE, DONTNEED));
     CHECK_EQ(BYTE(p), 'a');
     CHECK_EQ(BYTE(p + PAGE), 'N');
@@ -537,7 +584,7 @@ TEST(dontneed_of_a_private_file_shows_the_file_again)
     CHECK_EQ(BYTE(p + 3 * PAGE), 'z');
     char c;
     CHECK_EQ(pread(fd, &c, 1, 0), 1);
-    CHECK_EQ(c, 'a');                                        // private writes never reached it
+    CHECK_EQ(c, 'a');  // private writes never reached it
     munmap(p, 4 * PAGE);
     close(fd);
     unlink("f");
@@ -549,7 +596,7 @@ TEST(free_keeps_what_is_written_afterwards)
     memset(p, 1, 8 * PAGE);
     CHECK_OK(madvise(p, 8 * PAGE, FREE));
     for (size_t i = 0; i < 8; i++)
-        p[i * PAGE] = 9;                                     // cancels the freeing of that page
+        p[i * PAGE] = 9;  // cancels the freeing of that page
     for (size_t i = 0; i < 8; i++) {
         CHECK_EQ(BYTE(p + i * PAGE), 9);
         CHECK(BYTE(p + i * PAGE + 1) == 1 || BYTE(p + i * PAGE + 1) == 0);
@@ -562,7 +609,7 @@ TEST(remove_needs_a_shared_writable_mapping)
     int fd = new_memfd(4 * PAGE);
     char *p = map_with(4 * PAGE, PROT_READ, MAP_SHARED, fd);
     memset(map_with(4 * PAGE, RW, MAP_SHARED, fd), 1, 4 * PAGE);
-    CHECK_OK(madvise(p, PAGE, REMOVE));                      // may be made writable: that is enough
+    CHECK_OK(madvise(p, PAGE, REMOVE));  // may be made writable: that is enough
     CHECK_BYTES(p, 0, PAGE);
     CHECK_BYTES(p + PAGE, 1, 3 * PAGE);
     char *q = map_with(4 * PAGE, RW, MAP_PRIVATE, fd);
@@ -570,7 +617,7 @@ TEST(remove_needs_a_shared_writable_mapping)
     CHECK_ERRNO(madvise(p, (size_t)-1, REMOVE), EINVAL);
     struct stat st;
     REQUIRE_OK(fstat(fd, &st));
-    CHECK_EQ(st.st_size, 4 * PAGE);                          // a hole, not a shorter file
+    CHECK_EQ(st.st_size, 4 * PAGE);  // a hole, not a shorter file
     munmap(p, 4 * PAGE), munmap(q, 4 * PAGE);
     close(fd);
 }
@@ -581,8 +628,8 @@ TEST(remove_is_seen_through_other_mappings)
     char *p = map_with(4 * PAGE, RW, MAP_SHARED, fd), *q = map_with(4 * PAGE, RW, MAP_SHARED, fd);
     char *copy = map_with(4 * PAGE, RW, MAP_PRIVATE, fd);
     memset(p, 1, 4 * PAGE);
-    copy[PAGE] = 2;                                          // a private copy survives
-    READ(copy + 2 * PAGE);                                   // a page only read does not
+    copy[PAGE] = 2;         // a private copy survives
+    READ(copy + 2 * PAGE);  // a page only read does not
     CHECK_OK(madvise(p + PAGE, 2 * PAGE, REMOVE));
     CHECK_BYTES(q, 1, PAGE);
     CHECK_BYTES(q + PAGE, 0, 2 * PAGE);
@@ -628,8 +675,8 @@ TEST(guards_hold_until_removed)
     CHECK_FAULT(WRITE(p + 4 * PAGE - 1, 1), SIGSEGV, SEGV_MAPERR, p + 4 * PAGE - 1);
     CHECK_BYTES(p, 1, 2 * PAGE);
     CHECK_BYTES(p + 4 * PAGE, 1, 4 * PAGE);
-    CHECK_EQ(vma_count(p, p + 8 * PAGE), 1);                 // no area of their own
-    CHECK_OK(madvise(p, 8 * PAGE, DONTNEED));                // DONTNEED leaves guards alone
+    CHECK_EQ(vma_count(p, p + 8 * PAGE), 1);   // no area of their own
+    CHECK_OK(madvise(p, 8 * PAGE, DONTNEED));  // DONTNEED leaves guards alone
     CHECK_FAULT(READ(p + 2 * PAGE), SIGSEGV, SEGV_MAPERR, p + 2 * PAGE);
     CHECK_OK(mprotect(p, 8 * PAGE, PROT_READ));
     CHECK_OK(mprotect(p, 8 * PAGE, RW));
@@ -637,9 +684,9 @@ TEST(guards_hold_until_removed)
     CHECK_ERRNO(madvise(p, 8 * PAGE, POPULATE_READ), EFAULT);
     int fds[2];
     REQUIRE_OK(pipe(fds));
-    CHECK_ERRNO(write(fds[1], p + 2 * PAGE, 1), EFAULT);     // for the kernel too
+    CHECK_ERRNO(write(fds[1], p + 2 * PAGE, 1), EFAULT);  // for the kernel too
     close(fds[0]), close(fds[1]);
-    CHECK_OK(madvise(p, 8 * PAGE, GUARD_INSTALL));           // over what is there already
+    CHECK_OK(madvise(p, 8 * PAGE, GUARD_INSTALL));  // over what is there already
     CHECK_OK(madvise(p, 8 * PAGE, GUARD_REMOVE));
     CHECK_BYTES(p, 0, 8 * PAGE);
     CHECK_NO_FAULT(WRITE(p + 2 * PAGE, 1));
@@ -696,7 +743,7 @@ TEST(wipe_and_merge_flags_split_areas)
     CHECK_EQ(vma_count(p, p + 6 * PAGE), 1);
     CHECK_OK(madvise(p + PAGE, PAGE, NOHUGEPAGE));
     CHECK_EQ(vma_count(p, p + 6 * PAGE), 3);
-    CHECK_OK(madvise(p, 6 * PAGE, NOHUGEPAGE));              // as Go does: neighbours merge again
+    CHECK_OK(madvise(p, 6 * PAGE, NOHUGEPAGE));  // as Go does: neighbours merge again
     CHECK_EQ(vma_count(p, p + 6 * PAGE), 1);
     munmap(p, 6 * PAGE);
 }
@@ -715,12 +762,13 @@ TEST(one_huge_range_over_many_areas)
 
 TEST(advice_on_what_was_never_touched)
 {
-    char *p = map_with(1ul << 32, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);   // 4 GiB
+    char *p = map_with(1ul << 32, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);  // 4 GiB
     p[1ul << 31] = 1;
     uint64_t before = now_ns(CLOCK_MONOTONIC);
     CHECK_OK(madvise(p, 1ul << 32, DONTNEED));
     CHECK_OK(madvise(p, 1ul << 32, FREE));
-    CHECK(now_ns(CLOCK_MONOTONIC) - before < 2 * SEC);       // touches nothing, page by page or otherwise
+    CHECK(now_ns(CLOCK_MONOTONIC) - before <
+          2 * SEC);  // touches nothing, page by page or otherwise
     CHECK_EQ(BYTE(p + (1ul << 31)), 0);
     munmap(p, 1ul << 32);
 }
@@ -734,20 +782,25 @@ TEST(process_madvise_of_self)
     REQUIRE(pidfd >= 0);
     char *p = map_anon(4 * PAGE);
     memset(p, 1, 4 * PAGE);
-    struct { void *base; size_t len; } vector[2] = {{p, PAGE}, {p + 2 * PAGE, PAGE}};
+    struct {
+        void *base;
+        size_t len;
+    } vector[2] = {{p, PAGE}, {p + 2 * PAGE, PAGE}};
     CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 2, COLD, 0), 2 * PAGE);
-    CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 2, DONTNEED, 0), 2 * PAGE);   // self: any advice
+    CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 2, DONTNEED, 0),
+             2 * PAGE);  // self: any advice
     CHECK_BYTES(p, 0, PAGE);
     CHECK_BYTES(p + PAGE, 1, PAGE);
     CHECK_BYTES(p + 2 * PAGE, 0, PAGE);
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, vector, 2, COLD, 1), EINVAL);
     CHECK_ERRNO(syscall(SYS_process_madvise, -1, vector, 2, COLD, 0), EBADF);
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, (void *)8, 2, COLD, 0), EFAULT);
-    CHECK_ERRNO(syscall(SYS_process_madvise, -1, (void *)8, 2, COLD, 0), EFAULT);             // the vector first
+    CHECK_ERRNO(syscall(SYS_process_madvise, -1, (void *)8, 2, COLD, 0),
+                EFAULT);  // the vector first
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, vector, 1025, COLD, 0), EINVAL);
     CHECK_ERRNO(syscall(SYS_process_madvise, pidfd, vector, 2, 77, 0), EINVAL);
     CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 0, 77, 0), 0);
-    vector[1].base = p + 1;                                                                   // partial progress
+    vector[1].base = p + 1;  // partial progress
     CHECK_EQ(syscall(SYS_process_madvise, pidfd, vector, 2, COLD, 0), PAGE);
     munmap(p, 4 * PAGE);
     close(pidfd);
@@ -757,7 +810,10 @@ TEST(process_madvise_of_pidfd_self)
 {
     char *p = map_anon(2 * PAGE);
     memset(p, 1, 2 * PAGE);
-    struct { void *base; size_t len; } vector[2] = {{p, PAGE}, {p + PAGE, PAGE}};
+    struct {
+        void *base;
+        size_t len;
+    } vector[2] = {{p, PAGE}, {p + PAGE, PAGE}};
     enum { SELF_THREAD = -10000, SELF_PROCESS = -10001 };
     long n = syscall(SYS_process_madvise, SELF_THREAD, vector, 1, COLD, 0);
     if (n < 0 && errno == EBADF && !in_lethe()) {
@@ -784,15 +840,15 @@ TEST(reusable_and_reuse)
         return;
     }
     CHECK_OK(madvise(p + PAGE, (N - 2) * PAGE, REUSABLE));
-    CHECK_EQ(resident_pages(p, N * PAGE), 2);              // given back
-    CHECK_BYTES(p + PAGE, 0, PAGE);                        // a touch without REUSE finds zeros
+    CHECK_EQ(resident_pages(p, N * PAGE), 2);  // given back
+    CHECK_BYTES(p + PAGE, 0, PAGE);            // a touch without REUSE finds zeros
     CHECK_OK(madvise(p, N * PAGE, REUSE));
-    CHECK_EQ(resident_pages(p, N * PAGE), N);              // there again, before any touch
+    CHECK_EQ(resident_pages(p, N * PAGE), N);  // there again, before any touch
     CHECK_BYTES(p, 1, PAGE);
     CHECK_BYTES(p + PAGE, 0, (N - 2) * PAGE);
     CHECK_BYTES(p + (N - 1) * PAGE, 1, PAGE);
     REQUIRE_OK(mprotect(p, PAGE, PROT_READ));
-    CHECK_ERRNO(madvise(p, PAGE, REUSE), EINVAL);          // not writable
+    CHECK_ERRNO(madvise(p, PAGE, REUSE), EINVAL);  // not writable
     munmap(p + PAGE, PAGE);
     CHECK_ERRNO(madvise(p + PAGE, 2 * PAGE, REUSABLE), ENOMEM);
     CHECK_ERRNO(madvise(p + PAGE, 2 * PAGE, REUSE), ENOMEM);

@@ -29,16 +29,16 @@ TEST(shared_mapping_and_file_are_one)
         char *p = map_with(4 * PAGE, RW, MAP_SHARED, fd);
         char *q = map_with(4 * PAGE, PROT_READ, MAP_SHARED, fd);
         char word[8];
-        p[PAGE] = 'x';                                        // store, then read(2)
+        p[PAGE] = 'x';  // store, then read(2)
         CHECK_EQ(pread(fd, word, 1, PAGE), 1);
         CHECK_EQ(word[0], 'x');
-        CHECK_EQ(pwrite(fd, "hello", 5, 2 * PAGE), 5);        // write(2), then load
+        CHECK_EQ(pwrite(fd, "hello", 5, 2 * PAGE), 5);  // write(2), then load
         CHECK(memcmp(p + 2 * PAGE, "hello", 5) == 0);
         CHECK(memcmp(q + 2 * PAGE, "hello", 5) == 0);
         p[2 * PAGE] = 'j';
-        CHECK_EQ(BYTE(q + 2 * PAGE), 'j');                    // two mappings
+        CHECK_EQ(BYTE(q + 2 * PAGE), 'j');  // two mappings
         munmap(p, 4 * PAGE), munmap(q, 4 * PAGE);
-        CHECK_EQ(pread(fd, word, 5, 2 * PAGE), 5);            // the data outlives the mapping
+        CHECK_EQ(pread(fd, word, 5, 2 * PAGE), 5);  // the data outlives the mapping
         CHECK(memcmp(word, "jello", 5) == 0);
         close(fd);
         unlink("mapped");
@@ -57,9 +57,9 @@ TEST(private_mapping_copies_on_write)
         CHECK_EQ(pread(fd, &c, 1, 0), 1);
         CHECK_EQ(c, 'a');
         REQUIRE(pwrite(fd, "cc", 2, 0) == 2 && pwrite(fd, "dd", 2, PAGE) == 2);
-        CHECK_EQ(BYTE(p), 'z');                               // its own copy stays
+        CHECK_EQ(BYTE(p), 'z');  // its own copy stays
         CHECK_EQ(BYTE(p + 1), 'a');
-        CHECK_EQ(BYTE(p + PAGE), 'd');                        // a page never written follows the file
+        CHECK_EQ(BYTE(p + PAGE), 'd');  // a page never written follows the file
         munmap(p, 2 * PAGE);
         close(fd);
         unlink("mapped");
@@ -70,7 +70,7 @@ TEST(private_copy_of_a_page_never_read)
 {
     int fd = new_file("f", 2 * PAGE, 5);
     char *p = map_with(2 * PAGE, RW, MAP_PRIVATE, fd);
-    WRITE(p + PAGE + 8, 9);                                   // the first touch is a write
+    WRITE(p + PAGE + 8, 9);  // the first touch is a write
     CHECK_EQ(BYTE(p + PAGE), 6);
     CHECK_EQ(BYTE(p + PAGE + 8), 9);
     munmap(p, 2 * PAGE);
@@ -114,12 +114,12 @@ TEST(sigbus_past_the_end_of_the_file)
         int fd = open_kind(kind, PAGE + 1);
         char *p = map_with(4 * PAGE, RW, MAP_SHARED, fd);
         char *q = map_with(4 * PAGE, RW, MAP_PRIVATE, fd);
-        CHECK_NO_FAULT(WRITE(p + 2 * PAGE - 1, 1));           // still in the page of the end
+        CHECK_NO_FAULT(WRITE(p + 2 * PAGE - 1, 1));  // still in the page of the end
         CHECK_FAULT(READ(p + 2 * PAGE), SIGBUS, BUS_ADRERR, p + 2 * PAGE);
         CHECK_FAULT(WRITE(p + 3 * PAGE + 9, 1), SIGBUS, BUS_ADRERR, p + 3 * PAGE + 9);
         CHECK_FAULT(READ(q + 2 * PAGE + 1), SIGBUS, BUS_ADRERR, q + 2 * PAGE + 1);
         CHECK_FAULT(WRITE(q + 2 * PAGE, 1), SIGBUS, BUS_ADRERR, q + 2 * PAGE);
-        REQUIRE_OK(ftruncate(fd, 4 * PAGE));                  // growing makes them valid
+        REQUIRE_OK(ftruncate(fd, 4 * PAGE));  // growing makes them valid
         CHECK_NO_FAULT(WRITE(p + 3 * PAGE, 1));
         CHECK_EQ(BYTE(q + 3 * PAGE), 1);
         int fds[2];
@@ -140,14 +140,14 @@ TEST(truncate_under_a_mapping)
         char *p = map_with(4 * PAGE, RW, MAP_SHARED, fd);
         char *q = map_with(4 * PAGE, RW, MAP_PRIVATE, fd);
         memset(p, 1, 4 * PAGE);
-        q[3 * PAGE] = 2;                                      // even private copies past the end go
+        q[3 * PAGE] = 2;  // even private copies past the end go
         REQUIRE_OK(ftruncate(fd, PAGE + 10));
         CHECK_BYTES(p, 1, PAGE + 10);
-        CHECK_BYTES(p + PAGE + 10, 0, PAGE - 10);             // the rest of the last page is cleared
+        CHECK_BYTES(p + PAGE + 10, 0, PAGE - 10);  // the rest of the last page is cleared
         CHECK_FAULT(READ(p + 2 * PAGE), SIGBUS, BUS_ADRERR, p + 2 * PAGE);
         CHECK_FAULT(READ(q + 3 * PAGE), SIGBUS, BUS_ADRERR, q + 3 * PAGE);
         REQUIRE_OK(ftruncate(fd, 4 * PAGE));
-        CHECK_BYTES(p + PAGE + 10, 0, 3 * PAGE - 10);         // what was cut off does not come back
+        CHECK_BYTES(p + PAGE + 10, 0, 3 * PAGE - 10);  // what was cut off does not come back
         CHECK_EQ(BYTE(q + 3 * PAGE), 0);
         munmap(p, 4 * PAGE), munmap(q, 4 * PAGE);
         close(fd);
@@ -170,7 +170,7 @@ TEST(offset_selects_the_part_of_the_file)
     struct stat st;
     REQUIRE_OK(fstat(fd, &st));
     CHECK_EQ(vma.inode, st.st_ino);
-    REQUIRE_OK(munmap(p, PAGE));                              // the rest keeps its own offset
+    REQUIRE_OK(munmap(p, PAGE));  // the rest keeps its own offset
     REQUIRE(vma_at(p + PAGE, &vma));
     CHECK_EQ(vma.offset, 4 * PAGE);
     CHECK_BYTES(p + PAGE, 14, PAGE);
@@ -189,11 +189,11 @@ TEST(neighbouring_file_pieces_merge_when_offsets_fit)
     char *b = mmap(hole + PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, PAGE);
     CHECK_EQ(a + PAGE, b);
     CHECK_EQ(vma_count(hole, hole + 4 * PAGE), 1);
-    char *c = mmap(hole + 2 * PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, PAGE);     // wrong offset
+    char *c = mmap(hole + 2 * PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, PAGE);  // wrong offset
     CHECK_EQ(b + PAGE, c);
     CHECK_EQ(vma_count(hole, hole + 4 * PAGE), 2);
     c[0] = 5;
-    CHECK_EQ(BYTE(b), 5);                                     // the same page twice
+    CHECK_EQ(BYTE(b), 5);  // the same page twice
     munmap(hole, 4 * PAGE);
     close(fd);
 }
@@ -203,7 +203,7 @@ TEST(shared_anonymous_memory)
     char *p = map_with(4 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
     CHECK_BYTES(p, 0, 4 * PAGE);
     memset(p, 1, 4 * PAGE);
-    CHECK_OK(madvise(p, 4 * PAGE, MADV_DONTNEED));            // only unmapped
+    CHECK_OK(madvise(p, 4 * PAGE, MADV_DONTNEED));  // only unmapped
     CHECK_BYTES(p, 1, 4 * PAGE);
     struct vma vma;
     REQUIRE(vma_at(p, &vma));
@@ -211,7 +211,7 @@ TEST(shared_anonymous_memory)
     CHECK(strstr(vma.name, "/dev/zero (deleted)") != NULL);
     char *q = mremap(p, 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE);
     REQUIRE(q != MAP_FAILED);
-    CHECK_FAULT(READ(q + 4 * PAGE), SIGBUS, BUS_ADRERR, q + 4 * PAGE);   // the object kept its size
+    CHECK_FAULT(READ(q + 4 * PAGE), SIGBUS, BUS_ADRERR, q + 4 * PAGE);  // the object kept its size
     munmap(q, 6 * PAGE);
 }
 
@@ -247,13 +247,20 @@ TEST(memfd_behaves_as_a_file)
     close(fd);
 }
 
-enum { ADD_SEALS = 1033, GET_SEALS = 1034, SEAL_SEAL = 1, SEAL_SHRINK = 2, SEAL_GROW = 4, SEAL_WRITE = 8,
-       SEAL_FUTURE_WRITE = 16 };
+enum {
+    ADD_SEALS = 1033,
+    GET_SEALS = 1034,
+    SEAL_SEAL = 1,
+    SEAL_SHRINK = 2,
+    SEAL_GROW = 4,
+    SEAL_WRITE = 8,
+    SEAL_FUTURE_WRITE = 16
+};
 
 TEST(memfd_seals)
 {
     int plain = new_memfd(PAGE);
-    CHECK_EQ(fcntl(plain, GET_SEALS), SEAL_SEAL);             // without ALLOW_SEALING it is sealed shut
+    CHECK_EQ(fcntl(plain, GET_SEALS), SEAL_SEAL);  // without ALLOW_SEALING it is sealed shut
     CHECK_ERRNO(fcntl(plain, ADD_SEALS, SEAL_GROW), EPERM);
     close(plain);
     int fd = (int)syscall(SYS_memfd_create, "sealed", 2u /* MFD_ALLOW_SEALING */);
@@ -268,12 +275,12 @@ TEST(memfd_seals)
     CHECK_ERRNO(pwrite(fd, "x", 1, 3 * PAGE), EPERM);
     CHECK_EQ(pwrite(fd, "x", 1, 0), 1);
     char *p = map_with(PAGE, RW, MAP_SHARED, fd);
-    CHECK_ERRNO(fcntl(fd, ADD_SEALS, SEAL_WRITE), EBUSY);     // a writable mapping is in the way
+    CHECK_ERRNO(fcntl(fd, ADD_SEALS, SEAL_WRITE), EBUSY);  // a writable mapping is in the way
     munmap(p, PAGE);
     CHECK_OK(fcntl(fd, ADD_SEALS, SEAL_WRITE));
     CHECK_ERRNO(pwrite(fd, "x", 1, 0), EPERM);
     CHECK_ERRNO(mmap(NULL, PAGE, RW, MAP_SHARED, fd, 0), EPERM);
-    p = map_with(PAGE, RW, MAP_PRIVATE, fd);                  // private copies are still allowed
+    p = map_with(PAGE, RW, MAP_PRIVATE, fd);  // private copies are still allowed
     WRITE(p, 1);
     munmap(p, PAGE);
     CHECK_OK(fcntl(fd, ADD_SEALS, SEAL_SEAL));
@@ -303,7 +310,7 @@ TEST(msync_checks_its_arguments)
     CHECK_OK(msync(anon, PAGE, MS_SYNC));
     mlock(anon, PAGE);
     CHECK_OK(msync(anon, PAGE, MS_SYNC));
-    CHECK_ERRNO(msync(anon, PAGE, MS_INVALIDATE), EBUSY);     // locked
+    CHECK_ERRNO(msync(anon, PAGE, MS_INVALIDATE), EBUSY);  // locked
     munmap(anon, PAGE), munmap(p, PAGE);
     close(fd);
     unlink("f");
@@ -322,7 +329,7 @@ TEST(mincore_tells_what_is_resident)
     CHECK_OK(mincore(p, 8 * PAGE, seen));
     for (int i = 0; i < 8; i++)
         CHECK_EQ(seen[i], i == 2 || i == 5);
-    CHECK_OK(mincore(p, 7 * PAGE + 1, seen));                 // rounded up
+    CHECK_OK(mincore(p, 7 * PAGE + 1, seen));  // rounded up
     CHECK_OK(mincore(p, 0, seen));
     CHECK_ERRNO(mincore(p + 1, PAGE, seen), EINVAL);
     CHECK_ERRNO(mincore(p, PAGE, (void *)8), EFAULT);
@@ -336,7 +343,7 @@ TEST(mincore_tells_what_is_resident)
     int fd = new_memfd(3 * PAGE);
     p = map_with(3 * PAGE, RW, MAP_SHARED, fd);
     REQUIRE(pwrite(fd, "x", 1, PAGE) == 1);
-    CHECK_OK(mincore(p, 3 * PAGE, seen));                     // the page cache, not the page tables
+    CHECK_OK(mincore(p, 3 * PAGE, seen));  // the page cache, not the page tables
     CHECK_EQ(seen[0] & 1, 0);
     CHECK_EQ(seen[1] & 1, 1);
     munmap(p, 3 * PAGE);
@@ -352,15 +359,15 @@ TEST(mlock_faults_everything_in)
     CHECK_OK(mlock(p, 8 * PAGE));
     CHECK_EQ(vma_count(p, p + 8 * PAGE), 1);
     CHECK_OK(munlock(p, 8 * PAGE));
-    CHECK_OK(mlock(p + 100, 10));                             // any address: the page of it
+    CHECK_OK(mlock(p + 100, 10));  // any address: the page of it
     CHECK_OK(munlock(p + 100, 10));
     CHECK_OK(mlock(p, 0));
     munmap(p + 4 * PAGE, PAGE);
-    CHECK_ERRNO(mlock(p, 8 * PAGE), ENOMEM);                  // a hole
+    CHECK_ERRNO(mlock(p, 8 * PAGE), ENOMEM);  // a hole
     CHECK_ERRNO(munlock(p, 8 * PAGE), ENOMEM);
     munmap(p, 8 * PAGE);
     p = map_with(PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-    CHECK_ERRNO(mlock(p, PAGE), ENOMEM);                      // cannot be faulted in
+    CHECK_ERRNO(mlock(p, PAGE), ENOMEM);  // cannot be faulted in
     munmap(p, PAGE);
     p = map_with(4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1);
     CHECK_EQ(resident_pages(p, 4 * PAGE), 4);
@@ -406,7 +413,7 @@ TEST(read_into_a_mapping_of_the_same_file)
     int fd = new_memfd(2 * PAGE);
     char *p = map_with(2 * PAGE, RW, MAP_SHARED, fd);
     memset(p, 1, PAGE);
-    CHECK_EQ(pread(fd, p + PAGE, PAGE, 0), PAGE);             // page 0 into page 1, of the same object
+    CHECK_EQ(pread(fd, p + PAGE, PAGE, 0), PAGE);  // page 0 into page 1, of the same object
     CHECK_BYTES(p + PAGE, 1, PAGE);
     CHECK_EQ(pwrite(fd, p + PAGE, 100, 50), 100);
     munmap(p, 2 * PAGE);

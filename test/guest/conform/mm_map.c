@@ -11,7 +11,8 @@
 #endif
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#define TASK_END 0x7ffffffff000ul   // first address that user space cannot map (48-bit x86-64 layout)
+#define TASK_END \
+    0x7ffffffff000ul  // first address that user space cannot map (48-bit x86-64 layout)
 
 // mmap without the C library's own checks.
 static void *raw_mmap(uintptr_t addr, size_t len, long prot, long flags, long fd, unsigned long off)
@@ -52,8 +53,8 @@ TEST(length_is_rounded_up)
 TEST(mmap_errors)
 {
     CHECK_ERRNO(raw_mmap(0, 0, RW, ANON, -1, 0), EINVAL);
-    CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_ANONYMOUS, -1, 0), EINVAL);           // neither kind
-    CHECK_ERRNO(raw_mmap(0, PAGE, RW, ANON, -1, 1), EINVAL);                    // unaligned offset
+    CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_ANONYMOUS, -1, 0), EINVAL);  // neither kind
+    CHECK_ERRNO(raw_mmap(0, PAGE, RW, ANON, -1, 1), EINVAL);           // unaligned offset
     CHECK_ERRNO(raw_mmap(0, PAGE, RW, ANON, -1, PAGE / 2), EINVAL);
     CHECK_ERRNO(raw_mmap(1, PAGE, RW, ANON | MAP_FIXED, -1, 0), EINVAL);
     CHECK_ERRNO(raw_mmap(0, (size_t)-1, RW, ANON, -1, 0), ENOMEM);
@@ -66,8 +67,8 @@ TEST(mmap_errors)
     CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_PRIVATE, -1, 0), EBADF);
     CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_PRIVATE, 9999, 0), EBADF);
     CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_SHARED, 9999, 0), EBADF);
-    CHECK_ERRNO(raw_mmap(0, 0, RW, MAP_PRIVATE, 9999, 0), EBADF);               // EBADF before EINVAL
-    CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_PRIVATE, 9999, 1), EINVAL);           // but the offset first
+    CHECK_ERRNO(raw_mmap(0, 0, RW, MAP_PRIVATE, 9999, 0), EBADF);      // EBADF before EINVAL
+    CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_PRIVATE, 9999, 1), EINVAL);  // but the offset first
 }
 
 TEST(mmap_of_a_file_checks_the_descriptor)
@@ -79,18 +80,19 @@ TEST(mmap_of_a_file_checks_the_descriptor)
     CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_SHARED, write_only, 0), EACCES);
     CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, write_only, 0), EACCES);
     CHECK_ERRNO(raw_mmap(0, PAGE, PROT_WRITE, MAP_SHARED, write_only, 0), EACCES);
-    CHECK_ERRNO(raw_mmap(0, PAGE, RW, 0, fd, 0), EINVAL);                       // no kind
-    char *p = raw_mmap(0, PAGE, RW, MAP_PRIVATE, read_only, 0);                 // private copies are fine
+    CHECK_ERRNO(raw_mmap(0, PAGE, RW, 0, fd, 0), EINVAL);        // no kind
+    char *p = raw_mmap(0, PAGE, RW, MAP_PRIVATE, read_only, 0);  // private copies are fine
     CHECK(p != MAP_FAILED);
     munmap(p, PAGE);
     p = raw_mmap(0, PAGE, PROT_READ, MAP_SHARED, read_only, 0);
     REQUIRE(p != MAP_FAILED);
-    CHECK_ERRNO(mprotect(p, PAGE, RW), EACCES);                                 // never writable later
+    CHECK_ERRNO(mprotect(p, PAGE, RW), EACCES);  // never writable later
     CHECK_OK(mprotect(p, PAGE, PROT_NONE));
     munmap(p, PAGE);
     CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, -PAGE), EOVERFLOW);
     CHECK_ERRNO(raw_mmap(0, 2 * PAGE, PROT_READ, MAP_PRIVATE, fd, -PAGE), EOVERFLOW);
-    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0x7ffffffffffff000), EOVERFLOW);   // ends at 2^63
+    CHECK_ERRNO(raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0x7ffffffffffff000),
+                EOVERFLOW);  // ends at 2^63
     p = raw_mmap(0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0x7fffffffffffe000);
     CHECK(p != MAP_FAILED);
     munmap(p, PAGE);
@@ -120,7 +122,8 @@ TEST(shared_validate_refuses_unknown_flags)
     char *p = raw_mmap(0, PAGE, RW, 3, fd, 0);
     CHECK(p != MAP_FAILED);
     munmap(p, PAGE);
-    p = raw_mmap(0, PAGE, RW, MAP_SHARED | (1 << 21), fd, 0);   // plain SHARED ignores what it does not know
+    p = raw_mmap(0, PAGE, RW, MAP_SHARED | (1 << 21), fd,
+                 0);  // plain SHARED ignores what it does not know
     CHECK(p != MAP_FAILED);
     munmap(p, PAGE);
     p = raw_mmap(0, PAGE, RW, ANON | (1 << 21), -1, 0);
@@ -142,7 +145,7 @@ TEST(hint_is_honoured_when_free)
     char *p = raw_mmap((uintptr_t)hole + 4 * PAGE, PAGE, RW, ANON, -1, 0);
     CHECK_EQ(p, hole + 4 * PAGE);
     munmap(p, PAGE);
-    p = raw_mmap((uintptr_t)hole + 4 * PAGE + 123, PAGE, RW, ANON, -1, 0);   // rounded
+    p = raw_mmap((uintptr_t)hole + 4 * PAGE + 123, PAGE, RW, ANON, -1, 0);  // rounded
     CHECK((uintptr_t)p % PAGE == 0);
     CHECK(p == hole + 4 * PAGE || p == hole + 5 * PAGE);
     munmap(p, PAGE);
@@ -175,7 +178,7 @@ TEST(low_addresses_are_refused)
 {
     if (geteuid() != 0)
         CHECK_ERRNO(raw_mmap(0, PAGE, RW, ANON | MAP_FIXED, -1, 0), EPERM);
-    void *p = raw_mmap(PAGE, PAGE, RW, ANON, -1, 0);   // a hint below mmap_min_addr is moved up
+    void *p = raw_mmap(PAGE, PAGE, RW, ANON, -1, 0);  // a hint below mmap_min_addr is moved up
     CHECK(p != MAP_FAILED && (uintptr_t)p >= 0x10000);
     munmap(p, PAGE);
 }
@@ -189,13 +192,13 @@ TEST(fixed_replaces_what_is_there)
     CHECK_BYTES(p, 1, 2 * PAGE);
     CHECK_BYTES(p + 2 * PAGE, 0, 3 * PAGE);
     CHECK_BYTES(p + 5 * PAGE, 1, 3 * PAGE);
-    CHECK_EQ(vma_count(p, p + 8 * PAGE), 1);   // equal neighbours merge
+    CHECK_EQ(vma_count(p, p + 8 * PAGE), 1);  // equal neighbours merge
     munmap(p, 8 * PAGE);
 }
 
 TEST(fixed_over_a_reservation_commits_it)
 {
-    char *p = map_with(64 * HUGE, PROT_NONE, ANON, -1);   // Go's pattern
+    char *p = map_with(64 * HUGE, PROT_NONE, ANON, -1);  // Go's pattern
     for (size_t at = 0; at < 8 * HUGE; at += 2 * HUGE) {
         char *q = raw_mmap((uintptr_t)p + at, 2 * HUGE, RW, ANON | MAP_FIXED, -1, 0);
         CHECK_EQ(q, p + at);
@@ -213,8 +216,10 @@ TEST(fixed_noreplace)
 {
     char *p = map_anon(4 * PAGE);
     CHECK_ERRNO(raw_mmap((uintptr_t)p, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), EEXIST);
-    CHECK_ERRNO(raw_mmap((uintptr_t)p - PAGE, 2 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), EEXIST);
-    CHECK_ERRNO(raw_mmap((uintptr_t)p + 3 * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), EEXIST);
+    CHECK_ERRNO(raw_mmap((uintptr_t)p - PAGE, 2 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0),
+                EEXIST);
+    CHECK_ERRNO(raw_mmap((uintptr_t)p + 3 * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0),
+                EEXIST);
     CHECK_ERRNO(raw_mmap((uintptr_t)p + 1, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0), EINVAL);
     munmap(p, 4 * PAGE);
     char *q = raw_mmap((uintptr_t)p, 4 * PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
@@ -232,10 +237,10 @@ TEST(munmap_errors_and_holes)
     CHECK_ERRNO(munmap((void *)TASK_END, PAGE), EINVAL);
     CHECK_ERRNO(munmap((void *)-PAGE, PAGE), EINVAL);
     CHECK_OK(munmap(p + 2 * PAGE, PAGE));
-    CHECK_OK(munmap(p + 2 * PAGE, PAGE));        // nothing there: no error
+    CHECK_OK(munmap(p + 2 * PAGE, PAGE));  // nothing there: no error
     CHECK_OK(munmap(p + 4 * PAGE, 2 * PAGE));
     CHECK_EQ(vma_count(p, p + 8 * PAGE), 3);
-    CHECK_OK(munmap(p, 8 * PAGE));               // over the holes
+    CHECK_OK(munmap(p, 8 * PAGE));  // over the holes
     CHECK_EQ(vma_count(p, p + 8 * PAGE), 0);
 }
 
@@ -259,7 +264,7 @@ TEST(mprotect_errors)
     CHECK_ERRNO(syscall(SYS_mprotect, p + 1, PAGE, RW), EINVAL);
     CHECK_OK(mprotect(p, 0, RW));
     CHECK_ERRNO(syscall(SYS_mprotect, p, -PAGE, RW), ENOMEM);
-    CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, 0x40), EINVAL);                 // unknown bit
+    CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, 0x40), EINVAL);  // unknown bit
     CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, PROT_READ | PROT_GROWSDOWN | PROT_GROWSUP), EINVAL);
     CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, PROT_READ | PROT_GROWSDOWN), EINVAL);
     munmap(p + 3 * PAGE, PAGE);
@@ -273,9 +278,9 @@ TEST(mprotect_over_a_hole_acts_on_what_comes_before)
     char *p = map_anon(5 * PAGE);
     munmap(p + 2 * PAGE, PAGE);
     CHECK_ERRNO(mprotect(p, 5 * PAGE, PROT_READ), ENOMEM);
-    CHECK_FAULT(WRITE(p, 1), SIGSEGV, SEGV_ACCERR, p);                         // before the hole: changed
-    CHECK_NO_FAULT(WRITE(p + 4 * PAGE, 1));                                    // after it: not
-    CHECK_ERRNO(mprotect(p + 2 * PAGE, 3 * PAGE, PROT_READ), ENOMEM);          // starts in the hole
+    CHECK_FAULT(WRITE(p, 1), SIGSEGV, SEGV_ACCERR, p);                 // before the hole: changed
+    CHECK_NO_FAULT(WRITE(p + 4 * PAGE, 1));                            // after it: not
+    CHECK_ERRNO(mprotect(p + 2 * PAGE, 3 * PAGE, PROT_READ), ENOMEM);  // starts in the hole
     CHECK_NO_FAULT(WRITE(p + 4 * PAGE, 1));
     munmap(p, 5 * PAGE);
 }
@@ -290,7 +295,7 @@ TEST(mprotect_changes_access_at_once)
     CHECK_OK(mprotect(p + PAGE, PAGE, PROT_NONE));
     CHECK_FAULT(READ(p + PAGE + 17), SIGSEGV, SEGV_ACCERR, p + PAGE + 17);
     CHECK_OK(mprotect(p + PAGE, PAGE, RW));
-    CHECK_BYTES(p, 9, 3 * PAGE);                                               // nothing was lost
+    CHECK_BYTES(p, 9, 3 * PAGE);  // nothing was lost
     CHECK_NO_FAULT(WRITE(p + PAGE, 1));
     munmap(p, 3 * PAGE);
 }
@@ -302,7 +307,7 @@ TEST(prot_none_is_not_readable)
     CHECK_FAULT(WRITE(p, 1), SIGSEGV, SEGV_ACCERR, p);
     int fds[2];
     REQUIRE_OK(pipe(fds));
-    CHECK_ERRNO(write(fds[1], p, 1), EFAULT);                                  // nor for the kernel
+    CHECK_ERRNO(write(fds[1], p, 1), EFAULT);  // nor for the kernel
     close(fds[0]), close(fds[1]);
     munmap(p, PAGE);
 }
@@ -316,7 +321,7 @@ TEST(write_implies_read)
 }
 
 #if defined __x86_64__
-static const unsigned char return_42[] = {0xb8, 42, 0, 0, 0, 0xc3};   // mov $42, %eax; ret
+static const unsigned char return_42[] = {0xb8, 42, 0, 0, 0, 0xc3};  // mov $42, %eax; ret
 #elif defined __aarch64__
 static const unsigned char return_42[] = {0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6};
 #endif
@@ -371,7 +376,7 @@ TEST(touched_neighbours_still_merge)
     char *c = raw_mmap((uintptr_t)hole + 2 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);
     REQUIRE(a == hole && c == hole + 2 * PAGE);
     CHECK_EQ(vma_count(hole, hole + 4 * PAGE), 2);
-    char *b = raw_mmap((uintptr_t)hole + PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);   // fills the gap
+    char *b = raw_mmap((uintptr_t)hole + PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);  // fills the gap
     CHECK_EQ(b, hole + PAGE);
     CHECK_EQ(vma_count(hole, hole + 4 * PAGE), 1);
     munmap(hole, 4 * PAGE);
@@ -409,9 +414,9 @@ TEST(maps_is_sorted_and_whole)
 TEST(placement_is_top_down_and_close)
 {
     char *a = map_anon(PAGE), *b = map_with(PAGE, PROT_READ, ANON, -1);
-    CHECK(b < a || (uintptr_t)b > (uintptr_t)a);   // anywhere, but different
+    CHECK(b < a || (uintptr_t)b > (uintptr_t)a);  // anywhere, but different
     CHECK((uintptr_t)a > 0x10000 && (uintptr_t)a < TASK_END);
-    CHECK((uintptr_t)a > 1ul << 40);               // near the top, not in the low gigabytes
+    CHECK((uintptr_t)a > 1ul << 40);  // near the top, not in the low gigabytes
     munmap(a, PAGE), munmap(b, PAGE);
 }
 
@@ -424,7 +429,7 @@ TEST(huge_reservations_cost_nothing)
     }
     for (size_t i = 0; i < COUNT(p); i++)
         CHECK_OK(munmap(p[i], 512ul << 20));
-    char *big = mmap(NULL, 1ul << 40, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);   // 1 TiB
+    char *big = mmap(NULL, 1ul << 40, PROT_NONE, ANON | MAP_NORESERVE, -1, 0);  // 1 TiB
     CHECK(big != MAP_FAILED);
     CHECK_FAULT(READ(big + (1ul << 39)), SIGSEGV, SEGV_ACCERR, big + (1ul << 39));
     CHECK_OK(munmap(big, 1ul << 40));
@@ -471,7 +476,7 @@ TEST(thousands_of_areas)
 {
     enum { N = 3000 };
     char *p = map_anon(N * PAGE);
-    memset(p, 0, PAGE);   // touched before it is split: Linux merges such pieces again
+    memset(p, 0, PAGE);  // touched before it is split: Linux merges such pieces again
     for (size_t i = 0; i < N; i += 2)
         REQUIRE_OK(mprotect(p + i * PAGE, PAGE, PROT_READ));
     CHECK_EQ(vma_count(p, p + N * PAGE), N);
@@ -504,13 +509,14 @@ TEST(map_count_limit_is_enomem)
     }
     CHECK_EQ(error, ENOMEM);
     CHECK_RANGE(made, limit - 500, limit + 2);
-    CHECK_OK(munmap(p, (limit + 100) * PAGE));     // takes all, splits none
+    CHECK_OK(munmap(p, (limit + 100) * PAGE));  // takes all, splits none
 }
 
 TEST(growsdown_grows_on_touch)
 {
     char *hole = map_hole(1024 * PAGE);
-    char *p = raw_mmap((uintptr_t)hole + 1000 * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+    char *p = raw_mmap((uintptr_t)hole + 1000 * PAGE, 4 * PAGE, RW,
+                       ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
     REQUIRE(p == hole + 1000 * PAGE);
     CHECK_NO_FAULT(WRITE(p, 1));
     CHECK_NO_FAULT(WRITE(p - PAGE, 2));
@@ -526,7 +532,8 @@ TEST(growsdown_keeps_its_gap)
 {
     char *hole = map_hole(1024 * PAGE);
     char *low = raw_mmap((uintptr_t)hole + 500 * PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0);
-    char *p = raw_mmap((uintptr_t)hole + 800 * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN, -1, 0);
+    char *p = raw_mmap((uintptr_t)hole + 800 * PAGE, 4 * PAGE, RW, ANON | MAP_FIXED | MAP_GROWSDOWN,
+                       -1, 0);
     REQUIRE(low == hole + 500 * PAGE && p == hole + 800 * PAGE);
     CHECK_NO_FAULT(WRITE(p - PAGE, 2));
     // The gap of 256 pages (stack_guard_gap) to the mapping below stays free.
@@ -549,7 +556,7 @@ static void __attribute__((noinline)) use_stack(size_t depth)
 
 TEST(main_stack_grows)
 {
-    use_stack(300);   // 1.2 MiB and more, of the 8 MiB limit
+    use_stack(300);  // 1.2 MiB and more, of the 8 MiB limit
     struct vma vma;
     REQUIRE(vma_at((void *)lowest_frame, &vma));
     CHECK_STR(vma.perms, "rw-p");
@@ -561,7 +568,7 @@ TEST(stack_memory_below_is_zero_until_used)
     char *below = (char *)((uintptr_t)&here & ~(PAGE - 1)) - 600 * PAGE;
     struct vma vma;
     if (vma_at(below, &vma))
-        return;   // a test before this one went that deep
+        return;  // a test before this one went that deep
     CHECK_EQ(BYTE(below), 0);
 }
 
@@ -591,9 +598,9 @@ TEST(zero_page_reads_then_writes)
 {
     char *p = map_anon(64 * PAGE);
     for (int i = 0; i < 64; i++)
-        CHECK_EQ(BYTE(p + (size_t)i * PAGE + 100), 0);      // read faults first
+        CHECK_EQ(BYTE(p + (size_t)i * PAGE + 100), 0);  // read faults first
     WRITE(p + 5 * PAGE, 1);
-    CHECK_EQ(BYTE(p + 6 * PAGE), 0);                        // the zero page itself stays zero
+    CHECK_EQ(BYTE(p + 6 * PAGE), 0);  // the zero page itself stays zero
     CHECK_EQ(BYTE(p + 5 * PAGE), 1);
     char *q = map_anon(PAGE);
     CHECK_BYTES(q, 0, PAGE);

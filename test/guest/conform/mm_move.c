@@ -11,10 +11,7 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
-static uintptr_t brk_to(uintptr_t wanted)
-{
-    return (uintptr_t)syscall(SYS_brk, wanted);
-}
+static uintptr_t brk_to(uintptr_t wanted) { return (uintptr_t)syscall(SYS_brk, wanted); }
 
 static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
@@ -33,7 +30,7 @@ TEST(brk_grows_and_shrinks)
     CHECK_FAULT(READ(p + 8 * PAGE), SIGSEGV, SEGV_MAPERR, p + 8 * PAGE);
     CHECK_EQ(brk_to(start + 10 * PAGE), start + 10 * PAGE);
     CHECK_BYTES(p, 1, 4 * PAGE);
-    CHECK_BYTES(p + 5 * PAGE, 0, 4 * PAGE);                  // comes back as zeros
+    CHECK_BYTES(p + 5 * PAGE, 0, 4 * PAGE);  // comes back as zeros
     struct vma vma;
     REQUIRE(vma_at(p, &vma));
     CHECK_STR(vma.name, "[heap]");
@@ -114,13 +111,13 @@ TEST(mremap_moves_only_when_allowed)
 {
     char *p = map_anon(8 * PAGE);
     memset(p, 1, 4 * PAGE);
-    REQUIRE_OK(mprotect(p + 4 * PAGE, 4 * PAGE, PROT_READ));   // in the way
+    REQUIRE_OK(mprotect(p + 4 * PAGE, 4 * PAGE, PROT_READ));  // in the way
     CHECK_ERRNO(remap(p, 4 * PAGE, 6 * PAGE, 0, NULL), ENOMEM);
     char *q = remap(p, 4 * PAGE, 6 * PAGE, MREMAP_MAYMOVE, NULL);
     REQUIRE(q != MAP_FAILED && q != p);
     CHECK_BYTES(q, 1, 4 * PAGE);
     CHECK_BYTES(q + 4 * PAGE, 0, 2 * PAGE);
-    CHECK_FAULT(READ(p), SIGSEGV, SEGV_MAPERR, p);             // the old place is free
+    CHECK_FAULT(READ(p), SIGSEGV, SEGV_MAPERR, p);  // the old place is free
     CHECK_NO_FAULT(READ(p + 4 * PAGE));
     munmap(q, 6 * PAGE), munmap(p, 8 * PAGE);
 }
@@ -134,10 +131,12 @@ TEST(mremap_fixed)
     CHECK_BYTES(to + PAGE, 1, 4 * PAGE);
     CHECK_BYTES(to + 5 * PAGE, 2, PAGE);
     CHECK_FAULT(READ(p), SIGSEGV, SEGV_MAPERR, p);
-    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_FIXED, p), EINVAL);                              // FIXED alone
-    CHECK_ERRNO(remap(to, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE), EINVAL);   // overlap
+    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_FIXED, p), EINVAL);  // FIXED alone
+    CHECK_ERRNO(remap(to, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE),
+                EINVAL);  // overlap
     CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + 1), EINVAL);
-    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)0x7ffffffff000), EINVAL);
+    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)0x7ffffffff000),
+                EINVAL);
     munmap(to, 6 * PAGE);
 }
 
@@ -150,9 +149,9 @@ TEST(mremap_errors)
     CHECK_ERRNO(remap(p, PAGE, (size_t)-1, MREMAP_MAYMOVE, NULL), EINVAL);
     CHECK_ERRNO(remap(p, PAGE, 1ul << 47, MREMAP_MAYMOVE, NULL), EINVAL);
     CHECK_ERRNO(remap(map_hole(PAGE), PAGE, 2 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);
-    CHECK_ERRNO(remap(p, 0, PAGE, MREMAP_MAYMOVE, NULL), EINVAL);          // duplicates shared memory only
+    CHECK_ERRNO(remap(p, 0, PAGE, MREMAP_MAYMOVE, NULL), EINVAL);  // duplicates shared memory only
     REQUIRE_OK(munmap(p + 2 * PAGE, PAGE));
-    CHECK_ERRNO(remap(p, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);   // over a hole
+    CHECK_ERRNO(remap(p, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);  // over a hole
     munmap(p, 4 * PAGE);
 }
 
@@ -173,7 +172,7 @@ TEST(mremap_dontunmap)
     char *q = remap(p, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
     REQUIRE(q != MAP_FAILED && q != p);
     CHECK_BYTES(q, 1, 4 * PAGE);
-    CHECK_BYTES(p, 0, 4 * PAGE);                                          // mapped still, and empty
+    CHECK_BYTES(p, 0, 4 * PAGE);  // mapped still, and empty
     CHECK_ERRNO(remap(p, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), EINVAL);
     CHECK_ERRNO(remap(p, 4 * PAGE, 4 * PAGE, MREMAP_DONTUNMAP, NULL), EINVAL);
     munmap(p, 4 * PAGE), munmap(q, 4 * PAGE);
@@ -223,7 +222,8 @@ TEST(mremap_moves_huge_memory)
     for (size_t i = 0; i < 4 * HUGE; i += PAGE)
         *(size_t *)(p + i) = i;
     char *to = map_hole(8 * HUGE);
-    to = (char *)(((uintptr_t)to + HUGE - 1) & ~(HUGE - 1)) + 3 * PAGE;    // a place that does not fit 2 MiB
+    to = (char *)(((uintptr_t)to + HUGE - 1) & ~(HUGE - 1)) +
+         3 * PAGE;  // a place that does not fit 2 MiB
     char *q = remap(p, 4 * HUGE, 4 * HUGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
     CHECK_EQ(q, to);
     for (size_t i = 0; i < 4 * HUGE; i += PAGE)

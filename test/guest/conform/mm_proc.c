@@ -57,7 +57,7 @@ TEST(smaps_counts_what_is_touched)
     CHECK_EQ(smaps_kb(p, "Size"), 64);
     CHECK_EQ(smaps_kb(p, "Rss"), 0);
     memset(p, 1, 4 * PAGE);
-    READ(p + 8 * PAGE);                                   // the zero page is nobody's
+    READ(p + 8 * PAGE);  // the zero page is nobody's
     CHECK_EQ(smaps_kb(p, "Rss"), 16);
     CHECK_EQ(smaps_kb(p, "Pss"), 16);
     CHECK_EQ(smaps_kb(p, "Private_Dirty"), 16);
@@ -81,7 +81,7 @@ TEST(cold_memory_is_not_referenced)
     CHECK_OK(madvise(p, 6 * PAGE, MADV_COLD_));
     CHECK_EQ(smaps_kb(p, "Referenced"), 8);
     CHECK_EQ(smaps_kb(p, "Rss"), 32);
-    CHECK_BYTES(p, 1, 8 * PAGE);                          // only the order of reclaim changed
+    CHECK_BYTES(p, 1, 8 * PAGE);  // only the order of reclaim changed
     CHECK_EQ(smaps_kb(p, "Referenced"), 32);
     munmap(p, 8 * PAGE);
 }
@@ -97,7 +97,8 @@ TEST(clear_refs_forgets_accesses)
     CHECK_EQ(write(fd, "1", 1), 1);
     CHECK_EQ(smaps_kb(p, "Referenced"), 0);
     memset(p + 4 * PAGE, 2, 4 * PAGE);
-    CHECK_RANGE(smaps_kb(p, "Referenced"), 0, 16);        // Linux leaves old translations, which tell nothing
+    CHECK_RANGE(smaps_kb(p, "Referenced"), 0,
+                16);  // Linux leaves old translations, which tell nothing
     close(fd);
     munmap(p, 8 * PAGE);
 }
@@ -109,7 +110,8 @@ TEST(peaks_stay)
     char *p = map_anon(N * PAGE);
     char *big = map_with(1ul << 32, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     memset(p, 1, N * PAGE);
-    long size = field_of("/proc/self/status", "VmSize"), rss = field_of("/proc/self/status", "VmRSS");
+    long size = field_of("/proc/self/status", "VmSize"),
+         rss = field_of("/proc/self/status", "VmRSS");
     CHECK(size > (1 << 22) && rss > N * 4);
     munmap(big, 1ul << 32);
     munmap(p, N * PAGE);
@@ -117,7 +119,7 @@ TEST(peaks_stay)
     long peak = field_of("/proc/self/status", "VmPeak");
     CHECK(peak >= size && peak >= vm);
     CHECK(field_of("/proc/self/status", "VmRSS") < rss - N * 4 + 2048);
-    CHECK(field_of("/proc/self/status", "VmHWM") >= rss - 512);   // Linux counts in batches a CPU
+    CHECK(field_of("/proc/self/status", "VmHWM") >= rss - 512);  // Linux counts in batches a CPU
     struct rusage usage;
     REQUIRE_OK(getrusage(RUSAGE_SELF, &usage));
     CHECK(usage.ru_maxrss >= rss - 512);
@@ -141,7 +143,7 @@ TEST(huge_backing_is_shown)
         SKIP("memory is too fragmented");
     CHECK_EQ(smaps_kb(p, "Rss"), 4096);
     CHECK(field_of("/proc/meminfo", "AnonHugePages") >= shown);
-    CHECK_OK(madvise(p + PAGE, PAGE, MADV_DONTNEED));      // breaks the first one
+    CHECK_OK(madvise(p + PAGE, PAGE, MADV_DONTNEED));  // breaks the first one
     CHECK_EQ(smaps_kb(p, "Rss"), 4092);
     CHECK_EQ(smaps_kb(p, "AnonHugePages"), shown - 2048);
     munmap(p, 2 * HUGE);
@@ -168,7 +170,7 @@ TEST(pagemap_tells_what_is_present)
     CHECK_EQ(e >> OF_FILE & 1, 0);
     CHECK_EQ(e >> EXCLUSIVE & 1, 1);
     CHECK_EQ(pagemap(fd, p + PAGE) >> SWAPPED, 0);
-    CHECK_EQ(pagemap(fd, p - PAGE) >> SWAPPED, 0);         // a hole
+    CHECK_EQ(pagemap(fd, p - PAGE) >> SWAPPED, 0);  // a hole
     int memory = new_memfd(2 * PAGE);
     char *s = map_with(2 * PAGE, RW, MAP_SHARED, memory);
     WRITE(s, 1);

@@ -79,7 +79,7 @@ TEST(name_limits)
     path[PATH_MAX] = 0;
     CHECK_ERRNO(open(path, O_RDONLY), ENAMETOOLONG);
     path[PATH_MAX - 1] = 0;
-    CHECK(exists(path));                          // 4095 bytes are allowed
+    CHECK(exists(path));  // 4095 bytes are allowed
 }
 
 TEST(symbolic_links)
@@ -95,7 +95,7 @@ TEST(symbolic_links)
     CHECK_ERRNO(open("dangling", O_RDONLY), ENOENT);
     CHECK_ERRNO(open("link", O_RDONLY | O_NOFOLLOW), ELOOP);
     CHECK_ERRNO(open("dangling", O_CREAT | O_EXCL | O_WRONLY, 0600), EEXIST);
-    int fd = open("dangling", O_CREAT | O_WRONLY, 0600);     // creates what it points at
+    int fd = open("dangling", O_CREAT | O_WRONLY, 0600);  // creates what it points at
     CHECK(fd >= 0);
     close(fd);
     CHECK(exists("nowhere"));
@@ -108,15 +108,16 @@ TEST(symbolic_links)
     char text[16] = "";
     CHECK_EQ(readlink("link", text, sizeof text), 6);
     CHECK(memcmp(text, "target", 6) == 0);
-    CHECK_EQ(readlink("link", text, 3), 3);                  // cut, without a word
+    CHECK_EQ(readlink("link", text, 3), 3);  // cut, without a word
     CHECK_ERRNO(readlink("target", text, 16), EINVAL);
     CHECK_ERRNO(readlink("missing", text, 16), ENOENT);
     CHECK_ERRNO(syscall(SYS_readlinkat, AT_FDCWD, "link", text, 0), EINVAL);
     CHECK_ERRNO(symlink("x", "link"), EEXIST);
     CHECK_ERRNO(symlink("", "empty"), ENOENT);
-    CHECK_OK(unlink("link2"));                               // the link, not the target
+    CHECK_OK(unlink("link2"));  // the link, not the target
     CHECK(exists("target") && exists("link"));
-    unlink("link"), unlink("dangling"), unlink("nowhere"), unlink("target"), unlink("d/up"), rmdir("d");
+    unlink("link"), unlink("dangling"), unlink("nowhere"), unlink("target"), unlink("d/up"),
+        rmdir("d");
 }
 
 TEST(symlinks_to_directories)
@@ -125,9 +126,9 @@ TEST(symlinks_to_directories)
     make_file("d/f", "1");
     REQUIRE_OK(symlink("d", "s"));
     CHECK(exists("s/f"));
-    CHECK_EQ(inode_of("s/.."), inode_of("."));               // dot-dot of the target
+    CHECK_EQ(inode_of("s/.."), inode_of("."));  // dot-dot of the target
     struct stat st;
-    CHECK_OK(lstat("s/", &st));                              // a trailing slash follows it
+    CHECK_OK(lstat("s/", &st));  // a trailing slash follows it
     CHECK(S_ISDIR(st.st_mode));
     CHECK_ERRNO(open("s", O_RDONLY | O_DIRECTORY | O_NOFOLLOW), ENOTDIR);
     CHECK_ERRNO(rmdir("s"), ENOTDIR);
@@ -145,7 +146,7 @@ TEST(link_loops_end)
     CHECK_ERRNO(stat("a", &st), ELOOP);
     CHECK_OK(lstat("a", &st));
     unlink("a"), unlink("b");
-    make_file("end", "");                                    // 40 links are the limit
+    make_file("end", "");  // 40 links are the limit
     char from[16], to[16] = "end";
     for (int i = 0; i < 41; i++) {
         snprintf(from, sizeof from, "chain%d", i);
@@ -178,7 +179,7 @@ TEST(open_flags)
     fd = open("f", O_RDWR | O_APPEND);
     CHECK_EQ(lseek(fd, 2, SEEK_SET), 2);
     CHECK_EQ(write(fd, "ab", 2), 2);
-    CHECK_EQ(lseek(fd, 0, SEEK_CUR), 12);                    // went to the end
+    CHECK_EQ(lseek(fd, 0, SEEK_CUR), 12);  // went to the end
     close(fd);
     struct stat st;
     fd = open("f", O_WRONLY | O_TRUNC);
@@ -269,7 +270,7 @@ TEST(access_checks)
     REQUIRE_OK(chmod("f", 0600));
     CHECK_OK(access("f", F_OK));
     CHECK_OK(access("f", R_OK | W_OK));
-    CHECK_ERRNO(access("f", X_OK), EACCES);                  // not even for root
+    CHECK_ERRNO(access("f", X_OK), EACCES);  // not even for root
     CHECK_ERRNO(access("missing", F_OK), ENOENT);
     CHECK_ERRNO(access("f", 0x10), EINVAL);
     CHECK_OK(faccessat(AT_FDCWD, "f", R_OK, 0));
@@ -327,7 +328,7 @@ TEST(directories)
     CHECK_ERRNO(mkdir("d", 0755), EEXIST);
     CHECK_ERRNO(mkdir("x/y", 0755), ENOENT);
     CHECK_ERRNO(mkdir("", 0755), ENOENT);
-    CHECK_OK(mkdir("d/sub/", 0755));                         // a trailing slash is fine here
+    CHECK_OK(mkdir("d/sub/", 0755));  // a trailing slash is fine here
     CHECK_ERRNO(rmdir("d"), ENOTEMPTY);
     CHECK_ERRNO(rmdir("d/."), EINVAL);
     CHECK_ERRNO(rmdir("d/.."), ENOTEMPTY);
@@ -358,7 +359,7 @@ TEST(a_removed_directory_that_is_open)
 TEST(rename_rules)
 {
     make_file("a", "A"), make_file("b", "B");
-    CHECK_OK(rename("a", "b"));                              // replaces
+    CHECK_OK(rename("a", "b"));  // replaces
     CHECK(reads_as("b", "A") && !exists("a"));
     CHECK_ERRNO(rename("missing", "x"), ENOENT);
     CHECK_ERRNO(rename("b", "no/x"), ENOENT);
@@ -369,18 +370,18 @@ TEST(rename_rules)
     CHECK_ERRNO(rename("d", "d/inside"), EINVAL);
     CHECK_OK(rename("b", "d/b"));
     CHECK_ERRNO(rename("e", "d"), ENOTEMPTY);
-    CHECK_OK(rename("d", "e"));                              // over an empty directory
+    CHECK_OK(rename("d", "e"));  // over an empty directory
     CHECK(reads_as("e/b", "A") && !exists("d"));
     CHECK_OK(rename("e/b", "e/b"));
     REQUIRE_OK(link("e/b", "e/c"));
-    CHECK_OK(rename("e/b", "e/c"));                          // two names of one file: nothing happens
+    CHECK_OK(rename("e/b", "e/c"));  // two names of one file: nothing happens
     CHECK(exists("e/b") && exists("e/c"));
     make_file("p", "P"), make_file("q", "Q");
     CHECK_ERRNO(syscall(SYS_renameat2, AT_FDCWD, "p", AT_FDCWD, "q", 1 /* NOREPLACE */), EEXIST);
     CHECK_OK(syscall(SYS_renameat2, AT_FDCWD, "p", AT_FDCWD, "q", 2 /* EXCHANGE */));
     CHECK(reads_as("p", "Q") && reads_as("q", "P"));
     CHECK_ERRNO(syscall(SYS_renameat2, AT_FDCWD, "p", AT_FDCWD, "q", 3), EINVAL);
-    CHECK_ERRNO(rename(".", "x") , EBUSY);
+    CHECK_ERRNO(rename(".", "x"), EBUSY);
     unlink("p"), unlink("q"), unlink("e/b"), unlink("e/c"), rmdir("e");
 }
 
@@ -393,7 +394,7 @@ TEST(rename_keeps_dot_dot_right)
     CHECK_EQ(inode_of("b/x/.."), inode_of("b"));
     struct stat st;
     REQUIRE_OK(stat("b", &st));
-    if (st.st_nlink != 1) {                                  // some file systems do not count
+    if (st.st_nlink != 1) {  // some file systems do not count
         CHECK_EQ(st.st_nlink, 3);
         REQUIRE_OK(stat("a", &st));
         CHECK_EQ(st.st_nlink, 2);
@@ -410,7 +411,13 @@ static int count_entries(const char *path, size_t buffer_size, bool *dots)
     *dots = false;
     while ((n = syscall(SYS_getdents64, dir, buffer, buffer_size)) > 0) {
         for (long at = 0; at < n;) {
-            struct dirent64 { uint64_t ino; int64_t off; uint16_t reclen; uint8_t type; char name[]; };
+            struct dirent64 {
+                uint64_t ino;
+                int64_t off;
+                uint16_t reclen;
+                uint8_t type;
+                char name[];
+            };
             struct dirent64 *entry = (struct dirent64 *)(buffer + at);
             REQUIRE(entry->reclen % 8 == 0 && entry->reclen >= 24 && at + entry->reclen <= n);
             CHECK(entry->ino != 0);
@@ -437,7 +444,7 @@ TEST(getdents_gives_every_entry_once)
     bool dots;
     CHECK_EQ(count_entries("d", 4096, &dots), 300);
     CHECK(dots);
-    CHECK_EQ(count_entries("d", 100, &dots), 300);           // few at a time
+    CHECK_EQ(count_entries("d", 100, &dots), 300);  // few at a time
     char small[16];
     int dir = open("d", O_RDONLY | O_DIRECTORY);
     CHECK_ERRNO(syscall(SYS_getdents64, dir, small, 8), EINVAL);
@@ -447,7 +454,7 @@ TEST(getdents_gives_every_entry_once)
     REQUIRE(stream != NULL);
     int files = 0, removed = 0;
     struct dirent *entry;
-    while ((entry = readdir(stream)) != NULL) {              // removing while reading
+    while ((entry = readdir(stream)) != NULL) {  // removing while reading
         if (entry->d_name[0] != '.') {
             files++;
             CHECK(entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN);
@@ -471,7 +478,8 @@ TEST(rewinddir_sees_new_entries)
     REQUIRE_OK(mkdir("d", 0755));
     DIR *stream = opendir("d");
     REQUIRE(stream != NULL);
-    while (readdir(stream)) {}
+    while (readdir(stream)) {
+    }
     make_file("d/new", "");
     rewinddir(stream);
     int found = 0;
@@ -534,7 +542,7 @@ TEST(statx_fields)
     CHECK_EQ(x.mode, S_IFREG | 0644);
     CHECK_EQ(x.ino, inode_of("f"));
     CHECK_ERRNO(syscall(SYS_statx, AT_FDCWD, "f", 0x40000000, 0x7ff, &x), EINVAL);
-    CHECK_ERRNO(syscall(SYS_statx, AT_FDCWD, "f", 0x6000, 0x7ff, &x), EINVAL);     // both sync types
+    CHECK_ERRNO(syscall(SYS_statx, AT_FDCWD, "f", 0x6000, 0x7ff, &x), EINVAL);  // both sync types
     CHECK_ERRNO(syscall(SYS_statx, AT_FDCWD, "f", 0, 0x80000000u, &x), EINVAL);
     CHECK_ERRNO(syscall(SYS_statx, AT_FDCWD, "f", 0, 0x7ff, (void *)8), EFAULT);
     CHECK_ERRNO(syscall(SYS_statx, AT_FDCWD, "missing", 0, 0x7ff, &x), ENOENT);
@@ -565,7 +573,7 @@ TEST(times_of_files)
     CHECK_OK(futimens(fd, when));
     REQUIRE_OK(fstat(fd, &st));
     CHECK_EQ(st.st_mtim.tv_sec, 5);
-    REQUIRE(write(fd, "y", 1) == 1);                         // writing moves it on
+    REQUIRE(write(fd, "y", 1) == 1);  // writing moves it on
     REQUIRE_OK(fstat(fd, &st));
     CHECK(st.st_mtim.tv_sec > 1500000000);
     close(fd);
@@ -630,7 +638,9 @@ TEST(at_calls_start_at_the_descriptor)
 
 TEST(openat2_resolves_as_told)
 {
-    struct { uint64_t flags, mode, resolve; } how = {O_RDONLY, 0, 0x08 /* BENEATH */};
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {O_RDONLY, 0, 0x08 /* BENEATH */};
     make_file("f", "x");
     REQUIRE_OK(symlink("f", "s"));
     long fd = syscall(437, AT_FDCWD, "f", &how, sizeof how);
@@ -642,7 +652,7 @@ TEST(openat2_resolves_as_told)
     close((int)fd);
     CHECK_ERRNO(syscall(437, AT_FDCWD, "../x", &how, sizeof how), EXDEV);
     CHECK_ERRNO(syscall(437, AT_FDCWD, "/", &how, sizeof how), EXDEV);
-    how.resolve = 0x04;                                      // NO_SYMLINKS
+    how.resolve = 0x04;  // NO_SYMLINKS
     CHECK_ERRNO(syscall(437, AT_FDCWD, "s", &how, sizeof how), ELOOP);
     how.resolve = 0x8000;
     CHECK_ERRNO(syscall(437, AT_FDCWD, "f", &how, sizeof how), EINVAL);
@@ -658,7 +668,7 @@ TEST(truncate_by_name_and_number)
     CHECK_ERRNO(truncate("missing", 1), ENOENT);
     CHECK_ERRNO(truncate(".", 1), EISDIR);
     int fd = open("f", O_RDONLY);
-    CHECK_ERRNO(ftruncate(fd, 1), EINVAL);                   // not open for writing
+    CHECK_ERRNO(ftruncate(fd, 1), EINVAL);  // not open for writing
     close(fd);
     fd = open("f", O_RDWR);
     CHECK_OK(ftruncate(fd, 8));
@@ -677,7 +687,7 @@ TEST(fifo_and_device_nodes)
     struct stat st;
     REQUIRE_OK(stat("fifo", &st));
     CHECK(S_ISFIFO(st.st_mode));
-    CHECK_ERRNO(open("fifo", O_WRONLY | O_NONBLOCK), ENXIO);    // nobody reads
+    CHECK_ERRNO(open("fifo", O_WRONLY | O_NONBLOCK), ENXIO);  // nobody reads
     int reader = open("fifo", O_RDONLY | O_NONBLOCK);
     CHECK(reader >= 0);
     int writer = open("fifo", O_WRONLY);
@@ -704,7 +714,8 @@ TEST(statfs_names_the_file_system)
 
 TEST(the_root_layout)
 {
-    static const char *const places[] = {"/", "/dev", "/proc", "/sys", "/tmp", "/dev/null", "/proc/self", "/dev/shm"};
+    static const char *const places[] = {"/",    "/dev",      "/proc",      "/sys",
+                                         "/tmp", "/dev/null", "/proc/self", "/dev/shm"};
     struct stat st;
     for (size_t i = 0; i < COUNT(places); i++)
         if (stat(places[i], &st) != 0)

@@ -12,15 +12,9 @@
 
 static int pipe_fds[2];
 
-static void open_pipe(void)
-{
-    REQUIRE_OK(pipe2(pipe_fds, O_NONBLOCK));
-}
+static void open_pipe(void) { REQUIRE_OK(pipe2(pipe_fds, O_NONBLOCK)); }
 
-static void close_pipe(void)
-{
-    close(pipe_fds[0]), close(pipe_fds[1]);
-}
+static void close_pipe(void) { close(pipe_fds[0]), close(pipe_fds[1]); }
 
 static int events_of(int fd, int wanted)
 {
@@ -57,7 +51,7 @@ TEST(poll_of_other_things)
     CHECK_EQ(events_of(null, POLLIN | POLLOUT), POLLIN | POLLOUT);
     close(null);
     int fd = new_file("f", 0, 0);
-    CHECK_EQ(events_of(fd, POLLIN | POLLOUT), POLLIN | POLLOUT);      // files are always ready
+    CHECK_EQ(events_of(fd, POLLIN | POLLOUT), POLLIN | POLLOUT);  // files are always ready
     close(fd);
     unlink("f");
 }
@@ -113,10 +107,7 @@ TEST(poll_wakes_up)
 
 static volatile int signalled;
 
-static void on_signal(int signal)
-{
-    signalled = signal;
-}
+static void on_signal(int signal) { signalled = signal; }
 
 TEST(ppoll_swaps_the_mask)
 {
@@ -134,7 +125,7 @@ TEST(ppoll_swaps_the_mask)
     CHECK_EQ(signalled, SIGUSR1);
     signalled = 0;
     raise(SIGUSR1);
-    CHECK_EQ(signalled, 0);                                  // blocked again
+    CHECK_EQ(signalled, 0);  // blocked again
     CHECK_ERRNO(pselect(0, NULL, NULL, NULL, &second, &none), EINTR);
     CHECK_EQ(signalled, SIGUSR1);
     signalled = 0;
@@ -164,10 +155,11 @@ TEST(select_sets)
     CHECK_EQ(select(n, &in, NULL, NULL, &zero), 1);
     CHECK(FD_ISSET(pipe_fds[0], &in));
     FD_ZERO(&in);
-    FD_SET(40, &in);                                        // not open
+    FD_SET(40, &in);  // not open
     CHECK_ERRNO(select(41, &in, NULL, NULL, &zero), EBADF);
     CHECK_ERRNO(select(-1, NULL, NULL, NULL, &zero), EINVAL);
-    CHECK_ERRNO(syscall(SYS_pselect6, 0, NULL, NULL, NULL, (struct timespec[]){{0, -1}}, NULL), EINVAL);
+    CHECK_ERRNO(syscall(SYS_pselect6, 0, NULL, NULL, NULL, (struct timespec[]){{0, -1}}, NULL),
+                EINVAL);
     CHECK_ERRNO(syscall(SYS_pselect6, 8, (void *)8, NULL, NULL, NULL, NULL), EFAULT);
     close_pipe();
 }
@@ -257,7 +249,7 @@ TEST(epoll_level_triggered)
     add(epoll, pipe_fds[0], EPOLLIN, 0x1122334455667788);
     CHECK_EQ(ready(epoll, &event), 0);
     CHECK_EQ(write(pipe_fds[1], "ab", 2), 2);
-    for (int i = 0; i < 3; i++) {                            // again and again until it is read
+    for (int i = 0; i < 3; i++) {  // again and again until it is read
         CHECK_EQ(ready(epoll, &event), 1);
         CHECK_EQ(event.events, EPOLLIN);
         CHECK_EQ(event.data.u64, 0x1122334455667788);
@@ -271,7 +263,7 @@ TEST(epoll_level_triggered)
     CHECK_EQ(ready(epoll, &event), 1);
     CHECK_EQ(event.events, EPOLLHUP);
     close(pipe_fds[0]);
-    CHECK_EQ(ready(epoll, &event), 0);                       // a closed descriptor leaves the set
+    CHECK_EQ(ready(epoll, &event), 0);  // a closed descriptor leaves the set
     close(epoll);
 }
 
@@ -283,14 +275,14 @@ TEST(epoll_edge_triggered)
     add(epoll, pipe_fds[0], EPOLLIN | EPOLLET, 1);
     CHECK_EQ(write(pipe_fds[1], "a", 1), 1);
     CHECK_EQ(ready(epoll, &event), 1);
-    CHECK_EQ(ready(epoll, &event), 0);                       // once
+    CHECK_EQ(ready(epoll, &event), 0);  // once
     CHECK_EQ(write(pipe_fds[1], "b", 1), 1);
-    CHECK_EQ(ready(epoll, &event), 1);                       // a new edge
+    CHECK_EQ(ready(epoll, &event), 1);  // a new edge
     char text[4];
     CHECK_EQ(read(pipe_fds[0], text, 1), 1);
-    CHECK_EQ(ready(epoll, &event), 0);                       // what remains makes no edge
+    CHECK_EQ(ready(epoll, &event), 0);  // what remains makes no edge
     modify(epoll, pipe_fds[0], EPOLLIN | EPOLLET, 2);
-    CHECK_EQ(ready(epoll, &event), 1);                       // arming again reports the state
+    CHECK_EQ(ready(epoll, &event), 1);  // arming again reports the state
     CHECK_EQ(event.data.u64, 2);
     close_pipe();
     close(epoll);
@@ -317,7 +309,7 @@ TEST(epoll_oneshot)
     CHECK_EQ(ready(epoll, &event), 1);
     CHECK_EQ(ready(epoll, &event), 0);
     CHECK_EQ(write(pipe_fds[1], "a", 1), 1);
-    CHECK_EQ(ready(epoll, &event), 0);                       // disarmed
+    CHECK_EQ(ready(epoll, &event), 0);  // disarmed
     modify(epoll, pipe_fds[0], EPOLLIN | EPOLLONESHOT, 1);
     CHECK_EQ(ready(epoll, &event), 1);
     close_pipe();
@@ -335,7 +327,7 @@ TEST(epoll_mod_and_del)
     CHECK_EQ(ready(epoll, &event), 1);
     CHECK_EQ(event.events, EPOLLOUT);
     CHECK_EQ(event.data.u64, 7);
-    modify(epoll, pipe_fds[1], 0, 8);                        // errors and hang-ups only
+    modify(epoll, pipe_fds[1], 0, 8);  // errors and hang-ups only
     CHECK_EQ(ready(epoll, &event), 0);
     close(pipe_fds[0]);
     CHECK_EQ(ready(epoll, &event), 1);
@@ -351,12 +343,12 @@ TEST(epoll_follows_the_open_file_not_the_number)
     int epoll = new_epoll(), copy = dup(pipe_fds[0]);
     struct epoll_event event;
     add(epoll, pipe_fds[0], EPOLLIN, 1);
-    add(epoll, copy, EPOLLIN, 2);                            // the same file by another number
+    add(epoll, copy, EPOLLIN, 2);  // the same file by another number
     CHECK_EQ(write(pipe_fds[1], "x", 1), 1);
     struct epoll_event two[2];
     CHECK_EQ(epoll_wait(epoll, two, 2, 0), 2);
     close(pipe_fds[0]);
-    CHECK_EQ(epoll_wait(epoll, two, 2, 0), 2);               // the file is still open through the copy
+    CHECK_EQ(epoll_wait(epoll, two, 2, 0), 2);  // the file is still open through the copy
     close(copy);
     CHECK_EQ(ready(epoll, &event), 0);
     close(pipe_fds[1]), close(epoll);
@@ -397,7 +389,7 @@ TEST(epoll_is_fair)
             seen[events[i].data.u64]++;
     }
     for (int i = 0; i < N; i++) {
-        CHECK(seen[i] > 0);                                  // four at a time, and everybody had a turn
+        CHECK(seen[i] > 0);  // four at a time, and everybody had a turn
         close(fds[i]);
     }
     close(epoll);
@@ -446,7 +438,7 @@ static void *delete_later(void *argument)
     sleep_ns(30 * MS);
     CHECK_OK(epoll_ctl(shared_epoll, EPOLL_CTL_DEL, *(int *)argument, NULL));
     uint64_t one = 1;
-    CHECK_EQ(write(*(int *)argument, &one, 8), 8);           // must not wake the waiter
+    CHECK_EQ(write(*(int *)argument, &one, 8), 8);  // must not wake the waiter
     return NULL;
 }
 
@@ -498,7 +490,7 @@ TEST(epoll_many_threads_one_set)
     uint64_t start = now_ns(CLOCK_MONOTONIC);
     while (served < ROUNDS && now_ns(CLOCK_MONOTONIC) - start < 15 * SEC)
         sleep_ns(MS);
-    CHECK_EQ(served, ROUNDS);                                // no event got lost
+    CHECK_EQ(served, ROUNDS);  // no event got lost
     stop_serving = 1;
     for (int i = 0; i < N; i++)
         pthread_join(ids[i], NULL);

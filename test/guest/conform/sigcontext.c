@@ -26,7 +26,7 @@ static void install(int signal, void (*handler)(int, siginfo_t *, void *), int f
 static void skip_instruction(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)info;
-    REG(context, RIP) += 2;                       // ud2 is two bytes
+    REG(context, RIP) += 2;  // ud2 is two bytes
     REG(context, RAX) = 0x1234567890abcdef;
     handled++;
 }
@@ -42,10 +42,7 @@ TEST(handler_may_move_the_instruction_pointer)
 
 static volatile unsigned long resume_ip, resume_sp;
 
-__attribute__((used)) static void injected_c(void)
-{
-    handled += 10;
-}
+__attribute__((used)) static void injected_c(void) { handled += 10; }
 
 // As Go's asynchronous preemption: push the old address, go to another function, come back from it.
 __asm__(".text\n"
@@ -66,7 +63,7 @@ extern char injected[];
 static void inject_call(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)info;
-    unsigned long *sp = (unsigned long *)(REG(context, RSP) - 128);   // below the red zone
+    unsigned long *sp = (unsigned long *)(REG(context, RSP) - 128);  // below the red zone
     *--sp = (unsigned long)REG(context, RIP);
     REG(context, RSP) = (long)(uintptr_t)sp;
     REG(context, RIP) = (long)(uintptr_t)injected;
@@ -100,7 +97,8 @@ TEST(context_shows_the_interrupted_registers)
                      "mov $0x5ca1ab1e, %%rbx\n\t"
                      "syscall\n\t"
                      : "=&r"(sp), "=a"(result)
-                     : "a"(SYS_tkill), "D"(my_tid()), "S"(SIGUSR1) : "rbx", "rcx", "r11", "memory");
+                     : "a"(SYS_tkill), "D"(my_tid()), "S"(SIGUSR1)
+                     : "rbx", "rcx", "r11", "memory");
     CHECK_EQ(result, 0);
     CHECK_EQ(seen[0], sp);
     CHECK_EQ(seen[2], 0x5ca1ab1e);
@@ -128,10 +126,10 @@ static void check_alignment(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)info, (void)context;
     unsigned long frame = (unsigned long)__builtin_frame_address(0);
-    seen[0] = frame % 16;                         // rbp after push: aligned to 16
+    seen[0] = frame % 16;  // rbp after push: aligned to 16
     unsigned long flags;
     __asm__ volatile("pushf; pop %0" : "=r"(flags));
-    seen[1] = flags & 0x400;                      // the direction flag is clear
+    seen[1] = flags & 0x400;  // the direction flag is clear
     handled++;
 }
 
@@ -142,7 +140,9 @@ TEST(handler_starts_with_an_aligned_stack_and_clear_direction)
     for (int shift = 0; shift < 32; shift += 8) {
         long call = SYS_tkill;
         __asm__ volatile("sub %1, %%rsp; std; syscall; cld; add %1, %%rsp"
-                         : "+a"(call) : "r"((long)shift), "D"(tid), "S"(SIGUSR1) : "rcx", "r11", "memory");
+                         : "+a"(call)
+                         : "r"((long)shift), "D"(tid), "S"(SIGUSR1)
+                         : "rcx", "r11", "memory");
     }
     CHECK_EQ(handled, 4);
     CHECK_EQ(seen[0], 0);
@@ -164,7 +164,8 @@ TEST(the_red_zone_survives)
     unsigned long low = 0, high = 0;
     __asm__ volatile("movq $0x11, -8(%%rsp); movq $0x22, -128(%%rsp); syscall\n\t"
                      "mov -8(%%rsp), %0; mov -128(%%rsp), %1"
-                     : "=&r"(low), "=&r"(high), "+a"(call) : "D"(my_tid()), "S"(SIGUSR1)
+                     : "=&r"(low), "=&r"(high), "+a"(call)
+                     : "D"(my_tid()), "S"(SIGUSR1)
                      : "rcx", "r11", "memory");
     CHECK_EQ(low, 0x11);
     CHECK_EQ(high, 0x22);
@@ -184,7 +185,8 @@ TEST(all_general_registers_survive_a_signal)
         "or %%r12, %%rbx; xor $0x107, %%r13; or %%r13, %%rbx; xor $0x108, %%r14; or %%r14, %%rbx\n\t"
         "xor $0x109, %%r15; or %%r15, %%rbx; xor $0x10a, %%rdx; or %%rdx, %%rbx; or %%rax, %%rbx\n\t"
         "mov %%rbx, %%rax; pop %%rbx; pop %%rbp"
-        : "=a"(bad) : "a"(SYS_tkill), "D"((long)my_tid()), "S"((long)SIGUSR1)
+        : "=a"(bad)
+        : "a"(SYS_tkill), "D"((long)my_tid()), "S"((long)SIGUSR1)
         : "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
     CHECK_EQ(bad, 0);
     CHECK_EQ(handled, 1);
@@ -197,12 +199,17 @@ static void clobber_vectors(int signal, siginfo_t *info, void *context)
     (void)signal, (void)info, (void)context;
     __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; movdqa %%xmm0, %%xmm1; movdqa %%xmm0, %%xmm7\n\t"
                      "movdqa %%xmm0, %%xmm15; movdqa %%xmm0, %%xmm8; emms; fldz; fld1"
-                     : : : "xmm0", "xmm1", "xmm7", "xmm8", "xmm15");
+                     :
+                     :
+                     : "xmm0", "xmm1", "xmm7", "xmm8", "xmm15");
     if (__builtin_cpu_supports("avx"))
-        __asm__ volatile("vxorps %%ymm0, %%ymm0, %%ymm0; vmovaps %%ymm0, %%ymm7; vmovaps %%ymm0, %%ymm15"
-                         : : : "xmm0", "xmm7", "xmm15");
-    __asm__ volatile("fstp %%st(0); fstp %%st(0)" : : );
-    unsigned control = 0x1f80 | 0x6000;           // another rounding mode
+        __asm__ volatile(
+            "vxorps %%ymm0, %%ymm0, %%ymm0; vmovaps %%ymm0, %%ymm7; vmovaps %%ymm0, %%ymm15"
+            :
+            :
+            : "xmm0", "xmm7", "xmm15");
+    __asm__ volatile("fstp %%st(0); fstp %%st(0)" : :);
+    unsigned control = 0x1f80 | 0x6000;  // another rounding mode
     __asm__ volatile("ldmxcsr %0" : : "m"(control));
     handled++;
 }
@@ -218,14 +225,15 @@ TEST(xmm_registers_survive_a_signal)
         "movdqu (%2), %%xmm0; movdqu 16(%2), %%xmm1; movdqu 112(%2), %%xmm7; movdqu 128(%2), %%xmm8; movdqu 240(%2), %%xmm15\n\t"
         "syscall\n\t"
         "movdqu %%xmm0, (%3); movdqu %%xmm1, 16(%3); movdqu %%xmm7, 112(%3); movdqu %%xmm8, 128(%3); movdqu %%xmm15, 240(%3)"
-        : "+a"(call) : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
+        : "+a"(call)
+        : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
         : "rcx", "r11", "xmm0", "xmm1", "xmm7", "xmm8", "xmm15", "memory");
     static const int used[] = {0, 1, 7, 8, 15};
     for (size_t i = 0; i < COUNT(used); i++)
         CHECK_BYTES(out[used[i]], 0x30 + used[i], 16);
     unsigned control;
     __asm__ volatile("stmxcsr %0" : "=m"(control));
-    CHECK_EQ(control & 0x6000, 0);                // the control register came back too
+    CHECK_EQ(control & 0x6000, 0);  // the control register came back too
     CHECK_EQ(handled, 1);
 }
 
@@ -237,9 +245,11 @@ TEST(ymm_registers_survive_a_signal)
     install(SIGUSR1, clobber_vectors, 0);
     char in[2][32], out[2][32];
     memset(in[0], 0x51, 32), memset(in[1], 0x52, 32);
-    __asm__ volatile("vmovups (%2), %%ymm7; vmovups 32(%2), %%ymm15; syscall; vmovups %%ymm7, (%3); vmovups %%ymm15, 32(%3); vzeroupper"
-                     : "+a"(call) : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
-                     : "rcx", "r11", "xmm7", "xmm15", "memory");
+    __asm__ volatile(
+        "vmovups (%2), %%ymm7; vmovups 32(%2), %%ymm15; syscall; vmovups %%ymm7, (%3); vmovups %%ymm15, 32(%3); vzeroupper"
+        : "+a"(call)
+        : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
+        : "rcx", "r11", "xmm7", "xmm15", "memory");
     CHECK_BYTES(out[0], 0x51, 32);
     CHECK_BYTES(out[1], 0x52, 32);
 }
@@ -252,9 +262,11 @@ TEST(zmm_registers_survive_a_signal)
     install(SIGUSR1, clobber_vectors, 0);
     char in[2][64], out[2][64];
     memset(in[0], 0x61, 64), memset(in[1], 0x62, 64);
-    __asm__ volatile("vmovups (%2), %%zmm7; vmovups 64(%2), %%zmm31; syscall; vmovups %%zmm7, (%3); vmovups %%zmm31, 64(%3); vzeroupper"
-                     : "+a"(call) : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
-                     : "rcx", "r11", "xmm7", "memory");
+    __asm__ volatile(
+        "vmovups (%2), %%zmm7; vmovups 64(%2), %%zmm31; syscall; vmovups %%zmm7, (%3); vmovups %%zmm31, 64(%3); vzeroupper"
+        : "+a"(call)
+        : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
+        : "rcx", "r11", "xmm7", "memory");
     CHECK_BYTES(out[0], 0x61, 64);
     CHECK_BYTES(out[1], 0x62, 64);
 }
@@ -262,7 +274,8 @@ TEST(zmm_registers_survive_a_signal)
 static void edit_xmm(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)info;
-    unsigned char *xmm3 = (unsigned char *)((ucontext_t *)context)->uc_mcontext.fpregs + 160 + 3 * 16;   // FXSAVE layout
+    unsigned char *xmm3 = (unsigned char *)((ucontext_t *)context)->uc_mcontext.fpregs + 160 +
+                          3 * 16;  // FXSAVE layout
     seen[0] = *(unsigned *)xmm3;
     memset(xmm3, 0x77, 16);
     handled++;
@@ -275,7 +288,8 @@ TEST(handler_may_edit_vector_registers)
     char in[16], out[16];
     memset(in, 0x44, 16);
     __asm__ volatile("movdqu (%2), %%xmm3; syscall; movdqu %%xmm3, (%3)"
-                     : "+a"(call) : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
+                     : "+a"(call)
+                     : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
                      : "rcx", "r11", "xmm3", "memory");
     CHECK_EQ(seen[0], 0x44444444);
     CHECK_BYTES(out, 0x77, 16);
@@ -286,8 +300,10 @@ TEST(x87_state_survives_a_signal)
     long call = SYS_tkill;
     install(SIGUSR1, clobber_vectors, 0);
     long double value = 0;
-    __asm__ volatile("fldpi; syscall; fstpt %0" : "=m"(value), "+a"(call)
-                     : "D"((long)my_tid()), "S"((long)SIGUSR1) : "rcx", "r11", "memory", "st");
+    __asm__ volatile("fldpi; syscall; fstpt %0"
+                     : "=m"(value), "+a"(call)
+                     : "D"((long)my_tid()), "S"((long)SIGUSR1)
+                     : "rcx", "r11", "memory", "st");
     CHECK(value > 3.14159L && value < 3.1416L);
 }
 
@@ -307,11 +323,20 @@ static void *keep_vectors(void *argument)
     for (int round = 0; round < job->rounds; round++) {
         memset(in, job->number * 7 + round, 32);
         if (avx)
-            __asm__ volatile("vmovups (%0), %%ymm5; vmovups (%0), %%ymm14" : : "r"(in) : "xmm5", "xmm14", "memory");
+            __asm__ volatile("vmovups (%0), %%ymm5; vmovups (%0), %%ymm14"
+                             :
+                             : "r"(in)
+                             : "xmm5", "xmm14", "memory");
         else
-            __asm__ volatile("movups (%0), %%xmm5; movups (%0), %%xmm14" : : "r"(in) : "xmm5", "xmm14", "memory");
+            __asm__ volatile("movups (%0), %%xmm5; movups (%0), %%xmm14"
+                             :
+                             : "r"(in)
+                             : "xmm5", "xmm14", "memory");
         if (round % 3 == 0)
-            __asm__ volatile("syscall" : "=a"(call) : "0"(SYS_sched_yield) : "rcx", "r11", "memory");
+            __asm__ volatile("syscall"
+                             : "=a"(call)
+                             : "0"(SYS_sched_yield)
+                             : "rcx", "r11", "memory");
         else
             for (int i = 0; i < 2000; i++)
                 __asm__ volatile("pause");
@@ -374,7 +399,7 @@ TEST(xcr0_and_cpuid_agree)
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     CHECK_EQ(low & 3, 3);
     if (c & (1u << 28))
-        CHECK_EQ(low & 7, 7);                     // AVX offered: its state is enabled
+        CHECK_EQ(low & 7, 7);  // AVX offered: its state is enabled
 }
 
 // ---- nested frames, other stacks, bad frames ----
@@ -408,7 +433,7 @@ static void leave_overflow(int signal, siginfo_t *info, void *context)
     siglongjmp(out_of_overflow, 1);
 }
 
-static volatile bool keep_going = true;   // hides from the compiler that there is no end
+static volatile bool keep_going = true;  // hides from the compiler that there is no end
 
 static void __attribute__((noinline)) recurse_for_ever(volatile char *above)
 {
@@ -479,7 +504,8 @@ TEST(a_frame_that_points_into_the_kernel)
     install(SIGSEGV, point_rip_into_kernel, SA_ONSTACK);
     install(SIGUSR1, point_rip_into_kernel, 0);
     __asm__ volatile("lea 1f(%%rip), %%rbx; mov %%rbx, %0; mov %%rsp, %1; syscall; 1:"
-                     : "=m"(resume_ip), "=m"(resume_sp), "+a"(call) : "D"((long)my_tid()), "S"((long)SIGUSR1)
+                     : "=m"(resume_ip), "=m"(resume_sp), "+a"(call)
+                     : "D"((long)my_tid()), "S"((long)SIGUSR1)
                      : "rbx", "rcx", "r11", "memory", "cc");
     CHECK_EQ(handled, 1);
 }
@@ -487,7 +513,7 @@ TEST(a_frame_that_points_into_the_kernel)
 static void raise_privilege(int signal, siginfo_t *info, void *context)
 {
     (void)signal, (void)info;
-    REG(context, EFL) |= 0x3000 | 0x20000;        // IOPL 3 and virtual-8086 mode: must not stick
+    REG(context, EFL) |= 0x3000 | 0x20000;  // IOPL 3 and virtual-8086 mode: must not stick
     handled++;
 }
 
@@ -516,8 +542,10 @@ TEST(sigreturn_with_bad_vector_headers)
 {
     if (!__builtin_cpu_supports("avx"))
         SKIP("this CPU has no XSAVE");
-    static const struct { int word; uint64_t bits; } bad[] = {
-        {0, 1ull << 62}, {0, 1ull << 40}, {1, 1}, {1, 1ull << 63}, {2, 1}, {2, ~0ull}};
+    static const struct {
+        int word;
+        uint64_t bits;
+    } bad[] = {{0, 1ull << 62}, {0, 1ull << 40}, {1, 1}, {1, 1ull << 63}, {2, 1}, {2, ~0ull}};
     for (size_t i = 0; i < COUNT(bad); i++) {
         header_word = bad[i].word, header_bits = bad[i].bits;
         install(SIGUSR1, spoil_header, 0);
@@ -542,7 +570,8 @@ TEST(components_that_a_frame_does_not_name_are_reset)
     char in[32], out[32];
     memset(in, 0x51, 32);
     __asm__ volatile("vmovups (%2), %%ymm7; syscall; vmovups %%ymm7, (%3); vzeroupper"
-                     : "+a"(call) : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
+                     : "+a"(call)
+                     : "D"((long)my_tid()), "r"(in), "r"(out), "S"((long)SIGUSR1)
                      : "rcx", "r11", "xmm7", "memory");
     CHECK_BYTES(out, 0x51, 16);
     CHECK_BYTES(out + 16, 0, 16);
@@ -553,7 +582,9 @@ TEST(sigreturn_without_a_frame)
     // A stack pointer at nothing: the bad frame is a SIGSEGV, caught on the alternate stack.
     char *hole = map_hole(PAGE);
     CATCH_FAULT(__asm__ volatile("mov %0, %%rsp; mov %1, %%eax; syscall; ud2"
-                                 : : "r"(hole + 64), "i"(SYS_rt_sigreturn) : "rax", "rcx", "r11", "memory"));
+                                 :
+                                 : "r"(hole + 64), "i"(SYS_rt_sigreturn)
+                                 : "rax", "rcx", "r11", "memory"));
     CHECK_EQ(fault_seen.signal, SIGSEGV);
 }
 
@@ -561,16 +592,19 @@ TEST(sigreturn_with_bad_frames)
 {
     // The stack pointer is at the ucontext: general registers at 40, the vector state's address at 224,
     // the mask at 296. The mask stays empty: a blocked SIGSEGV would be final, on Linux too.
-    static const unsigned long states[] = {0, 8, 0xffff888000000000, 0xffffffff80000000, 0x8000000000000000,
-                                           0x7ffffffff000, 0x123456789};
+    static const unsigned long states[] = {
+        0,          8, 0xffff888000000000, 0xffffffff80000000, 0x8000000000000000, 0x7ffffffff000,
+        0x123456789};
     char *page = map_anon(4 * PAGE);
     for (size_t i = 0; i < COUNT(states); i++) {
         memset(page, 0, 4 * PAGE);
         memset(page + 40, i % 2 ? 0xff : 0, 23 * 8);
-        memset(page + 40 + REG_EFL * 8, 0, 8);   // or alignment checks would stay on
+        memset(page + 40 + REG_EFL * 8, 0, 8);  // or alignment checks would stay on
         memcpy(page + 224, &states[i], 8);
         CATCH_FAULT(__asm__ volatile("mov %0, %%rsp; mov %1, %%eax; syscall; ud2"
-                                     : : "r"(page), "i"(SYS_rt_sigreturn) : "rax", "rcx", "r11", "memory"));
+                                     :
+                                     : "r"(page), "i"(SYS_rt_sigreturn)
+                                     : "rax", "rcx", "r11", "memory"));
         CHECK_EQ(fault_seen.signal, SIGSEGV);
     }
     munmap(page, 4 * PAGE);

@@ -112,7 +112,12 @@ TEST(kill_errors)
 TEST(sigaction_errors)
 {
     struct sigaction action = {.sa_handler = SIG_IGN}, old;
-    struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); unsigned long mask; } raw = {SIG_IGN, 0, NULL, 0};
+    struct {
+        void (*handler)(int);
+        unsigned long flags;
+        void (*restorer)(void);
+        unsigned long mask;
+    } raw = {SIG_IGN, 0, NULL, 0};
     CHECK_ERRNO(syscall(SYS_rt_sigaction, 0, &raw, NULL, 8), EINVAL);
     CHECK_ERRNO(syscall(SYS_rt_sigaction, 65, &raw, NULL, 8), EINVAL);
     CHECK_ERRNO(syscall(SYS_rt_sigaction, SIGUSR1, &raw, NULL, 4), EINVAL);
@@ -154,7 +159,7 @@ TEST(sigprocmask_errors)
     CHECK_ERRNO(syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, 16), EINVAL);
     CHECK_ERRNO(syscall(SYS_rt_sigprocmask, SIG_BLOCK, (void *)8, NULL, 8), EFAULT);
     CHECK_ERRNO(syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, (void *)8, 8), EFAULT);
-    CHECK_OK(syscall(SYS_rt_sigprocmask, 7, NULL, &set, 8));        // how is not looked at without a set
+    CHECK_OK(syscall(SYS_rt_sigprocmask, 7, NULL, &set, 8));  // how is not looked at without a set
 }
 
 TEST(blocked_signals_wait)
@@ -168,7 +173,7 @@ TEST(blocked_signals_wait)
     CHECK_EQ(sigismember(&pending, SIGUSR1), 1);
     CHECK_EQ(sigismember(&pending, SIGUSR2), 0);
     unblock(SIGUSR1, 0);
-    CHECK_EQ(calls, 1);                            // a standard signal does not queue
+    CHECK_EQ(calls, 1);  // a standard signal does not queue
     REQUIRE_OK(sigpending(&pending));
     CHECK_EQ(sigismember(&pending, SIGUSR1), 0);
 }
@@ -184,14 +189,15 @@ TEST(realtime_signals_queue_with_their_values)
     CHECK_EQ(calls, 0);
     unblock(SIGRTMIN + 2, 0);
     CHECK_EQ(calls, 5);
-    CHECK_EQ(last_info.si_value.sival_int, 104);   // first in, first out
+    CHECK_EQ(last_info.si_value.sival_int, 104);  // first in, first out
     CHECK_EQ(last_info.si_code, SI_QUEUE);
     CHECK_EQ(last_info.si_pid, getpid());
 }
 
 TEST(lower_numbers_come_first)
 {
-    handle(SIGUSR1, count_call, 0), handle(SIGUSR2, count_call, 0), handle(SIGRTMIN + 3, count_call, 0);
+    handle(SIGUSR1, count_call, 0), handle(SIGUSR2, count_call, 0),
+        handle(SIGRTMIN + 3, count_call, 0);
     sigset_t all;
     sigfillset(&all);
     sigdelset(&all, SIGALRM);
@@ -212,11 +218,11 @@ TEST(ignored_signals_vanish)
     CHECK_OK(kill(getpid(), SIGUSR1));
     block(SIGUSR2, 0);
     raise(SIGUSR2);
-    handle(SIGUSR2, SIG_IGN, 0);                   // ignoring it throws pending ones away
+    handle(SIGUSR2, SIG_IGN, 0);  // ignoring it throws pending ones away
     sigset_t pending;
     REQUIRE_OK(sigpending(&pending));
     CHECK_EQ(sigismember(&pending, SIGUSR2), 0);
-    raise(SIGCHLD), raise(SIGWINCH), raise(SIGURG), raise(SIGCONT);   // ignored by default
+    raise(SIGCHLD), raise(SIGWINCH), raise(SIGURG), raise(SIGCONT);  // ignored by default
 }
 
 static void nest(int signal)
@@ -235,7 +241,7 @@ TEST(the_handled_signal_is_blocked_meanwhile)
     handle(SIGUSR1, nest, 0);
     raise(SIGUSR1);
     CHECK_EQ(deepest, 1);
-    CHECK_EQ(calls, 3);                            // one at once, the pending one after each return
+    CHECK_EQ(calls, 3);  // one at once, the pending one after each return
     depth = deepest = 0;
     handle(SIGUSR1, nest, SA_NODEFER);
     raise(SIGUSR1);
@@ -248,7 +254,8 @@ static void check_mask_inside(int signal)
     sigset_t now;
     sigprocmask(SIG_SETMASK, NULL, &now);
     count_call(signal);
-    last_signal = sigismember(&now, SIGUSR1) && sigismember(&now, SIGUSR2) && !sigismember(&now, SIGHUP);
+    last_signal =
+        sigismember(&now, SIGUSR1) && sigismember(&now, SIGUSR2) && !sigismember(&now, SIGHUP);
 }
 
 TEST(sa_mask_holds_during_the_handler_only)
@@ -284,7 +291,7 @@ static void where_am_i(int signal)
     if (on_other_stack) {
         CHECK_EQ(now.ss_flags & SS_ONSTACK, SS_ONSTACK);
         now.ss_flags = 0;
-        CHECK_ERRNO(sigaltstack(&now, NULL), EPERM);        // not while it is in use
+        CHECK_ERRNO(sigaltstack(&now, NULL), EPERM);  // not while it is in use
     }
     count_call(signal);
 }
@@ -319,7 +326,7 @@ TEST(alternate_stack_errors)
     stack.ss_flags = 0x100;
     CHECK_ERRNO(syscall(SYS_sigaltstack, &stack, NULL), EINVAL);
     CHECK_ERRNO(syscall(SYS_sigaltstack, (void *)8, NULL), EFAULT);
-    stack.ss_flags = SS_ONSTACK;                             // accepted as 0, for old programs
+    stack.ss_flags = SS_ONSTACK;  // accepted as 0, for old programs
     CHECK_OK(syscall(SYS_sigaltstack, &stack, NULL));
 }
 
@@ -333,19 +340,25 @@ static void look_at_stack(int signal)
 
 TEST(autodisarm_lets_the_handler_switch_away)
 {
-    stack_t stack = {.ss_sp = other_stack, .ss_size = sizeof other_stack, .ss_flags = (int)(1u << 31)}, now;
+    stack_t stack = {.ss_sp = other_stack,
+                     .ss_size = sizeof other_stack,
+                     .ss_flags = (int)(1u << 31)},
+            now;
     REQUIRE_OK(syscall(SYS_sigaltstack, &stack, NULL));
     handle(SIGUSR1, look_at_stack, SA_ONSTACK);
     raise(SIGUSR1);
     CHECK_EQ(last_signal, SS_DISABLE);
     REQUIRE_OK(syscall(SYS_sigaltstack, NULL, &now));
-    CHECK_EQ(now.ss_sp, other_stack);                        // armed again after the return
+    CHECK_EQ(now.ss_sp, other_stack);  // armed again after the return
     CHECK_EQ((unsigned)now.ss_flags, 1u << 31);
 }
 
 static void *poke_then_write(void *argument)
 {
-    struct { pthread_t target; int fd; } *job = argument;
+    struct {
+        pthread_t target;
+        int fd;
+    } *job = argument;
     sleep_ns(40 * MS);
     pthread_kill(job->target, SIGUSR1);
     sleep_ns(40 * MS);
@@ -359,7 +372,10 @@ TEST(a_restarting_read)
     REQUIRE_OK(pipe(fds));
     for (int restart = 0; restart < 2; restart++) {
         handle(SIGUSR1, count_call, restart ? SA_RESTART : 0);
-        struct { pthread_t target; int fd; } job = {pthread_self(), fds[1]};
+        struct {
+            pthread_t target;
+            int fd;
+        } job = {pthread_self(), fds[1]};
         pthread_t id;
         char c = 0;
         REQUIRE(pthread_create(&id, NULL, poke_then_write, &job) == 0);
@@ -415,7 +431,7 @@ TEST(sigsuspend_swaps_the_mask)
     CHECK_ERRNO(sigsuspend(&none), EINTR);
     CHECK_EQ(calls, 1);
     REQUIRE_OK(sigprocmask(SIG_SETMASK, NULL, &now));
-    CHECK_EQ(sigismember(&now, SIGUSR1), 1);       // the old mask is back
+    CHECK_EQ(sigismember(&now, SIGUSR1), 1);  // the old mask is back
     CHECK_ERRNO(syscall(SYS_rt_sigsuspend, &none, 4), EINVAL);
     CHECK_ERRNO(syscall(SYS_rt_sigsuspend, (void *)8, 8), EFAULT);
 }
@@ -481,7 +497,8 @@ static void *spin(void *argument)
 {
     (void)argument;
     __atomic_store_n(&spinner_ready, 1, __ATOMIC_SEQ_CST);
-    while (!__atomic_load_n(&stop_spinning, __ATOMIC_RELAXED)) {}
+    while (!__atomic_load_n(&stop_spinning, __ATOMIC_RELAXED)) {
+    }
     calls_in_target = my_calls;
     return NULL;
 }
@@ -529,7 +546,7 @@ TEST(signalfd_reads_signals)
     CHECK_EQ(infos[1].ssi_int, 55);
     CHECK_ERRNO(read(fd, infos, 10), EINVAL);
     set = set_of(SIGUSR2, 0);
-    CHECK_EQ(signalfd(fd, &set, 0), fd);                     // changes the set
+    CHECK_EQ(signalfd(fd, &set, 0), fd);  // changes the set
     raise(SIGUSR1);
     CHECK_ERRNO(read(fd, infos, sizeof infos), EAGAIN);
     CHECK_ERRNO(syscall(SYS_signalfd4, -1, &set, 8, 0x10), EINVAL);
@@ -611,10 +628,13 @@ TEST(floating_point_exceptions)
 {
     unsigned mxcsr, armed, after = 0;
     __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-    armed = mxcsr & ~(1u << 9) & ~0x3fu;                     // unmask divide by zero
+    armed = mxcsr & ~(1u << 9) & ~0x3fu;  // unmask divide by zero
     volatile double one = 1.0, zero = 0.0, result = 0.0;
-    CATCH_FAULT(__asm__ volatile("ldmxcsr %0" : : "m"(armed)); result = one / zero;
-                __asm__ volatile("stmxcsr %0" : "=m"(after)));
+    CATCH_FAULT(__asm__ volatile("ldmxcsr %0"
+                                 :
+                                 : "m"(armed));
+                result = one / zero; __asm__ volatile("stmxcsr %0"
+                                                      : "=m"(after)));
     __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
     unsigned a = 0x40000000, signature = 0;
     __asm__ volatile("cpuid" : "+a"(a), "=b"(signature) : : "ecx", "edx");
@@ -622,7 +642,7 @@ TEST(floating_point_exceptions)
         // QEMU's emulator computes on as if the exception were masked; the rest has to be right.
         harness_note("the emulator raises no SSE exception");
         CHECK(result > 1e308);
-        CHECK_EQ(after, armed | 1u << 2);     // the mask as it was set, and the flag of what happened
+        CHECK_EQ(after, armed | 1u << 2);  // the mask as it was set, and the flag of what happened
         return;
     }
     CHECK_EQ(result, 0);
@@ -656,7 +676,10 @@ TEST(breakpoint)
 
 TEST(single_step)
 {
-    CATCH_FAULT(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; nop; nop" : : : "cc", "memory"));
+    CATCH_FAULT(__asm__ volatile("pushf; orl $0x100, (%%rsp); popf; nop; nop"
+                                 :
+                                 :
+                                 : "cc", "memory"));
     CHECK_EQ(fault_seen.signal, SIGTRAP);
     CHECK_EQ(fault_seen.code, TRAP_TRACE);
     unsigned long flags;

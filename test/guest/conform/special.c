@@ -33,7 +33,7 @@ TEST(o_direct_where_it_means_something)
     CHECK_ERRNO(fcntl(fd, F_SETFL, O_DIRECT), EINVAL);
     close(fd);
     REQUIRE_OK(pipe(fds));
-    CHECK_OK(fcntl(fds[1], F_SETFL, O_DIRECT));                  // packets
+    CHECK_OK(fcntl(fds[1], F_SETFL, O_DIRECT));  // packets
     CHECK(fcntl(fds[1], F_GETFL) & O_DIRECT);
     close(fds[0]), close(fds[1]);
 }
@@ -76,7 +76,7 @@ TEST(o_async_sends_a_signal)
     CHECK_EQ(sigio_seen, 2);
     CHECK_OK(ioctl(fds[0], FIOASYNC, &on));
     close(fds[0]), close(fds[1]);
-    REQUIRE_OK(fd = eventfd(0, 0));                              // a file that has no such news
+    REQUIRE_OK(fd = eventfd(0, 0));  // a file that has no such news
     CHECK_ERRNO(ioctl(fd, FIOASYNC, &on), ENOTTY);
     CHECK_OK(fcntl(fd, F_SETFL, O_ASYNC));
     CHECK(!(fcntl(fd, F_GETFL) & O_ASYNC));
@@ -90,7 +90,7 @@ TEST(o_noatime_leaves_the_time)
     struct stat st;
     char c;
     int fd = new_file("times", 1, 1);
-    struct timespec old[2] = {{1000, 0}, {2000, 0}};             // relatime would update this one
+    struct timespec old[2] = {{1000, 0}, {2000, 0}};  // relatime would update this one
     CHECK_OK(futimens(fd, old));
     close(fd);
     REQUIRE_OK(fd = open("times", O_RDONLY | O_NOATIME));
@@ -134,7 +134,7 @@ TEST(packet_pipe_keeps_writes_apart)
     CHECK_EQ(write(fds[1], "one", 3), 3);
     CHECK_EQ(write(fds[1], "three", 5), 5);
     CHECK_EQ(read(fds[0], text, sizeof text), 3);
-    CHECK_EQ(read(fds[0], text, 2), 2);          // the rest of the packet is lost
+    CHECK_EQ(read(fds[0], text, 2), 2);  // the rest of the packet is lost
     CHECK_ERRNO(read(fds[0], text, sizeof text), EAGAIN);
     close(fds[0]), close(fds[1]);
 }
@@ -178,7 +178,7 @@ TEST(pipe_through_proc)
     CHECK_EQ(write(again, "hi", 2), 2);
     close(fds[1]);
     CHECK_EQ(read(fds[0], text, 8), 2);
-    CHECK_EQ(revents_of(fds[0], POLLIN), 0);     // the second writer is still there
+    CHECK_EQ(revents_of(fds[0], POLLIN), 0);  // the second writer is still there
     close(again);
     CHECK_EQ(read(fds[0], text, 8), 0);
     close(fds[0]);
@@ -203,8 +203,8 @@ TEST(fifo_opens_meet)
     CHECK_ERRNO(open("fifo", O_WRONLY | O_NONBLOCK), ENXIO);
     int reader = open("fifo", O_RDONLY | O_NONBLOCK);
     REQUIRE(reader >= 0);
-    CHECK_EQ(read(reader, text, 1), 0);          // no writer yet
-    CHECK_EQ(revents_of(reader, POLLIN), 0);     // and no hang-up either
+    CHECK_EQ(read(reader, text, 1), 0);       // no writer yet
+    CHECK_EQ(revents_of(reader, POLLIN), 0);  // and no hang-up either
     int writer = open("fifo", O_WRONLY | O_NONBLOCK);
     REQUIRE(writer >= 0);
     CHECK_ERRNO(read(reader, text, 1), EAGAIN);
@@ -213,7 +213,7 @@ TEST(fifo_opens_meet)
     close(reader);
 
     REQUIRE(pthread_create(&id, NULL, open_and_write, "fifo") == 0);
-    reader = open("fifo", O_RDONLY);             // waits for the writer, or the writer for us
+    reader = open("fifo", O_RDONLY);  // waits for the writer, or the writer for us
     REQUIRE(reader >= 0);
     CHECK_EQ(read(reader, text, sizeof text), 7);
     CHECK_EQ(read(reader, text, sizeof text), 0);
@@ -250,7 +250,7 @@ TEST(splice_file_pipe_file)
     CHECK_ERRNO(splice(fds[1], NULL, to, NULL, 10, 0), EBADF);
     CHECK_ERRNO(splice(fds[0], NULL, to, NULL, 10, SPLICE_F_NONBLOCK), EAGAIN);
     CHECK_EQ(lseek(from, 0, SEEK_END), 3 * PAGE);
-    CHECK_EQ(splice(from, NULL, fds[1], NULL, 10, 0), 0);    // end of file
+    CHECK_EQ(splice(from, NULL, fds[1], NULL, 10, 0), 0);  // end of file
     close(fds[1]);
     CHECK_EQ(splice(fds[0], NULL, to, NULL, 10, 0), 0);
     close(fds[0]), close(from), close(to);
@@ -268,7 +268,7 @@ TEST(tee_shares_and_vmsplice_fills)
     CHECK_EQ(vmsplice(a[1], iov, 2, 0), 11);
     CHECK_EQ(tee(a[0], b[1], 5, 0), 5);
     CHECK_EQ(tee(a[0], b[1], 100, 0), 11);
-    CHECK_EQ(write(a[1], "!", 1), 1);            // must not show in the copy
+    CHECK_EQ(write(a[1], "!", 1), 1);  // must not show in the copy
     CHECK_EQ(read(b[0], text, sizeof text), 16);
     CHECK(memcmp(text, "hellohello world", 16) == 0);
     CHECK_EQ(splice(a[0], NULL, b[1], NULL, 3, 0), 3);
@@ -391,7 +391,11 @@ TEST(inotify_tells_what_happens)
 TEST(fdinfo_and_links)
 {
     char path[64], text[1024];
-    struct { const char *name; int fd; const char *text; } files[] = {
+    struct {
+        const char *name;
+        int fd;
+        const char *text;
+    } files[] = {
         {"anon_inode:[eventfd]", eventfd(7, 0), "eventfd-count:                7"},
         {"anon_inode:[timerfd]", timerfd_create(CLOCK_MONOTONIC, 0), "clockid: 1"},
         {"anon_inode:[eventpoll]", epoll_create1(EPOLL_CLOEXEC), "flags:\t02000002"},
@@ -486,17 +490,19 @@ static void check_numbers_of(const char *path)
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_dev != dir.st_dev)
-            continue;   // gone, or something is mounted there
+            continue;  // gone, or something is mounted there
         if (e->d_ino != st.st_ino)
-            FAIL("%s/%s is number %lu in the listing, %lu for stat", path, e->d_name, (unsigned long)e->d_ino, (unsigned long)st.st_ino);
+            FAIL("%s/%s is number %lu in the listing, %lu for stat", path, e->d_name,
+                 (unsigned long)e->d_ino, (unsigned long)st.st_ino);
     }
     closedir(d);
 }
 
 TEST(listed_numbers_are_those_of_stat)
 {
-    static const char *const paths[] = {"/proc/self", "/proc/self/fd", "/proc/self/fdinfo", "/proc/self/task", "/proc/sys/vm",
-                                        "/sys/devices/system", "/sys/devices/system/cpu", "/dev"};
+    static const char *const paths[] = {
+        "/proc/self",   "/proc/self/fd",       "/proc/self/fdinfo",       "/proc/self/task",
+        "/proc/sys/vm", "/sys/devices/system", "/sys/devices/system/cpu", "/dev"};
     for (size_t i = 0; i < COUNT(paths); i++)
         check_numbers_of(paths[i]);
 }
@@ -553,7 +559,7 @@ TEST(terminal_settings)
     struct termios t, saved;
     if (tcgetattr(0, &saved) != 0)
         SKIP("standard input is no terminal");
-    CHECK_OK(tcflush(0, TCIFLUSH));              // the end of file of a test's empty input
+    CHECK_OK(tcflush(0, TCIFLUSH));  // the end of file of a test's empty input
     t = saved;
     t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     t.c_cc[VMIN] = 0;
@@ -564,7 +570,7 @@ TEST(terminal_settings)
     CHECK_EQ(now.c_lflag & (ICANON | ECHO), 0);
     char c;
     uint64_t before = now_ns(CLOCK_MONOTONIC);
-    CHECK_EQ(read(0, &c, 1), 0);                 // nobody types: the tenth of a second runs out
+    CHECK_EQ(read(0, &c, 1), 0);  // nobody types: the tenth of a second runs out
     CHECK_RANGE(now_ns(CLOCK_MONOTONIC) - before, 90 * MS, 2000 * MS);
     CHECK_EQ(revents_of(0, POLLIN | POLLOUT), POLLOUT);
     CHECK_OK(tcsetattr(0, TCSANOW, &saved));

@@ -32,10 +32,11 @@ TEST(initial_stack_layout)
     }
     CHECK(page_size);
     CHECK(environ == end || (char *)environ[0] > (char *)aux);
-    char **argv = environ - 2;                               // the last argument, if any
+    char **argv = environ - 2;  // the last argument, if any
     CHECK(argv[1] == NULL);
-    for (; *(long *)(argv - 1) > 4096 || *(long *)(argv - 1) < 0; argv--) {}
-    CHECK_EQ((uintptr_t)(argv - 1) % 16, 0);                 // where the stack pointer stood: argc
+    for (; *(long *)(argv - 1) > 4096 || *(long *)(argv - 1) < 0; argv--) {
+    }
+    CHECK_EQ((uintptr_t)(argv - 1) % 16, 0);  // where the stack pointer stood: argc
 }
 
 // What the kernel put there: a C library may answer something of its own.
@@ -129,10 +130,13 @@ static void *vdso_symbol(const char *name, const char *version)
         }
     }
     REQUIRE(strings && symbols && (hash || gnu_hash));
-    REQUIRE(versions && definitions);                        // Go does not check these for NULL
+    REQUIRE(versions && definitions);  // Go does not check these for NULL
     int wanted = -1;
     for (;;) {
-        struct { uint16_t version, flags, ndx, cnt; uint32_t hash, aux, next; } *definition = (void *)definitions;
+        struct {
+            uint16_t version, flags, ndx, cnt;
+            uint32_t hash, aux, next;
+        } *definition = (void *)definitions;
         uint32_t *aux = (uint32_t *)(definitions + definition->aux);
         if (!(definition->flags & 1) && strcmp(strings + aux[0], version) == 0)
             wanted = definition->ndx & 0x7fff;
@@ -144,7 +148,8 @@ static void *vdso_symbol(const char *name, const char *version)
     // Walk every chain of whichever table there is.
     uint32_t first = 0, count = hash ? hash[1] : 0;
     if (!hash) {
-        uint32_t buckets = gnu_hash[0], bloom = gnu_hash[2], *bucket = gnu_hash + 4 + bloom * 2, *chain = bucket + buckets;
+        uint32_t buckets = gnu_hash[0], bloom = gnu_hash[2], *bucket = gnu_hash + 4 + bloom * 2,
+                 *chain = bucket + buckets;
         first = gnu_hash[1];
         for (uint32_t i = 0; i < buckets; i++)
             for (uint32_t at = bucket[i]; at >= first; at++) {
@@ -166,20 +171,23 @@ TEST(vdso_symbols)
         SKIP("no vDSO is offered");
     CHECK(memcmp((void *)getauxval(AT_SYSINFO_EHDR), ELFMAG, SELFMAG) == 0);
 #if defined __x86_64__
-    static const char *const names[] = {"__vdso_clock_gettime", "__vdso_gettimeofday", "__vdso_time", "__vdso_getcpu"};
+    static const char *const names[] = {"__vdso_clock_gettime", "__vdso_gettimeofday",
+                                        "__vdso_time", "__vdso_getcpu"};
     for (size_t i = 0; i < COUNT(names); i++)
         if (!vdso_symbol(names[i], "LINUX_2.6"))
             FAIL("no %s", names[i]);
-    long (*clock)(int, struct timespec *) = (long (*)(int, struct timespec *))vdso_symbol("__vdso_clock_gettime", "LINUX_2.6");
+    long (*clock)(int, struct timespec *) =
+        (long (*)(int, struct timespec *))vdso_symbol("__vdso_clock_gettime", "LINUX_2.6");
     REQUIRE(clock != NULL);
     struct timespec now = {0, 0};
     uint64_t before = now_ns(CLOCK_MONOTONIC);
     CHECK_EQ(clock(CLOCK_MONOTONIC, &now), 0);
     uint64_t seen = (uint64_t)now.tv_sec * SEC + (uint64_t)now.tv_nsec;
     CHECK(before <= seen && seen <= now_ns(CLOCK_MONOTONIC));
-    CHECK_EQ(clock(CLOCK_THREAD_CPUTIME_ID, &now), 0);       // falls back to the call
+    CHECK_EQ(clock(CLOCK_THREAD_CPUTIME_ID, &now), 0);  // falls back to the call
     CHECK_EQ(clock(99, &now), -EINVAL);
-    long (*cpu)(unsigned *, unsigned *, void *) = (long (*)(unsigned *, unsigned *, void *))vdso_symbol("__vdso_getcpu", "LINUX_2.6");
+    long (*cpu)(unsigned *, unsigned *, void *) =
+        (long (*)(unsigned *, unsigned *, void *))vdso_symbol("__vdso_getcpu", "LINUX_2.6");
     REQUIRE(cpu != NULL);
     unsigned number = 999;
     CHECK_EQ(cpu(&number, NULL, NULL), 0);
@@ -204,10 +212,11 @@ TEST(vdso_needs_little_stack)
     struct timespec now = {0, 0};
     for (int clock_id = 0; clock_id < 2; clock_id++) {
         long result;
-        CHECK_NO_FAULT(__asm__ volatile(
-            "mov %%rsp, %%rbx; mov %[top], %%rsp; call *%[f]; mov %%rbx, %%rsp"
-            : "=a"(result) : [top] "r"(top), [f] "r"(clock), "D"((long)clock_id), "S"(&now)
-            : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc"));
+        CHECK_NO_FAULT(
+            __asm__ volatile("mov %%rsp, %%rbx; mov %[top], %%rsp; call *%[f]; mov %%rbx, %%rsp"
+                             : "=a"(result)
+                             : [top] "r"(top), [f] "r"(clock), "D"((long)clock_id), "S"(&now)
+                             : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc"));
         CHECK_EQ(result, 0);
     }
     munmap(p, 2 * PAGE);
@@ -231,7 +240,7 @@ TEST(affinity)
 {
     unsigned long mask[128] = {0};
     long n = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-    CHECK(n > 0 && n % 8 == 0);                              // bytes written: Go needs it so
+    CHECK(n > 0 && n % 8 == 0);  // bytes written: Go needs it so
     int cpus = 0;
     for (long i = 0; i < n / 8; i++)
         cpus += __builtin_popcountl(mask[i]);
@@ -320,7 +329,7 @@ TEST(file_size_limit)
     REQUIRE_OK(setrlimit(RLIMIT_FSIZE, &limit));
     int fd = new_file("f", 0, 0);
     char block[PAGE] = {0};
-    CHECK_EQ(pwrite(fd, block, PAGE, 100), PAGE - 100);      // up to the limit
+    CHECK_EQ(pwrite(fd, block, PAGE, 100), PAGE - 100);  // up to the limit
     CHECK_ERRNO(pwrite(fd, block, 1, PAGE), EFBIG);
     CHECK_ERRNO(ftruncate(fd, 2 * PAGE), EFBIG);
     REQUIRE_OK(setrlimit(RLIMIT_FSIZE, &old));
@@ -338,8 +347,13 @@ TEST(identity)
     CHECK(getpgid(0) >= 0 && getsid(0) >= 0);
     CHECK_ERRNO(getpgid(0x3ffffff0), ESRCH);
     CHECK(getgroups(0, NULL) >= 0);
-    struct { uint32_t version; int pid; } header = {0x20080522, 0};
-    struct { uint32_t effective, permitted, inheritable; } data[2];
+    struct {
+        uint32_t version;
+        int pid;
+    } header = {0x20080522, 0};
+    struct {
+        uint32_t effective, permitted, inheritable;
+    } data[2];
     CHECK_OK(syscall(SYS_capget, &header, data));
     header.version = 1;
     CHECK_ERRNO(syscall(SYS_capget, &header, data), EINVAL);
@@ -360,7 +374,8 @@ TEST(uname_and_sysinfo)
     CHECK_ERRNO(syscall(SYS_uname, (void *)8), EFAULT);
     struct sysinfo info;
     REQUIRE_OK(sysinfo(&info));
-    CHECK(info.totalram > 0 && info.freeram <= info.totalram && info.mem_unit >= 1 && info.procs >= 1);
+    CHECK(info.totalram > 0 && info.freeram <= info.totalram && info.mem_unit >= 1 &&
+          info.procs >= 1);
     CHECK_ERRNO(syscall(SYS_sysinfo, (void *)8), EFAULT);
     char text[256];
     CHECK_OK(gethostname(text, sizeof text));
@@ -381,10 +396,10 @@ TEST(random_bytes)
     int seen[256] = {0}, distinct = 0;
     for (size_t i = 0; i < sizeof a; i++)
         distinct += seen[a[i]]++ == 0;
-    CHECK_RANGE(distinct, 120, 200);                         // expected: 162
+    CHECK_RANGE(distinct, 120, 200);  // expected: 162
     CHECK_EQ(syscall(SYS_getrandom, a, 0, 0), 0);
     CHECK_ERRNO(syscall(SYS_getrandom, a, 1, 0x80), EINVAL);
-    CHECK_ERRNO(syscall(SYS_getrandom, a, 1, 6), EINVAL);    // RANDOM together with INSECURE
+    CHECK_ERRNO(syscall(SYS_getrandom, a, 1, 6), EINVAL);  // RANDOM together with INSECURE
     CHECK_ERRNO(syscall(SYS_getrandom, (void *)8, 16, 0), EFAULT);
     CHECK_EQ(syscall(SYS_getrandom, a, sizeof a, 4), sizeof a);
 }
@@ -415,7 +430,7 @@ TEST(naming_anonymous_memory)
     char *p = map_anon(PAGE);
     int result = prctl(0x53564d41, 0, p, PAGE, "lethe test");
     if (result == -1) {
-        CHECK_EQ(errno, EINVAL);                             // Go stops asking on EINVAL, and only then
+        CHECK_EQ(errno, EINVAL);  // Go stops asking on EINVAL, and only then
     } else {
         struct vma vma;
         REQUIRE(vma_at(p, &vma));
@@ -431,7 +446,7 @@ TEST(arch_prctl_calls)
     CHECK_OK(syscall(SYS_arch_prctl, 0x1003 /* GET_FS */, &fs));
     unsigned long at_zero;
     __asm__("mov %%fs:0, %0" : "=r"(at_zero));
-    CHECK_EQ(fs, at_zero);                                   // the thread block points at itself
+    CHECK_EQ(fs, at_zero);  // the thread block points at itself
     CHECK_OK(syscall(SYS_arch_prctl, 0x1001 /* SET_GS */, &at_zero));
     unsigned long through;
     __asm__("mov %%gs:0, %0" : "=r"(through) : "m"(at_zero));
@@ -454,13 +469,19 @@ TEST(unknown_calls_are_enosys)
 
 TEST(rseq_registers_or_is_enosys)
 {
-    static struct { uint32_t cpu_start, cpu; uint64_t cs; uint32_t flags, node, mm_cid; char pad[4]; } area __attribute__((aligned(32)));
+    static struct {
+        uint32_t cpu_start, cpu;
+        uint64_t cs;
+        uint32_t flags, node, mm_cid;
+        char pad[4];
+    } area __attribute__((aligned(32)));
     long result = syscall(334, &area, 32, 0, 0x53053053);
     if (result == 0) {
         CHECK_RANGE(area.cpu, 0, 1023);
         CHECK_OK(syscall(334, &area, 32, 1, 0x53053053));
     } else {
-        CHECK(errno == ENOSYS || errno == EINVAL || errno == EBUSY || errno == EPERM);   // or the C library has one
+        CHECK(errno == ENOSYS || errno == EINVAL || errno == EBUSY ||
+              errno == EPERM);  // or the C library has one
     }
 }
 
@@ -479,7 +500,7 @@ TEST(memory_devices)
     fd = open("/dev/null", O_RDWR);
     CHECK_EQ(read(fd, text, 64), 0);
     CHECK_EQ(write(fd, text, 64), 64);
-    CHECK_EQ(write(fd, (void *)8, 64), 64);                  // never looks at the data
+    CHECK_EQ(write(fd, (void *)8, 64), 64);  // never looks at the data
     close(fd);
     fd = open("/dev/full", O_RDWR);
     CHECK_EQ(read(fd, text, 64), 64);
@@ -514,7 +535,8 @@ TEST(proc_status_and_meminfo)
 {
     CHECK_EQ(field_kb("/proc/self/status", "Pid"), getpid());
     CHECK_EQ(field_kb("/proc/self/status", "Threads"), 1);
-    unsigned long rss = field_kb("/proc/self/status", "VmRSS"), size = field_kb("/proc/self/status", "VmSize");
+    unsigned long rss = field_kb("/proc/self/status", "VmRSS"),
+                  size = field_kb("/proc/self/status", "VmSize");
     CHECK(rss > 0 && size >= rss);
     char *p = map_anon(1024 * PAGE);
     memset(p, 1, 1024 * PAGE);
@@ -524,7 +546,8 @@ TEST(proc_status_and_meminfo)
     madvise(p, 1024 * PAGE, MADV_DONTNEED);
     CHECK(field_kb("/proc/self/status", "VmRSS") + 3500 < more);
     munmap(p, 1024 * PAGE);
-    unsigned long total = field_kb("/proc/meminfo", "MemTotal"), available = field_kb("/proc/meminfo", "MemAvailable");
+    unsigned long total = field_kb("/proc/meminfo", "MemTotal"),
+                  available = field_kb("/proc/meminfo", "MemAvailable");
     CHECK(total > 0 && available <= total && field_kb("/proc/meminfo", "MemFree") <= total);
 }
 
@@ -558,9 +581,9 @@ TEST(proc_self_files)
     CHECK(len > 2);
     target[len > 0 ? len : 0] = 0;
     CHECK(strcmp(target + len - 2, "/f") == 0);
-    CHECK(reads_as(path, "xxx"));                            // opening the link opens the file
+    CHECK(reads_as(path, "xxx"));  // opening the link opens the file
     unlink("f");
-    CHECK(reads_as(path, "xxx"));                            // even when its name is gone
+    CHECK(reads_as(path, "xxx"));  // even when its name is gone
     close(fd);
     CHECK_ERRNO(open("/proc/self/no-such-file", O_RDONLY), ENOENT);
     CHECK_ERRNO(open("/proc/99999999/stat", O_RDONLY), ENOENT);
@@ -625,7 +648,8 @@ static void times_of_self(uint64_t *user_us, uint64_t *system_us)
 // Runs body until this thread has used half a second; notes what it was charged as, and that neither part goes back.
 static void charge(void (*body)(void), uint64_t *user_us, uint64_t *system_us)
 {
-    uint64_t user0, system0, user, system, last_user, last_system, end = now_ns(CLOCK_THREAD_CPUTIME_ID) + 500 * MS;
+    uint64_t user0, system0, user, system, last_user, last_system,
+        end = now_ns(CLOCK_THREAD_CPUTIME_ID) + 500 * MS;
     times_of_self(&user0, &system0);
     last_user = user0, last_system = system0;
     while (now_ns(CLOCK_THREAD_CPUTIME_ID) < end) {

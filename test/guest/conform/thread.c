@@ -7,7 +7,8 @@
 #include <sched.h>
 #include <semaphore.h>
 
-#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+#define THREAD_FLAGS \
+    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 #define STACK_SIZE 65536
 
 static long futex(volatile void *word, int op, unsigned value, const struct timespec *timeout)
@@ -26,8 +27,8 @@ static void wait_while(volatile int *word, int value)
 }
 
 struct raw_thread {
-    volatile int tid_slot;     // CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID
-    volatile int child_slot;   // CLONE_CHILD_SETTID
+    volatile int tid_slot;    // CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID
+    volatile int child_slot;  // CLONE_CHILD_SETTID
     volatile int seen_tid, seen_pid;
     char *stack;
 };
@@ -53,11 +54,11 @@ TEST(clone_gives_a_thread_of_this_process)
 {
     struct raw_thread thread = {.stack = map_anon(STACK_SIZE), .tid_slot = -1};
     int tid = clone(raw_body, thread.stack + STACK_SIZE,
-                    THREAD_FLAGS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID, &thread,
-                    &thread.tid_slot, NULL, &thread.tid_slot);
+                    THREAD_FLAGS | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID,
+                    &thread, &thread.tid_slot, NULL, &thread.tid_slot);
     REQUIRE(tid > 0);
     wait_while(&thread.tid_slot, tid);
-    CHECK_EQ(thread.tid_slot, 0);                  // cleared and woken at the end
+    CHECK_EQ(thread.tid_slot, 0);  // cleared and woken at the end
     CHECK_EQ(thread.seen_tid, tid);
     CHECK_EQ(thread.seen_pid, getpid());
     CHECK(tid != getpid());
@@ -68,8 +69,8 @@ TEST(clone_errors)
 {
     char *stack = map_anon(STACK_SIZE);
     long sp = (long)(stack + STACK_SIZE);
-    CHECK_ERRNO(syscall(SYS_clone, CLONE_THREAD, sp, 0, 0, 0), EINVAL);                     // needs SIGHAND
-    CHECK_ERRNO(syscall(SYS_clone, CLONE_THREAD | CLONE_SIGHAND, sp, 0, 0, 0), EINVAL);     // needs VM
+    CHECK_ERRNO(syscall(SYS_clone, CLONE_THREAD, sp, 0, 0, 0), EINVAL);  // needs SIGHAND
+    CHECK_ERRNO(syscall(SYS_clone, CLONE_THREAD | CLONE_SIGHAND, sp, 0, 0, 0), EINVAL);  // needs VM
     CHECK_ERRNO(syscall(SYS_clone, CLONE_SIGHAND, sp, 0, 0, 0), EINVAL);
     CHECK_ERRNO(syscall(SYS_clone, CLONE_FS | CLONE_NEWNS, sp, 0, 0, 0), EINVAL);
 #if defined __x86_64__
@@ -88,22 +89,25 @@ struct clone3_args {
 TEST(clone3_errors)
 {
     struct clone3_args args = {.flags = THREAD_FLAGS, .exit_signal = 0};
-    CHECK_ERRNO(syscall(435, &args, 63), EINVAL);                       // smaller than version 0
+    CHECK_ERRNO(syscall(435, &args, 63), EINVAL);  // smaller than version 0
     CHECK_ERRNO(syscall(435, &args, PAGE + 1), E2BIG);
     CHECK_ERRNO(syscall(435, (void *)8, 64), EFAULT);
     args.flags = CLONE_THREAD;
     CHECK_ERRNO(syscall(435, &args, sizeof args), EINVAL);
     args.flags = THREAD_FLAGS;
-    args.stack = PAGE;                                                  // without a size
+    args.stack = PAGE;  // without a size
     CHECK_ERRNO(syscall(435, &args, sizeof args), EINVAL);
-    args.stack = 0, args.stack_size = PAGE;                             // without an address
+    args.stack = 0, args.stack_size = PAGE;  // without an address
     CHECK_ERRNO(syscall(435, &args, sizeof args), EINVAL);
-    args = (struct clone3_args){.flags = THREAD_FLAGS, .exit_signal = SIGCHLD};   // not for a thread
+    args = (struct clone3_args){.flags = THREAD_FLAGS, .exit_signal = SIGCHLD};  // not for a thread
     CHECK_ERRNO(syscall(435, &args, sizeof args), EINVAL);
     args = (struct clone3_args){.flags = 1ull << 40};
     CHECK_ERRNO(syscall(435, &args, sizeof args), EINVAL);
-    struct { struct clone3_args args; uint64_t more[2]; } big = {.args = {.flags = THREAD_FLAGS}};
-    big.more[1] = 1;                                                    // unknown field that is not zero
+    struct {
+        struct clone3_args args;
+        uint64_t more[2];
+    } big = {.args = {.flags = THREAD_FLAGS}};
+    big.more[1] = 1;  // unknown field that is not zero
     CHECK_ERRNO(syscall(435, &big, sizeof big), E2BIG);
 }
 
@@ -198,7 +202,8 @@ TEST(detached_threads_end_by_themselves)
 
 static void *hold_cpu(void *argument)
 {
-    while (!__atomic_load_n((int *)argument, __ATOMIC_RELAXED)) {}
+    while (!__atomic_load_n((int *)argument, __ATOMIC_RELAXED)) {
+    }
     return NULL;
 }
 
@@ -221,7 +226,8 @@ static sem_t ping, pong;
 static void *answer(void *argument)
 {
     for (int i = 0; i < *(int *)argument; i++) {
-        while (sem_wait(&ping) != 0) {}
+        while (sem_wait(&ping) != 0) {
+        }
         sem_post(&pong);
     }
     return NULL;
@@ -235,7 +241,8 @@ TEST(semaphore_ping_pong)
     REQUIRE(pthread_create(&id, NULL, answer, &rounds) == 0);
     for (int i = 0; i < rounds; i++) {
         sem_post(&ping);
-        while (sem_wait(&pong) != 0) {}
+        while (sem_wait(&pong) != 0) {
+        }
     }
     pthread_join(id, NULL);
 }
@@ -401,7 +408,11 @@ TEST(robust_mutex_wakes_a_waiter)
 
 TEST(robust_list_calls)
 {
-    struct { void *next; long offset; void *pending; } head = {&head, 0, NULL};
+    struct {
+        void *next;
+        long offset;
+        void *pending;
+    } head = {&head, 0, NULL};
     void *old = NULL, *got = NULL;
     size_t len = 0, old_len = 0;
     CHECK_OK(syscall(SYS_get_robust_list, 0, &old, &old_len));
@@ -418,7 +429,7 @@ TEST(set_tid_address_answers_the_tid)
 {
     static int slot;
     CHECK_EQ(syscall(SYS_set_tid_address, &slot), my_tid());
-    CHECK_EQ(my_tid(), getpid());            // the main thread
+    CHECK_EQ(my_tid(), getpid());  // the main thread
 }
 
 static void *exit_early(void *argument)
@@ -509,7 +520,7 @@ TEST(membarrier_query_and_private)
         SKIP("no membarrier here");
     CHECK(mask > 0);
     if (mask & 8) {
-        CHECK_OK(syscall(SYS_membarrier, 16, 0, 0));          // REGISTER_PRIVATE_EXPEDITED
+        CHECK_OK(syscall(SYS_membarrier, 16, 0, 0));  // REGISTER_PRIVATE_EXPEDITED
         CHECK_OK(syscall(SYS_membarrier, 8, 0, 0));
     }
     CHECK_ERRNO(syscall(SYS_membarrier, 1 << 20, 0, 0), EINVAL);

@@ -13,7 +13,7 @@
 #include <sys/timerfd.h>
 #include <sys/times.h>
 
-#define LATE (20 * SEC)   // nothing may be that late
+#define LATE (20 * SEC)  // nothing may be that late
 
 static uint64_t raw_now(clockid_t clock)
 {
@@ -22,24 +22,33 @@ static uint64_t raw_now(clockid_t clock)
     return (uint64_t)now.tv_sec * SEC + (uint64_t)now.tv_nsec;
 }
 
-static const struct { clockid_t id; const char *name; } clocks[] = {
-    {CLOCK_REALTIME, "REALTIME"}, {CLOCK_MONOTONIC, "MONOTONIC"}, {CLOCK_MONOTONIC_RAW, "MONOTONIC_RAW"},
-    {CLOCK_REALTIME_COARSE, "REALTIME_COARSE"}, {CLOCK_MONOTONIC_COARSE, "MONOTONIC_COARSE"},
-    {CLOCK_BOOTTIME, "BOOTTIME"}, {11, "TAI"},
+static const struct {
+    clockid_t id;
+    const char *name;
+} clocks[] = {
+    {CLOCK_REALTIME, "REALTIME"},
+    {CLOCK_MONOTONIC, "MONOTONIC"},
+    {CLOCK_MONOTONIC_RAW, "MONOTONIC_RAW"},
+    {CLOCK_REALTIME_COARSE, "REALTIME_COARSE"},
+    {CLOCK_MONOTONIC_COARSE, "MONOTONIC_COARSE"},
+    {CLOCK_BOOTTIME, "BOOTTIME"},
+    {11, "TAI"},
 };
 
 TEST(library_and_system_call_agree)
 {
     for (size_t i = 0; i < COUNT(clocks); i++) {
-        bool coarse = clocks[i].id == CLOCK_REALTIME_COARSE || clocks[i].id == CLOCK_MONOTONIC_COARSE;
+        bool coarse =
+            clocks[i].id == CLOCK_REALTIME_COARSE || clocks[i].id == CLOCK_MONOTONIC_COARSE;
         for (int round = 0; round < 50; round++) {
             uint64_t a = raw_now(clocks[i].id), b = now_ns(clocks[i].id), c = raw_now(clocks[i].id);
             if (a > b || b > c || c - a > LATE) {
-                FAIL("clock %s: call %llu, library %llu, call %llu", clocks[i].name, (unsigned long long)a,
-                     (unsigned long long)b, (unsigned long long)c);
+                FAIL("clock %s: call %llu, library %llu, call %llu", clocks[i].name,
+                     (unsigned long long)a, (unsigned long long)b, (unsigned long long)c);
                 break;
             }
-            if (coarse && b > now_ns(clocks[i].id == CLOCK_REALTIME_COARSE ? CLOCK_REALTIME : CLOCK_MONOTONIC))
+            if (coarse && b > now_ns(clocks[i].id == CLOCK_REALTIME_COARSE ? CLOCK_REALTIME
+                                                                           : CLOCK_MONOTONIC))
                 FAIL("clock %s is ahead of the fine one", clocks[i].name);
         }
     }
@@ -54,12 +63,14 @@ TEST(clocks_of_time_spent)
     while (now_ns(CLOCK_MONOTONIC) - start < 60 * MS)
         for (int i = 0; i < 1000; i++)
             x += (unsigned long)i;
-    uint64_t process_after = now_ns(CLOCK_PROCESS_CPUTIME_ID), thread_after = now_ns(CLOCK_THREAD_CPUTIME_ID);
-    CHECK(thread_after > thread && thread_after - thread <= now_ns(CLOCK_MONOTONIC) - start + 5 * MS);
+    uint64_t process_after = now_ns(CLOCK_PROCESS_CPUTIME_ID),
+             thread_after = now_ns(CLOCK_THREAD_CPUTIME_ID);
+    CHECK(thread_after > thread &&
+          thread_after - thread <= now_ns(CLOCK_MONOTONIC) - start + 5 * MS);
     CHECK(process_after - process + 5 * MS >= thread_after - thread);
     thread = now_ns(CLOCK_THREAD_CPUTIME_ID);
     sleep_ns(100 * MS);
-    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - thread < 60 * MS);      // a sleep costs no CPU
+    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - thread < 60 * MS);  // a sleep costs no CPU
 }
 
 TEST(clock_errors)
@@ -84,12 +95,12 @@ TEST(realtime_is_plausible)
     struct timespec now;
     REQUIRE_OK(gettimeofday(&tv, NULL));
     REQUIRE_OK(clock_gettime(CLOCK_REALTIME, &now));
-    CHECK(now.tv_sec > 1577836800 && now.tv_sec < 7258118400);      // 2020 to 2200
+    CHECK(now.tv_sec > 1577836800 && now.tv_sec < 7258118400);  // 2020 to 2200
     CHECK_RANGE(now.tv_sec - tv.tv_sec, 0, 20);
     CHECK_RANGE(tv.tv_usec, 0, 999999);
-    CHECK_RANGE(time(NULL) - tv.tv_sec, -1, 20);                    // it may read the coarse clock
+    CHECK_RANGE(time(NULL) - tv.tv_sec, -1, 20);  // it may read the coarse clock
 #ifdef SYS_time
-    CHECK_RANGE(syscall(SYS_time, NULL) - tv.tv_sec, -1, 20);   // it reads the coarse clock
+    CHECK_RANGE(syscall(SYS_time, NULL) - tv.tv_sec, -1, 20);  // it reads the coarse clock
 #endif
 }
 
@@ -137,12 +148,15 @@ static void *watch_clocks(void *argument)
         uint64_t *last = &newest[which], before = __atomic_load_n(last, __ATOMIC_SEQ_CST);
         uint64_t now = read_some_way(shared_clocks[which], i / 7);
         if (now < before) {
-            FAIL("clock %d went back by %llu ns, read in way %u", shared_clocks[which], (unsigned long long)(before - now), i / 7 % 3);
+            FAIL("clock %d went back by %llu ns, read in way %u", shared_clocks[which],
+                 (unsigned long long)(before - now), i / 7 % 3);
             break;
         }
         if (shared_clocks[which] == CLOCK_REALTIME)
-            now = now / 1000 * 1000;   // gettimeofday's resolution
-        while (before < now && !__atomic_compare_exchange_n(last, &before, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+            now = now / 1000 * 1000;  // gettimeofday's resolution
+        while (before < now && !__atomic_compare_exchange_n(last, &before, now, false,
+                                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        }
     }
     return NULL;
 }
@@ -154,7 +168,7 @@ TEST(clocks_across_cpus)
     stop = 0;
     for (uintptr_t i = 0; i < COUNT(ids); i++)
         REQUIRE(pthread_create(&ids[i], NULL, watch_clocks, (void *)(i * 1000)) == 0);
-    sleep_ns(1500 * MS);   // long enough for the emulator's clock to be trimmed once, see apic.c
+    sleep_ns(1500 * MS);  // long enough for the emulator's clock to be trimmed once, see apic.c
     stop = 1;
     for (size_t i = 0; i < COUNT(ids); i++)
         pthread_join(ids[i], NULL);
@@ -210,12 +224,15 @@ TEST(clock_nanosleep_absolute)
         struct timespec when = {(time_t)(deadline / SEC), (long)(deadline % SEC)};
         CHECK_EQ(clock_nanosleep(ids[i], TIMER_ABSTIME, &when, NULL), 0);
         CHECK_RANGE(now_ns(ids[i]) - deadline, 0, LATE);
-        CHECK_EQ(clock_nanosleep(ids[i], TIMER_ABSTIME, &when, NULL), 0);    // past: at once
+        CHECK_EQ(clock_nanosleep(ids[i], TIMER_ABSTIME, &when, NULL), 0);  // past: at once
     }
     struct timespec when = {0, 1};
     CHECK_EQ(syscall(SYS_clock_nanosleep, 99, 0, &when, NULL) == -1 ? errno : 0, EINVAL);
-    CHECK_EQ(syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &when, NULL) == -1 ? errno : 0, EOPNOTSUPP);
-    CHECK_EQ(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (void *)8, NULL) == -1 ? errno : 0, EFAULT);
+    CHECK_EQ(syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &when, NULL) == -1 ? errno
+                                                                                         : 0,
+             EOPNOTSUPP);
+    CHECK_EQ(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (void *)8, NULL) == -1 ? errno : 0,
+             EFAULT);
     CHECK_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &when, NULL), 0);
 }
 
@@ -246,7 +263,7 @@ static void wait_for_alarms(int count)
 
 TEST(setitimer_real)
 {
-    install(SIGALRM);                     // from here on this test has no time limit of its own
+    install(SIGALRM);  // from here on this test has no time limit of its own
     struct itimerval timer = {.it_value = {0, 20000}}, old;
     uint64_t start = now_ns(CLOCK_MONOTONIC);
     REQUIRE_OK(setitimer(ITIMER_REAL, &timer, NULL));
@@ -258,7 +275,7 @@ TEST(setitimer_real)
     CHECK_EQ(alarm_info.si_code, SI_KERNEL);
     REQUIRE_OK(getitimer(ITIMER_REAL, &old));
     CHECK_EQ(old.it_value.tv_sec + old.it_value.tv_usec, 0);
-    timer = (struct itimerval){{0, 5000}, {0, 5000}};     // periodic
+    timer = (struct itimerval){{0, 5000}, {0, 5000}};  // periodic
     REQUIRE_OK(setitimer(ITIMER_REAL, &timer, NULL));
     wait_for_alarms(5);
     CHECK(alarms >= 5);
@@ -288,14 +305,17 @@ static void burn(uint64_t ns)
 
 TEST(setitimer_prof_and_virtual)
 {
-    static const struct { int which, signal; } kinds[] = {{ITIMER_PROF, SIGPROF}, {ITIMER_VIRTUAL, SIGVTALRM}};
+    static const struct {
+        int which, signal;
+    } kinds[] = {{ITIMER_PROF, SIGPROF}, {ITIMER_VIRTUAL, SIGVTALRM}};
     for (size_t i = 0; i < COUNT(kinds); i++) {
         install(kinds[i].signal);
         struct itimerval timer = {{0, 10000}, {0, 10000}};
         REQUIRE_OK(setitimer(kinds[i].which, &timer, NULL));
         burn(200 * MS);
-        for (int round = 0; round < 10000 && alarms < 2; round++)   // user time may grow slowly
-            for (volatile int x = 0; x < 10000; x++) {}
+        for (int round = 0; round < 10000 && alarms < 2; round++)  // user time may grow slowly
+            for (volatile int x = 0; x < 10000; x++) {
+            }
         timer = (struct itimerval){{0, 0}, {0, 0}};
         REQUIRE_OK(setitimer(kinds[i].which, &timer, NULL));
         CHECK(alarms >= 2);
@@ -305,7 +325,7 @@ TEST(setitimer_prof_and_virtual)
     }
 }
 
-struct raw_event {                       // struct sigevent as the kernel reads it
+struct raw_event {  // struct sigevent as the kernel reads it
     union sigval value;
     int signal, notify;
     int tid;
@@ -320,7 +340,8 @@ static int make_timer(clockid_t clock, struct raw_event *event, int *id)
 TEST(timer_create_signals_the_process)
 {
     install(SIGRTMIN + 4);
-    struct raw_event event = {.value.sival_int = 321, .signal = SIGRTMIN + 4, .notify = SIGEV_SIGNAL};
+    struct raw_event event = {
+        .value.sival_int = 321, .signal = SIGRTMIN + 4, .notify = SIGEV_SIGNAL};
     int id = -1;
     REQUIRE_OK(make_timer(CLOCK_MONOTONIC, &event, &id));
     struct itimerspec when = {.it_value = {0, 10000000}}, now;
@@ -357,7 +378,7 @@ TEST(timer_create_periodic_and_overrun)
     alarms = 0;
     sleep_ns(50 * MS);
     siginfo_t info;
-    CHECK_EQ(sigwaitinfo(&set, &info), SIGRTMIN + 4);    // one signal stands for many
+    CHECK_EQ(sigwaitinfo(&set, &info), SIGRTMIN + 4);  // one signal stands for many
     CHECK(info.si_overrun >= 5);
     CHECK(syscall(SYS_timer_getoverrun, id) >= 5);
     when = (struct itimerspec){{0, 0}, {0, 0}};
@@ -395,7 +416,8 @@ TEST(timer_create_signals_one_thread)
     REQUIRE(pthread_create(&thread, NULL, be_target, NULL) == 0);
     while (!__atomic_load_n(&target_tid, __ATOMIC_SEQ_CST))
         sched_yield();
-    struct raw_event event = {.signal = SIGPROF, .notify = 4 /* SIGEV_THREAD_ID */, .tid = target_tid};
+    struct raw_event event = {
+        .signal = SIGPROF, .notify = 4 /* SIGEV_THREAD_ID */, .tid = target_tid};
     int id = -1;
     REQUIRE_OK(make_timer(CLOCK_MONOTONIC, &event, &id));
     struct itimerspec when = {{0, 5000000}, {0, 5000000}};
@@ -451,7 +473,7 @@ TEST(timers_count_as_queued_signals)
     REQUIRE_OK(setrlimit(RLIMIT_SIGPENDING, &none));
     CHECK_ERRNO(make_timer(CLOCK_MONOTONIC, &event, &id), EAGAIN);
     REQUIRE_OK(setrlimit(RLIMIT_SIGPENDING, &old));
-    for (int i = 0; i < 200; i++) {                     // deleting gives the place back
+    for (int i = 0; i < 200; i++) {  // deleting gives the place back
         REQUIRE_OK(make_timer(CLOCK_MONOTONIC, &event, &id));
         REQUIRE_OK(syscall(SYS_timer_delete, id));
     }
@@ -602,7 +624,9 @@ static void *wait_until_real(void *argument)
     struct timespec when = *(struct timespec *)argument;
     int word = 0;
     __atomic_add_fetch(&waiters_ready, 1, __ATOMIC_SEQ_CST);
-    CHECK_ERRNO(syscall(SYS_futex, &word, 9 | 128 | 256 /* WAIT_BITSET, private, real time */, 0, &when, NULL, ~0u), ETIMEDOUT);
+    CHECK_ERRNO(syscall(SYS_futex, &word, 9 | 128 | 256 /* WAIT_BITSET, private, real time */, 0,
+                        &when, NULL, ~0u),
+                ETIMEDOUT);
     __atomic_add_fetch(&woken_by_clock, 1, __ATOMIC_SEQ_CST);
     return NULL;
 }
@@ -614,7 +638,7 @@ static void *sleep_relative(void *argument)
     struct timespec length = {0, 400 * MS};
     __atomic_add_fetch(&waiters_ready, 1, __ATOMIC_SEQ_CST);
     CHECK_EQ(clock_nanosleep(CLOCK_REALTIME, 0, &length, NULL), 0);
-    CHECK(now_ns(CLOCK_MONOTONIC) - start >= 400 * MS);     // relative: the clock has no say
+    CHECK(now_ns(CLOCK_MONOTONIC) - start >= 400 * MS);  // relative: the clock has no say
     return NULL;
 }
 
@@ -642,7 +666,7 @@ TEST(setting_the_clock_moves_those_who_wait_for_a_time_of_day)
     while (waiters_ready < 3)
         sched_yield();
     sleep_ns(30 * MS);
-    set_clock_forward(1800 * SEC);      // half the way: nobody may come
+    set_clock_forward(1800 * SEC);  // half the way: nobody may come
     sleep_ns(50 * MS);
     CHECK_EQ(woken_by_clock + alarms, 0);
     REQUIRE_OK(syscall(SYS_timer_gettime, absolute, &left));
@@ -665,5 +689,5 @@ TEST(setting_the_clock_moves_those_who_wait_for_a_time_of_day)
     CHECK_OK(syscall(SYS_timer_delete, absolute));
     CHECK_OK(syscall(SYS_timer_delete, relative));
     set_clock_forward(-3600 * (int64_t)SEC - (int64_t)SEC);
-    CHECK(now_ns(CLOCK_MONOTONIC) - began < 60 * SEC);      // the monotonic clock has not jumped
+    CHECK(now_ns(CLOCK_MONOTONIC) - began < 60 * SEC);  // the monotonic clock has not jumped
 }

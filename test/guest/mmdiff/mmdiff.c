@@ -38,9 +38,9 @@
 #include <unistd.h>
 
 #define PAGE 4096ul
-#define ARENA_PAGES 1280ul               // 5 MiB: two aligned 2 MiB and a rest
+#define ARENA_PAGES 1280ul  // 5 MiB: two aligned 2 MiB and a rest
 #define ARENA_STRIDE (64ul << 20)
-#define ARENA_BASE 0x100000200000ul      // 2 MiB aligned, with room below
+#define ARENA_BASE 0x100000200000ul  // 2 MiB aligned, with room below
 #define FILE_PAGES 128ul
 #define MAX_THREADS 8
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -55,9 +55,9 @@ struct job {
     int number;
     char *arena;
     int files[2], pipe[2];
-    uint64_t state;                      // of the random numbers of this step
-    uint64_t digest;                     // of the transcript
-    char *text;                          // the transcript, when it is wanted
+    uint64_t state;   // of the random numbers of this step
+    uint64_t digest;  // of the transcript
+    char *text;       // the transcript, when it is wanted
     size_t used, room;
     long step;
 };
@@ -90,9 +90,10 @@ static void say(struct job *job, const char *format, ...)
         return;
     if (job->used + (size_t)n > job->room) {
         job->room = (job->room + (size_t)n) * 2;
-        char *more = mmap(NULL, job->room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        char *more =
+            mmap(NULL, job->room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         memcpy(more, job->text, job->used);
-        job->text = more;                // the old one stays: this program is short-lived
+        job->text = more;  // the old one stays: this program is short-lived
     }
     memcpy(job->text + job->used, line, (size_t)n);
     job->used += (size_t)n;
@@ -109,10 +110,22 @@ static uint64_t next_random(struct job *job, uint64_t n)
 static const char *error_name(int error)
 {
     switch (error) {
-    case EPERM: return "EPERM"; case EINTR: return "EINTR"; case EBADF: return "EBADF"; case EAGAIN: return "EAGAIN";
-    case ENOMEM: return "ENOMEM"; case EACCES: return "EACCES"; case EFAULT: return "EFAULT"; case EBUSY: return "EBUSY";
-    case EEXIST: return "EEXIST"; case ENODEV: return "ENODEV"; case EINVAL: return "EINVAL"; case ENOSYS: return "ENOSYS";
-    case EOPNOTSUPP: return "EOPNOTSUPP"; case ENXIO: return "ENXIO"; case EOVERFLOW: return "EOVERFLOW"; default: break;
+    case EPERM: return "EPERM";
+    case EINTR: return "EINTR";
+    case EBADF: return "EBADF";
+    case EAGAIN: return "EAGAIN";
+    case ENOMEM: return "ENOMEM";
+    case EACCES: return "EACCES";
+    case EFAULT: return "EFAULT";
+    case EBUSY: return "EBUSY";
+    case EEXIST: return "EEXIST";
+    case ENODEV: return "ENODEV";
+    case EINVAL: return "EINVAL";
+    case ENOSYS: return "ENOSYS";
+    case EOPNOTSUPP: return "EOPNOTSUPP";
+    case ENXIO: return "ENXIO";
+    case EOVERFLOW: return "EOVERFLOW";
+    default: break;
     }
     static __thread char other[16];
     snprintf(other, sizeof other, "errno%d", error);
@@ -184,19 +197,21 @@ static bool write_page(struct job *job, size_t at, uint64_t value, int only)
 // ---- the steps ----
 
 struct range {
-    size_t at, n;            // in pages; n may reach past the arena's end, into the gap
+    size_t at, n;  // in pages; n may reach past the arena's end, into the gap
     uintptr_t start;
-    size_t len;              // in bytes, sometimes odd, wild or zero
+    size_t len;  // in bytes, sometimes odd, wild or zero
 };
 
 static struct range pick_range(struct job *job)
 {
     struct range r;
     uint64_t shape = next_random(job, 64);
-    r.n = shape < 40 ? 1 + next_random(job, 16) : shape < 56 ? 1 + next_random(job, 100) : 1 + next_random(job, 700);
+    r.n = shape < 40   ? 1 + next_random(job, 16)
+          : shape < 56 ? 1 + next_random(job, 100)
+                       : 1 + next_random(job, 700);
     r.at = next_random(job, ARENA_PAGES);
     if (next_random(job, 8) == 0)
-        r.at &= ~511ul;                                       // huge-page boundaries
+        r.at &= ~511ul;  // huge-page boundaries
     if (r.at + r.n > ARENA_PAGES)
         r.n = ARENA_PAGES - r.at;
     r.start = (uintptr_t)job->arena + r.at * PAGE;
@@ -213,13 +228,20 @@ static struct range pick_range(struct job *job)
 
 static void say_range(struct job *job, const char *what, const struct range *r)
 {
-    say(job, "%ld %s %zu%+ld len %ld", job->step, what, r->at, (long)(r->start - (uintptr_t)job->arena - r->at * PAGE), (long)r->len);
+    say(job, "%ld %s %zu%+ld len %ld", job->step, what, r->at,
+        (long)(r->start - (uintptr_t)job->arena - r->at * PAGE), (long)r->len);
 }
 
 static int pick_protection(struct job *job)
 {
-    static const int protections[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE,
-                                      PROT_WRITE, PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC};
+    static const int protections[] = {PROT_NONE,
+                                      PROT_READ,
+                                      PROT_READ | PROT_WRITE,
+                                      PROT_READ | PROT_WRITE,
+                                      PROT_READ | PROT_WRITE,
+                                      PROT_WRITE,
+                                      PROT_READ | PROT_EXEC,
+                                      PROT_READ | PROT_WRITE | PROT_EXEC};
     return protections[next_random(job, COUNT(protections))];
 }
 
@@ -240,9 +262,10 @@ static void step_map(struct job *job)
     static const int extras[] = {0, 0, 0, 0, MAP_POPULATE, MAP_NORESERVE, MAP_LOCKED, MAP_STACK};
     flags |= extras[next_random(job, COUNT(extras))];
     if (next_random(job, 6) == 0)
-        flags = (flags & ~MAP_FIXED) | 0x100000;              // FIXED_NOREPLACE
+        flags = (flags & ~MAP_FIXED) | 0x100000;  // FIXED_NOREPLACE
     say_range(job, "mmap", &r);
-    say(job, " prot %d flags %x file %d off %zu", protection, flags, fd < 0 ? -1 : (int)(kind % 2), offset / PAGE);
+    say(job, " prot %d flags %x file %d off %zu", protection, flags, fd < 0 ? -1 : (int)(kind % 2),
+        offset / PAGE);
     void *result = (void *)syscall(SYS_mmap, r.start, r.len, protection, flags, fd, offset);
     say_address(job, result);
 }
@@ -251,11 +274,12 @@ static void step_map_hint(struct job *job)
 {
     struct range r = pick_range(job);
     say_range(job, "mmap-hint", &r);
-    char *result = (char *)syscall(SYS_mmap, r.start & -PAGE, r.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *result = (char *)syscall(SYS_mmap, r.start & -PAGE, r.len, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (result == MAP_FAILED || (uintptr_t)result == (r.start & -PAGE)) {
         say_address(job, result);
     } else {
-        say(job, " elsewhere\n");                             // where is the kernel's choice
+        say(job, " elsewhere\n");  // where is the kernel's choice
         munmap(result, r.len);
     }
 }
@@ -280,8 +304,9 @@ static void step_protect(struct job *job)
 
 static void step_advise(struct job *job)
 {
-    static const int advices[] = {0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 20, 21, 22, 22, 23, 23, 24,
-                                  102, 102, 103, 103, 5, 26, 99};
+    static const int advices[] = {0,  1,  2,  3,   4,   4,   4,   4,  4,  4,  8,  9,
+                                  10, 11, 14, 15,  16,  17,  18,  19, 20, 21, 22, 22,
+                                  23, 23, 24, 102, 102, 103, 103, 5,  26, 99};
     struct range r = pick_range(job);
     int advice = advices[next_random(job, COUNT(advices))];
     say_range(job, "madvise", &r);
@@ -298,19 +323,31 @@ static void step_remap(struct job *job)
     size_t at = next_random(job, ARENA_PAGES - 200), to = next_random(job, ARENA_PAGES - 200);
     uint64_t kind = next_random(job, 6);
     char *source = job->arena + at * PAGE;
-    int flags = MAP_FIXED | (kind < 3 ? MAP_PRIVATE | MAP_ANONYMOUS : kind < 4 ? MAP_SHARED | MAP_ANONYMOUS : kind < 5 ? MAP_SHARED : MAP_PRIVATE);
-    syscall(SYS_mmap, source, n * PAGE, PROT_READ | PROT_WRITE, flags, flags & MAP_ANONYMOUS ? -1 : job->files[0], 0);
+    int flags = MAP_FIXED | (kind < 3   ? MAP_PRIVATE | MAP_ANONYMOUS
+                             : kind < 4 ? MAP_SHARED | MAP_ANONYMOUS
+                             : kind < 5 ? MAP_SHARED
+                                        : MAP_PRIVATE);
+    syscall(SYS_mmap, source, n * PAGE, PROT_READ | PROT_WRITE, flags,
+            flags & MAP_ANONYMOUS ? -1 : job->files[0], 0);
     for (size_t i = 0; i < n; i += 1 + next_random(job, 5))
         write_page(job, at + i, (uint64_t)job->step * 1000 + i, -1);
     if (next_random(job, 5) == 0)
-        madvise(source + n / 2 * PAGE, PAGE, 102);            // a guard moves along
+        madvise(source + n / 2 * PAGE, PAGE, 102);  // a guard moves along
     if (next_random(job, 8) == 0)
         mlock(source, n * PAGE);
-    static const int how[] = {0, 0, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED,
-                              MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* DONTUNMAP */, MREMAP_FIXED, 16};
+    static const int how[] = {0,
+                              0,
+                              MREMAP_MAYMOVE | MREMAP_FIXED,
+                              MREMAP_MAYMOVE | MREMAP_FIXED,
+                              MREMAP_MAYMOVE | MREMAP_FIXED,
+                              MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* DONTUNMAP */,
+                              MREMAP_FIXED,
+                              16};
     int mode = how[next_random(job, COUNT(how))];
-    say(job, "%ld mremap %zu+%zu kind %d to %zu+%zu mode %d", job->step, at, n, (int)kind, to, new_n, mode);
-    void *result = (void *)syscall(SYS_mremap, source, n * PAGE, new_n * PAGE, mode, job->arena + to * PAGE);
+    say(job, "%ld mremap %zu+%zu kind %d to %zu+%zu mode %d", job->step, at, n, (int)kind, to,
+        new_n, mode);
+    void *result =
+        (void *)syscall(SYS_mremap, source, n * PAGE, new_n * PAGE, mode, job->arena + to * PAGE);
     say_address(job, result);
     if (result != MAP_FAILED)
         say_digest(job, (size_t)((char *)result - job->arena) / PAGE, new_n);
@@ -352,8 +389,8 @@ static void step_touch(struct job *job)
         armed = 0;
         say(job, "%ld touch %zu+%zu\n", job->step, at, offset);
     } else {
-        say(job, "%ld touch %zu+%zu signal %d code %d at %+ld\n", job->step, at, offset, seen_signal, seen_code,
-            (long)(seen_address - (uintptr_t)p));
+        say(job, "%ld touch %zu+%zu signal %d code %d at %+ld\n", job->step, at, offset,
+            seen_signal, seen_code, (long)(seen_address - (uintptr_t)p));
     }
 }
 
@@ -397,7 +434,8 @@ static void step_file(struct job *job)
     uint64_t words[512];
     switch (next_random(job, 5)) {
     case 0:
-        say(job, "%ld ftruncate %d %zu", job->step, which, n * PAGE - (n && page % 3 == 0 ? 100 : 0));
+        say(job, "%ld ftruncate %d %zu", job->step, which,
+            n * PAGE - (n && page % 3 == 0 ? 100 : 0));
         say_result(job, ftruncate(fd, (off_t)(n * PAGE - (n && page % 3 == 0 ? 100 : 0))));
         break;
     case 1:
@@ -411,7 +449,8 @@ static void step_file(struct job *job)
         memset(words, 0, sizeof words);
         say(job, "%ld pread %d %zu", job->step, which, page);
         say_result(job, pread(fd, words, PAGE, (off_t)(page * PAGE)));
-        say(job, "  %llx %llx %llx\n", (unsigned long long)words[0], (unsigned long long)words[256], (unsigned long long)words[511]);
+        say(job, "  %llx %llx %llx\n", (unsigned long long)words[0], (unsigned long long)words[256],
+            (unsigned long long)words[511]);
         break;
     case 3:
         say(job, "%ld punch %d %zu", job->step, which, page);
@@ -473,8 +512,10 @@ static bool joins(const struct area *a, const struct area *b)
 static void say_area(struct job *job, const struct area *a)
 {
     if (a->end > a->start)
-        say(job, "  area %ld+%ld %s %c %ld\n", (long)(a->start - (uintptr_t)job->arena) / (long)PAGE, (long)(a->end - a->start) / (long)PAGE,
-            a->perms, a->kind, a->kind == '0' || a->kind == '1' ? (long)(a->offset / PAGE) : 0L);
+        say(job, "  area %ld+%ld %s %c %ld\n",
+            (long)(a->start - (uintptr_t)job->arena) / (long)PAGE,
+            (long)(a->end - a->start) / (long)PAGE, a->perms, a->kind,
+            a->kind == '0' || a->kind == '1' ? (long)(a->offset / PAGE) : 0L);
 }
 
 static void say_maps(struct job *job)
@@ -496,9 +537,13 @@ static void say_maps(struct job *job)
             }
             line[used] = 0, used = 0;
             struct area a = {.kind = 'a'};
-            if (sscanf(line, "%lx-%lx %7s %lx", &a.start, &a.end, a.perms, &a.offset) < 4 || a.end <= (uintptr_t)job->arena || a.start >= end)
+            if (sscanf(line, "%lx-%lx %7s %lx", &a.start, &a.end, a.perms, &a.offset) < 4 ||
+                a.end <= (uintptr_t)job->arena || a.start >= end)
                 continue;
-            a.kind = strstr(line, "memfd:zero") ? '0' : strstr(line, "memfd:one") ? '1' : a.perms[3] == 's' ? 's' : 'a';
+            a.kind = strstr(line, "memfd:zero")  ? '0'
+                     : strstr(line, "memfd:one") ? '1'
+                     : a.perms[3] == 's'         ? 's'
+                                                 : 'a';
             if (joins(&last, &a)) {
                 last.end = a.end;
                 continue;
@@ -533,10 +578,13 @@ static bool is_chosen(long step)
 static void one_step(struct job *job)
 {
     static void (*const steps[])(struct job *) = {
-        step_map, step_map, step_map, step_map, step_map_hint, step_unmap, step_unmap, step_protect, step_protect, step_protect,
-        step_advise, step_advise, step_advise, step_advise, step_advise, step_remap, step_write, step_write, step_write, step_write,
-        step_write, step_read, step_read, step_touch, step_touch, step_kernel_access, step_file, step_file, step_lock, step_ask};
-    job->state = job->seed * 0x9e3779b97f4a7c15 + (uint64_t)job->step * 0xd1342543de82ef95 + (uint64_t)job->number;
+        step_map,    step_map,           step_map,     step_map,     step_map_hint, step_unmap,
+        step_unmap,  step_protect,       step_protect, step_protect, step_advise,   step_advise,
+        step_advise, step_advise,        step_advise,  step_remap,   step_write,    step_write,
+        step_write,  step_write,         step_write,   step_read,    step_read,     step_touch,
+        step_touch,  step_kernel_access, step_file,    step_file,    step_lock,     step_ask};
+    job->state = job->seed * 0x9e3779b97f4a7c15 + (uint64_t)job->step * 0xd1342543de82ef95 +
+                 (uint64_t)job->number;
     next_random(job, 2);
     steps[next_random(job, COUNT(steps))](job);
     if (job->step % 10 == 9) {
@@ -564,13 +612,16 @@ static void start_arena(struct job *job)
 {
     size_t half = ARENA_PAGES / 2 * PAGE;
     if (job->seed % 4 == 1 || job->seed % 4 == 2)
-        mmap(job->arena, 2 * half, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        mmap(job->arena, 2 * half, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+             -1, 0);
     if (job->seed % 8 == 2)
         for (size_t i = 0; i < ARENA_PAGES; i++)
             write_page(job, i, job->seed + i, -1);
     if (job->seed % 4 == 3) {
-        mmap(job->arena, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-        mmap(job->arena + half, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, job->files[0], 0);
+        mmap(job->arena, half, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0);
+        mmap(job->arena + half, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+             job->files[0], 0);
     }
 }
 
@@ -621,7 +672,8 @@ int main(int argc, char **argv)
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
-    unsigned long first = strtoul(argv[optind], NULL, 10), last = optind + 1 < argc ? strtoul(argv[optind + 1], NULL, 10) : first;
+    unsigned long first = strtoul(argv[optind], NULL, 10),
+                  last = optind + 1 < argc ? strtoul(argv[optind + 1], NULL, 10) : first;
     static struct job jobs[MAX_THREADS];
     for (unsigned long seed = first; seed <= last; seed++) {
         for (int i = 0; i < threads; i++) {
@@ -636,7 +688,8 @@ int main(int argc, char **argv)
                 pthread_join(jobs[i].id, NULL);
             char line[100];
             put(jobs[i].text, jobs[i].used);
-            put(line, (size_t)snprintf(line, sizeof line, "seed %lu thread %d %016llx\n", seed, i, (unsigned long long)jobs[i].digest));
+            put(line, (size_t)snprintf(line, sizeof line, "seed %lu thread %d %016llx\n", seed, i,
+                                       (unsigned long long)jobs[i].digest));
         }
     }
     return 0;

@@ -50,10 +50,7 @@ static int write_top(void) { return write_address(0xfffffffffffffff8); }
 static int write_wild(void) { return write_address(0x9000000000000000); }
 static int write_own_text(void) { return write_address((uintptr_t)jump_to_0); }
 
-static int read_kernel(void)
-{
-    return *(volatile char *)0xffff888000001000;
-}
+static int read_kernel(void) { return *(volatile char *)0xffff888000001000; }
 
 static volatile int go_on = 1;
 
@@ -119,10 +116,26 @@ static int wild_stack(void)
     return 0;
 }
 
-static int halt(void) { __asm__ volatile("hlt"); return 0; }
-static int undefined(void) { __asm__ volatile("ud2"); return 0; }
-static int breakpoint(void) { __asm__ volatile("int3"); return 0; }
-static int port(void) { __asm__ volatile("outb %%al, %%dx" : : "a"(0), "d"(0x501)); return 0; }
+static int halt(void)
+{
+    __asm__ volatile("hlt");
+    return 0;
+}
+static int undefined(void)
+{
+    __asm__ volatile("ud2");
+    return 0;
+}
+static int breakpoint(void)
+{
+    __asm__ volatile("int3");
+    return 0;
+}
+static int port(void)
+{
+    __asm__ volatile("outb %%al, %%dx" : : "a"(0), "d"(0x501));
+    return 0;
+}
 static int divide(void)
 {
     int result;
@@ -144,17 +157,25 @@ static int bad_sigreturn(void)
 
 static int wild_fs(void)
 {
-    syscall(SYS_arch_prctl, 0x1002, 0x123456789000);     // thread-local storage points at nothing
+    syscall(SYS_arch_prctl, 0x1002, 0x123456789000);  // thread-local storage points at nothing
     return errno;
 }
 #endif
 
 static int abort_now(void) { abort(); }
-static int kill_self(void) { kill(getpid(), SIGKILL); return 0; }
-static int terminate_self(void) { kill(getpid(), SIGTERM); return 0; }
+static int kill_self(void)
+{
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+static int terminate_self(void)
+{
+    kill(getpid(), SIGTERM);
+    return 0;
+}
 static int exit_42(void) { return 42; }
 static int exit_255(void) { _exit(255); }
-static int exit_256(void) { _exit(256); }          // only the low byte counts
+static int exit_256(void) { _exit(256); }  // only the low byte counts
 
 static int broken_pipe(void)
 {
@@ -212,7 +233,8 @@ static int main_thread_leaves_first(void)
 static void *spin(void *argument)
 {
     (void)argument;
-    while (go_on) {}
+    while (go_on) {
+    }
     return NULL;
 }
 
@@ -241,7 +263,8 @@ static int open_until_emfile(void)
 static int eat_memory(void)
 {
     for (;;) {
-        char *p = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        char *p = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED)
             return 3;
         for (size_t i = 0; i < 8 << 20; i += 4096)
@@ -281,14 +304,16 @@ static int eat_tmpfs(void)
     static char block[1 << 16];
     int fd = open("/tmp/eaten", O_CREAT | O_WRONLY, 0600);
     ssize_t n;
-    while ((n = write(fd, block, sizeof block)) > 0) {}
+    while ((n = write(fd, block, sizeof block)) > 0) {
+    }
     return n == -1 && errno == ENOSPC ? 0 : 4;
 }
 
 static int eat_areas(void)
 {
     for (size_t i = 0;; i++) {
-        if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+        if (mmap(NULL, 4096, i % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+            MAP_FAILED)
             return errno == ENOMEM ? 0 : 5;
     }
 }
@@ -304,7 +329,7 @@ static int eat_threads(void)
         if (error)
             return error == EAGAIN || error == ENOMEM ? 0 : 6;
         if (i == 400)
-            return 0;       // they all spin: enough
+            return 0;  // they all spin: enough
     }
     return 7;
 }
@@ -313,7 +338,8 @@ static int eat_pipes(void)
 {
     static char block[65536];
     for (int fds[2]; pipe2(fds, O_NONBLOCK) == 0;) {
-        while (write(fds[1], block, sizeof block) > 0) {}
+        while (write(fds[1], block, sizeof block) > 0) {
+        }
     }
     return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? 0 : 8;
 }
@@ -328,9 +354,26 @@ static uint64_t fuzz_next(void)
 
 static uint64_t fuzz_value(char *memory)
 {
-    static const uint64_t special[] = {0, 1, 2, 8, 4095, 4096, 4097, 65536, ~0ull, ~0ull - 4095, 1ull << 63, 1ull << 47,
-                                       0x7ffffffff000, 0x7fffffffffff, 0xffff888000000000, 0xffffffff80000000, 0x7fffffff,
-                                       0x80000000, 0xffffffff, (uint64_t)-100};
+    static const uint64_t special[] = {0,
+                                       1,
+                                       2,
+                                       8,
+                                       4095,
+                                       4096,
+                                       4097,
+                                       65536,
+                                       ~0ull,
+                                       ~0ull - 4095,
+                                       1ull << 63,
+                                       1ull << 47,
+                                       0x7ffffffff000,
+                                       0x7fffffffffff,
+                                       0xffff888000000000,
+                                       0xffffffff80000000,
+                                       0x7fffffff,
+                                       0x80000000,
+                                       0xffffffff,
+                                       (uint64_t)-100};
     uint64_t r = fuzz_next();
     switch (r % 5) {
     case 0: return special[(r >> 8) % (sizeof special / sizeof special[0])];
@@ -344,19 +387,82 @@ static uint64_t fuzz_value(char *memory)
 // Any call with any arguments, but for the few that would just end or stop this program.
 static int fuzz(void)
 {
-    static const short left_out[] = {SYS_exit, SYS_exit_group, SYS_rt_sigreturn, SYS_rt_sigsuspend, SYS_rt_sigtimedwait,
-                                     SYS_kill, SYS_tgkill, SYS_tkill, SYS_clone, 435, SYS_execve, 322, SYS_munmap, SYS_mmap,
-                                     SYS_mremap, SYS_mprotect, SYS_madvise, SYS_brk, SYS_futex, SYS_wait4, SYS_waitid,
-                                     SYS_reboot, SYS_setitimer, SYS_timer_settime, SYS_nanosleep, SYS_clock_nanosleep,
-                                     SYS_ppoll, SYS_pselect6, SYS_epoll_pwait, 441, SYS_rt_sigaction, SYS_rt_sigprocmask,
-                                     SYS_sigaltstack, SYS_prlimit64, SYS_setrlimit, SYS_set_robust_list, SYS_set_tid_address,
-                                     SYS_read, SYS_readv, SYS_preadv, 327, 449, 454, 455, 456, 462, 334, SYS_shmat, SYS_remap_file_pages,
-                                     SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_process_madvise, SYS_close, 436, SYS_dup3,
-                                     SYS_mlockall, SYS_ptrace, SYS_timer_create, SYS_personality, SYS_prctl, SYS_seccomp,
-                                     SYS_pkey_mprotect,
+    static const short left_out[] = {
+        SYS_exit,
+        SYS_exit_group,
+        SYS_rt_sigreturn,
+        SYS_rt_sigsuspend,
+        SYS_rt_sigtimedwait,
+        SYS_kill,
+        SYS_tgkill,
+        SYS_tkill,
+        SYS_clone,
+        435,
+        SYS_execve,
+        322,
+        SYS_munmap,
+        SYS_mmap,
+        SYS_mremap,
+        SYS_mprotect,
+        SYS_madvise,
+        SYS_brk,
+        SYS_futex,
+        SYS_wait4,
+        SYS_waitid,
+        SYS_reboot,
+        SYS_setitimer,
+        SYS_timer_settime,
+        SYS_nanosleep,
+        SYS_clock_nanosleep,
+        SYS_ppoll,
+        SYS_pselect6,
+        SYS_epoll_pwait,
+        441,
+        SYS_rt_sigaction,
+        SYS_rt_sigprocmask,
+        SYS_sigaltstack,
+        SYS_prlimit64,
+        SYS_setrlimit,
+        SYS_set_robust_list,
+        SYS_set_tid_address,
+        SYS_read,
+        SYS_readv,
+        SYS_preadv,
+        327,
+        449,
+        454,
+        455,
+        456,
+        462,
+        334,
+        SYS_shmat,
+        SYS_remap_file_pages,
+        SYS_rt_sigqueueinfo,
+        SYS_rt_tgsigqueueinfo,
+        SYS_process_madvise,
+        SYS_close,
+        436,
+        SYS_dup3,
+        SYS_mlockall,
+        SYS_ptrace,
+        SYS_timer_create,
+        SYS_personality,
+        SYS_prctl,
+        SYS_seccomp,
+        SYS_pkey_mprotect,
 #if defined __x86_64__
-                                     SYS_fork, SYS_vfork, SYS_pause, SYS_poll, SYS_select, SYS_epoll_wait, SYS_arch_prctl,
-                                     SYS_alarm, SYS_dup2, SYS_iopl, SYS_ioperm, SYS_modify_ldt,
+        SYS_fork,
+        SYS_vfork,
+        SYS_pause,
+        SYS_poll,
+        SYS_select,
+        SYS_epoll_wait,
+        SYS_arch_prctl,
+        SYS_alarm,
+        SYS_dup2,
+        SYS_iopl,
+        SYS_ioperm,
+        SYS_modify_ldt,
 #endif
     };
     char *memory = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -378,16 +484,56 @@ static const struct {
     const char *name;
     int (*run)(void);
 } ways[] = {
-#define WAY(name) {#name, name}
-    WAY(jump_to_0), WAY(jump_to_kernel), WAY(jump_to_wild), WAY(write_0), WAY(write_kernel_text), WAY(write_direct_map),
-    WAY(write_top), WAY(write_wild), WAY(write_own_text), WAY(read_kernel), WAY(recurse), WAY(fault_in_handler),
-    WAY(fault_while_blocked), WAY(fault_while_ignored), WAY(abort_now), WAY(kill_self), WAY(terminate_self), WAY(exit_42),
-    WAY(exit_255), WAY(exit_256), WAY(broken_pipe), WAY(exit_from_thread), WAY(fault_in_thread),
-    WAY(main_thread_leaves_first), WAY(exit_while_threads_spin), WAY(open_until_emfile), WAY(eat_memory),
-    WAY(eat_memory_with_threads), WAY(eat_heap), WAY(eat_tmpfs), WAY(eat_areas), WAY(eat_threads), WAY(eat_pipes), WAY(fuzz),
+#define WAY(name)   \
+    {               \
+#name, name \
+    }
+    WAY(jump_to_0),
+    WAY(jump_to_kernel),
+    WAY(jump_to_wild),
+    WAY(write_0),
+    WAY(write_kernel_text),
+    WAY(write_direct_map),
+    WAY(write_top),
+    WAY(write_wild),
+    WAY(write_own_text),
+    WAY(read_kernel),
+    WAY(recurse),
+    WAY(fault_in_handler),
+    WAY(fault_while_blocked),
+    WAY(fault_while_ignored),
+    WAY(abort_now),
+    WAY(kill_self),
+    WAY(terminate_self),
+    WAY(exit_42),
+    WAY(exit_255),
+    WAY(exit_256),
+    WAY(broken_pipe),
+    WAY(exit_from_thread),
+    WAY(fault_in_thread),
+    WAY(main_thread_leaves_first),
+    WAY(exit_while_threads_spin),
+    WAY(open_until_emfile),
+    WAY(eat_memory),
+    WAY(eat_memory_with_threads),
+    WAY(eat_heap),
+    WAY(eat_tmpfs),
+    WAY(eat_areas),
+    WAY(eat_threads),
+    WAY(eat_pipes),
+    WAY(fuzz),
 #if defined __x86_64__
-    WAY(no_stack), WAY(no_stack_for_handler), WAY(wild_stack), WAY(halt), WAY(undefined), WAY(breakpoint), WAY(port),
-    WAY(divide), WAY(trap_flag), WAY(bad_sigreturn), WAY(wild_fs),
+    WAY(no_stack),
+    WAY(no_stack_for_handler),
+    WAY(wild_stack),
+    WAY(halt),
+    WAY(undefined),
+    WAY(breakpoint),
+    WAY(port),
+    WAY(divide),
+    WAY(trap_flag),
+    WAY(bad_sigreturn),
+    WAY(wild_fs),
 #endif
 };
 

@@ -32,22 +32,28 @@ static void *own_stripe(void *argument)
         unsigned k = next_random(&seed) % (STRIPE_PAGES / THREADS);
         char *page = stripes + ((size_t)k * THREADS + me) * PAGE;
         if (!page_is(page, held[me][k])) {
-            FAIL("thread %u, step %d: a page holds %#x, want %#x", me, i, (unsigned char)page[0], held[me][k]);
+            FAIL("thread %u, step %d: a page holds %#x, want %#x", me, i, (unsigned char)page[0],
+                 held[me][k]);
             return NULL;
         }
         unsigned value = next_random(&seed) % 255 + 1;
         switch (next_random(&seed) % 8) {
-        case 0: case 1: case 2:
+        case 0:
+        case 1:
+        case 2:
             memset(page, (int)value, PAGE);
             held[me][k] = (unsigned char)value;
             break;
-        case 3: case 4: case 5:
+        case 3:
+        case 4:
+        case 5:
             if (madvise(page, PAGE, MADV_DONTNEED) != 0)
                 FAIL("DONTNEED fails with %s", errno_name(errno));
             held[me][k] = 0;
             break;
         case 6:
-            if (mprotect(page, PAGE, PROT_READ) != 0 || !page_is(page, held[me][k]) || mprotect(page, PAGE, RW) != 0)
+            if (mprotect(page, PAGE, PROT_READ) != 0 || !page_is(page, held[me][k]) ||
+                mprotect(page, PAGE, RW) != 0)
                 FAIL("mprotect there and back fails with %s", errno_name(errno));
             break;
         case 7:
@@ -101,7 +107,8 @@ TEST_LIMIT(replaced_mappings_leave_no_stale_translation, 60)
         REQUIRE(pthread_create(&ids[i], NULL, watch_window, NULL) == 0);
     unsigned long generations = (unsigned long)harness_rounds(GENERATIONS);
     for (unsigned long i = 1; i < generations; i++) {
-        void *p = mmap((void *)window, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, (off_t)(i * PAGE));
+        void *p =
+            mmap((void *)window, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, (off_t)(i * PAGE));
         CHECK_EQ(p, window);
         __atomic_store_n(&generation, i, __ATOMIC_SEQ_CST);
     }
@@ -138,7 +145,8 @@ static void *keep_writing(void *argument)
 
 TEST_LIMIT(write_protection_reaches_every_cpu, 60)
 {
-    struct sigaction action = {.sa_sigaction = wait_until_writable, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    struct sigaction action = {.sa_sigaction = wait_until_writable,
+                               .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigemptyset(&action.sa_mask);
     sigaction(SIGSEGV, &action, NULL);
     target = map_anon(4 * PAGE);
@@ -213,7 +221,7 @@ TEST_LIMIT(dontneed_reaches_every_cpu, 60)
         for (size_t i = 0; i < GIVEN_UP_PAGES; i++)
             *(volatile unsigned long *)(given_up + i * PAGE) = round + 1;
         REQUIRE_OK(madvise(given_up, GIVEN_UP_PAGES * PAGE, MADV_DONTNEED));
-        __atomic_store_n(&round_number, round + 1, __ATOMIC_SEQ_CST);      // odd: readers look
+        __atomic_store_n(&round_number, round + 1, __ATOMIC_SEQ_CST);  // odd: readers look
         sleep_ns(MS / 5);
         __atomic_store_n(&round_number, round + 2, __ATOMIC_SEQ_CST);
     }
@@ -228,7 +236,11 @@ TEST_LIMIT(dontneed_reaches_every_cpu, 60)
 static void *map_and_unmap(void *argument)
 {
     unsigned me = (unsigned)(uintptr_t)argument, seed = me * 31 + 7;
-    struct { char *start; size_t len; unsigned char value; } held[16] = {{0}};
+    struct {
+        char *start;
+        size_t len;
+        unsigned char value;
+    } held[16] = {{0}};
     int rounds = harness_rounds(2500);
     for (int i = 0; i < rounds; i++) {
         unsigned slot = next_random(&seed) % 16;
@@ -278,10 +290,7 @@ static void *map_and_unmap(void *argument)
     return NULL;
 }
 
-TEST_LIMIT(map_and_unmap_from_all_threads, 120)
-{
-    run_threads(THREADS, map_and_unmap);
-}
+TEST_LIMIT(map_and_unmap_from_all_threads, 120) { run_threads(THREADS, map_and_unmap); }
 
 // ---- one mapping, all threads advise and write without order: nothing to check but survival ----
 
@@ -297,9 +306,19 @@ static void *fight(void *argument)
         static const int advices[] = {MADV_DONTNEED, 8, 14, 15, 20, 21, 22, 23};
         switch (next_random(&seed) % 4) {
         case 0: madvise(p, n * PAGE, advices[next_random(&seed) % COUNT(advices)]); break;
-        case 1: for (size_t j = 0; j < n; j++) p[j * PAGE] = (char)i; break;
-        case 2: for (size_t j = 0; j < n; j++) (void)*(volatile char *)(p + j * PAGE); break;
-        case 3: { unsigned char seen[64]; mincore(p, n * PAGE, seen); break; }
+        case 1:
+            for (size_t j = 0; j < n; j++)
+                p[j * PAGE] = (char)i;
+            break;
+        case 2:
+            for (size_t j = 0; j < n; j++)
+                (void)*(volatile char *)(p + j * PAGE);
+            break;
+        case 3: {
+            unsigned char seen[64];
+            mincore(p, n * PAGE, seen);
+            break;
+        }
         }
     }
     return NULL;
@@ -343,10 +362,7 @@ TEST_LIMIT(page_tables_come_back, 120)
     CHECK(after + 1024 > before);
 }
 
-static void *do_nothing(void *argument)
-{
-    return argument;
-}
+static void *do_nothing(void *argument) { return argument; }
 
 TEST_LIMIT(threads_come_back, 120)
 {

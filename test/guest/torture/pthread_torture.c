@@ -106,7 +106,7 @@ static void one_operation(struct worker *me, int i)
         pthread_mutex_lock(&locks[slot]);
         long before = totals[slot];
         if (choice == 0)
-            sched_yield();                       // hold it while others run
+            sched_yield();  // hold it while others run
         totals[slot] = before + 1;
         pthread_mutex_unlock(&locks[slot]);
         me->added++;
@@ -137,7 +137,7 @@ static void one_operation(struct worker *me, int i)
             FAIL("pthread_create fails");
         }
     }
-    me->sum += sqrt((double)(i * me->number + 1));       // vector state that signals must not disturb
+    me->sum += sqrt((double)(i * me->number + 1));  // vector state that signals must not disturb
 }
 
 static void *work(void *argument)
@@ -145,7 +145,7 @@ static void *work(void *argument)
     struct worker *me = argument;
     my_number = me->number;
     pthread_mutex_lock(&alive_lock);
-    me->id = pthread_self();                             // pthread_create may store it only later
+    me->id = pthread_self();  // pthread_create may store it only later
     alive[me->number] = 1;
     pthread_mutex_unlock(&alive_lock);
     for (int i = 0; i < OPERATIONS; i++) {

@@ -36,12 +36,12 @@ static void seed(unsigned long n)
     next();
 }
 
-#define CHECK(cond)                                                                   \
-    do {                                                                              \
-        if (!(cond)) {                                                                \
+#define CHECK(cond)                                                                           \
+    do {                                                                                      \
+        if (!(cond)) {                                                                        \
             fprintf(stderr, "%s:%d: %s (round %lu)\n", __FILE__, __LINE__, #cond, round_now); \
-            exit(1);                                                                  \
-        }                                                                             \
+            exit(1);                                                                          \
+        }                                                                                     \
     } while (0)
 static unsigned long round_now;
 
@@ -88,8 +88,9 @@ static bool try_elf(const u8 *bytes, u64 size)
 // Changes some fields of the file header or the program headers, mostly to nasty values.
 static void mutate(u8 *bytes, u64 size)
 {
-    static const u64 nasty[] = { 0, 1, 0xfff, 0x1000, 0x7fffffff, 0x80000000, 0xffffffff, 1ul << 47,
-                                 USER_END, 1ul << 63, ~0ul, ~0xffful, 0x7ffffffffffffffful };
+    static const u64 nasty[] = {
+        0,         1,        0xfff,     0x1000, 0x7fffffff, 0x80000000,          0xffffffff,
+        1ul << 47, USER_END, 1ul << 63, ~0ul,   ~0xffful,   0x7ffffffffffffffful};
     u64 limit = MIN(size, (u64)(64 + 56 * 16));
     for (unsigned n = 1 + next() % 4; n; n--) {
         u64 at = next() % 3 ? 64 + next() % (limit - 64) : next() % limit;

@@ -62,15 +62,15 @@ static void test_overlap(size_t n, int distance)
         fail("memmove", n, distance);
 }
 
-#define SAME(size, ...)                                             \
-    do {                                                            \
-        char x[300], y[300];                                        \
-        memset(x, 'x', sizeof(x));                                  \
-        memset(y, 'x', sizeof(y));                                  \
-        int n = snprintf(x, size, __VA_ARGS__);                     \
-        int m = k_snprintf(y, size, __VA_ARGS__);                   \
-        if (n != m || memcmp(x, y, sizeof(x)))                      \
-            fail(x, size, m);                                       \
+#define SAME(size, ...)                           \
+    do {                                          \
+        char x[300], y[300];                      \
+        memset(x, 'x', sizeof(x));                \
+        memset(y, 'x', sizeof(y));                \
+        int n = snprintf(x, size, __VA_ARGS__);   \
+        int m = k_snprintf(y, size, __VA_ARGS__); \
+        if (n != m || memcmp(x, y, sizeof(x)))    \
+            fail(x, size, m);                     \
     } while (0)
 
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -84,7 +84,8 @@ static void test_format(size_t size, const char *flags, const char *width, const
     char fmt[40];
 
     for (int l = 0; l < 4; l++) {
-        snprintf(fmt, sizeof(fmt), "<%%%s%s%s%s%c>", flags, width, precision, lengths[l], conversion);
+        snprintf(fmt, sizeof(fmt), "<%%%s%s%s%s%c>", flags, width, precision, lengths[l],
+                 conversion);
         for (unsigned v = 0; v < sizeof(values) / sizeof(*values); v++) {
             if (l == 3)
                 SAME(size, fmt, values[v]);
@@ -118,8 +119,20 @@ static void test_formats(size_t size)
 
 static void test_numbers(void)
 {
-    static const char *texts[] = {"0", "1", "0x", "0x1f", "077", "  12x", "", "z", "-5", "+7",
-                                  "99999999999999999999", "18446744073709551615", "08", "0xfFg"};
+    static const char *texts[] = {"0",
+                                  "1",
+                                  "0x",
+                                  "0x1f",
+                                  "077",
+                                  "  12x",
+                                  "",
+                                  "z",
+                                  "-5",
+                                  "+7",
+                                  "99999999999999999999",
+                                  "18446744073709551615",
+                                  "08",
+                                  "0xfFg"};
     static const int bases[] = {0, 8, 10, 16};
     for (unsigned t = 0; t < sizeof(texts) / sizeof(*texts); t++) {
         for (int i = 0; i < 4; i++) {

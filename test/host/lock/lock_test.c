@@ -37,9 +37,7 @@ u64 ktime_ns(void)
     return (u64)t.tv_sec * NSEC_PER_SEC + (u64)t.tv_nsec;
 }
 
-void cross_poll(void)
-{
-}
+void cross_poll(void) {}
 
 void panic(const char *format, ...)
 {

@@ -8,17 +8,17 @@
 
 #define FAKE_CPUS 3
 
-void host_boot(size_t ram_bytes);      // RAM with a hole and a root image; page_alloc_init, mm_init
+void host_boot(size_t ram_bytes);  // RAM with a hole and a root image; page_alloc_init, mm_init
 void host_set_cpu(unsigned cpu);
-extern struct mm *host_mm;             // current_mm()
-void host_run(struct mm *mm);          // this CPU runs a thread of mm (NULL: idle)
+extern struct mm *host_mm;     // current_mm()
+void host_run(struct mm *mm);  // this CPU runs a thread of mm (NULL: idle)
 
 // A user access through TLB and page tables, faults included. => signal number, 0 when done
 int user_write(vaddr_t va, u32 value);
 int user_read(vaddr_t va, u32 *value);
-extern int host_last_code;             // si_code of the last signal
-void host_settle(void);                // all caches drained, so that counters can be compared
-extern bool host_oom;                  // the last fault ran out of memory
+extern int host_last_code;  // si_code of the last signal
+void host_settle(void);     // all caches drained, so that counters can be compared
+extern bool host_oom;       // the last fault ran out of memory
 extern u64 host_rlimits[16];
 
 static inline u64 rnd(u64 *state)

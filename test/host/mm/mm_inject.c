@@ -18,12 +18,12 @@
 static struct mm *mm;
 static struct vm_object *obj;
 
-#define MUST(cond)                                                            \
-    do {                                                                      \
-        if (!(cond)) {                                                        \
+#define MUST(cond)                                                             \
+    do {                                                                       \
+        if (!(cond)) {                                                         \
             fprintf(stderr, "FAIL host/mm %s:%d %s\n", name, __LINE__, #cond); \
-            abort();                                                          \
-        }                                                                     \
+            abort();                                                           \
+        }                                                                      \
     } while (0)
 
 static u32 word(const char *name, unsigned page)
@@ -71,22 +71,34 @@ static void destroy(void)
 struct op {
     const char *name;
     long (*run)(void);
-    bool may_progress;  // Linux documents partial progress: contents are not compared after a failure
+    bool
+        may_progress;  // Linux documents partial progress: contents are not compared after a failure
 };
 
-static long do_map(void) { return mm_map(mm, AT(300), 400 * PAGE_SIZE, PROT_READ, FIXED, NULL, NULL, 0); }
-static long do_map_shared(void) { return sys_mmap(AT(600), 9 * PAGE_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0); }
+static long do_map(void)
+{
+    return mm_map(mm, AT(300), 400 * PAGE_SIZE, PROT_READ, FIXED, NULL, NULL, 0);
+}
+static long do_map_shared(void)
+{
+    return sys_mmap(AT(600), 9 * PAGE_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
 static long unmap_middle(void) { return mm_unmap(mm, AT(700), 10 * PAGE_SIZE); }
 static long unmap_across(void) { return mm_unmap(mm, AT(600), 460 * PAGE_SIZE); }
 static long protect(void) { return mm_protect(mm, AT(600), 10 * PAGE_SIZE, PROT_READ); }
-static long remap_grow(void) { return sys_mremap(AT(600), 20 * PAGE_SIZE, 2000 * PAGE_SIZE, MREMAP_MAYMOVE, 0); }
+static long remap_grow(void)
+{
+    return sys_mremap(AT(600), 20 * PAGE_SIZE, 2000 * PAGE_SIZE, MREMAP_MAYMOVE, 0);
+}
 static long remap_move(void)
 {
-    return sys_mremap(AT(520), 400 * PAGE_SIZE, 400 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(2000));
+    return sys_mremap(AT(520), 400 * PAGE_SIZE, 400 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                      AT(2000));
 }
 static long remap_table(void)
 {
-    return sys_mremap(AT(512), 512 * PAGE_SIZE, 512 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(2048));
+    return sys_mremap(AT(512), 512 * PAGE_SIZE, 512 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                      AT(2048));
 }
 static long dontneed(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_DONTNEED); }
 static long guard(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_GUARD_INSTALL); }
@@ -112,15 +124,27 @@ static long object_fault(void)
     return sig == 9 ? -ENOMEM : sig;
 }
 static long collapse(void) { return madvise_range(mm, AT(0), HUGE_SIZE, MADV_COLLAPSE); }
-static long hugepage(void) { return madvise_range(mm, AT(0), HUGE_SIZE, MADV_HUGEPAGE) ?: collapse(); }
+static long hugepage(void)
+{
+    return madvise_range(mm, AT(0), HUGE_SIZE, MADV_HUGEPAGE) ?: collapse();
+}
 
 static const struct op ops[] = {
-    {"mmap over", do_map, false}, {"mmap shared", do_map_shared, false},
-    {"munmap middle", unmap_middle, false}, {"munmap across", unmap_across, false},
-    {"mprotect", protect, false}, {"mremap grow", remap_grow, false}, {"mremap move", remap_move, false},
+    {"mmap over", do_map, false},
+    {"mmap shared", do_map_shared, false},
+    {"munmap middle", unmap_middle, false},
+    {"munmap across", unmap_across, false},
+    {"mprotect", protect, false},
+    {"mremap grow", remap_grow, false},
+    {"mremap move", remap_move, false},
     {"mremap of 2 MiB", remap_table, false},
-    {"dontneed", dontneed, true}, {"guard", guard, true}, {"mlock", lock, false}, {"name", name_it, false},
-    {"fork", fork_it, false}, {"write fault", write_fault, false}, {"object fault", object_fault, false},
+    {"dontneed", dontneed, true},
+    {"guard", guard, true},
+    {"mlock", lock, false},
+    {"name", name_it, false},
+    {"fork", fork_it, false},
+    {"write fault", write_fault, false},
+    {"object fault", object_fault, false},
     {"collapse", hugepage, false},
 };
 

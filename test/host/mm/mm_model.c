@@ -48,24 +48,18 @@ static struct proc *cur;
         fputc('\n', stderr);                                                              \
         abort();                                                                          \
     } while (0)
-#define LOG(...)                    \
-    do {                            \
-        if (verbose) {              \
+#define LOG(...)                                             \
+    do {                                                     \
+        if (verbose) {                                       \
             printf("%llu: ", (unsigned long long)op_number); \
-            printf(__VA_ARGS__);    \
-            putchar('\n');          \
-        }                           \
+            printf(__VA_ARGS__);                             \
+            putchar('\n');                                   \
+        }                                                    \
     } while (0)
 
-static u64 r(u64 n)
-{
-    return rnd(&state) % n;
-}
+static u64 r(u64 n) { return rnd(&state) % n; }
 
-static vaddr_t va_of(unsigned page)
-{
-    return BASE + page * PAGE_SIZE;
-}
+static vaddr_t va_of(unsigned page) { return BASE + page * PAGE_SIZE; }
 
 static void pick(unsigned *first, unsigned *n)
 {
@@ -75,15 +69,10 @@ static void pick(unsigned *first, unsigned *n)
         *first &= ~511u;
         *n = 512 * (1 + (unsigned)r(2));
         break;
-    case 1:
-        *n = 1 + (unsigned)r(700);
-        break;
+    case 1: *n = 1 + (unsigned)r(700); break;
     case 2:
-    case 3:
-        *n = 1 + (unsigned)r(64);
-        break;
-    default:
-        *n = 1 + (unsigned)r(6);
+    case 3: *n = 1 + (unsigned)r(64); break;
+    default: *n = 1 + (unsigned)r(6);
     }
     if (*first + *n > N_PAGES)
         *n = N_PAGES - *first;
@@ -121,7 +110,8 @@ static void check_page(unsigned i)
     int code, want = expected_signal(p, false, &code);
     int sig = user_read(va_of(i), &value);
     if (sig != want || (sig && host_last_code != code))
-        FAIL("read of page %u: signal %d code %d, want %d code %d", i, sig, host_last_code, want, code);
+        FAIL("read of page %u: signal %d code %d, want %d code %d", i, sig, host_last_code, want,
+             code);
     if (sig)
         return;
     if (p->lazy && value == 0) {
@@ -141,7 +131,8 @@ static void write_page(unsigned i)
     int code, want = expected_signal(p, true, &code);
     int sig = user_write(va_of(i), value);
     if (sig != want || (sig && host_last_code != code))
-        FAIL("write of page %u: signal %d code %d, want %d code %d", i, sig, host_last_code, want, code);
+        FAIL("write of page %u: signal %d code %d, want %d code %d", i, sig, host_last_code, want,
+             code);
     if (sig)
         return;
     p->lazy = false;
@@ -173,8 +164,12 @@ static void op_map(void)
 {
     unsigned first, n;
     pick(&first, &n);
-    static const int prots[] = {PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE,
-                                PROT_READ | PROT_WRITE, PROT_READ | PROT_WRITE};
+    static const int prots[] = {PROT_NONE,
+                                PROT_READ,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_WRITE,
+                                PROT_READ | PROT_WRITE};
     int prot = prots[r(6)];
     struct mpage page = {.kind = ANON, .prot = (u8)prot};
     struct vm_object *obj = NULL;
@@ -188,7 +183,8 @@ static void op_map(void)
         index = (u32)r(OBJECT_PAGES);
         n = MIN(n, OBJECT_PAGES - index);
     }
-    LOG("map %u+%u prot %d kind %d object %d index %u", first, n, prot, page.kind, page.object, index);
+    LOG("map %u+%u prot %d kind %d object %d index %u", first, n, prot, page.kind, page.object,
+        index);
     expect("mmap", mm_map(cur->mm, va_of(first), n * PAGE_SIZE, prot, flags, obj, NULL, index),
            (long)va_of(first));
     for (unsigned i = 0; i < n; i++) {
@@ -214,7 +210,8 @@ static void op_protect(void)
     LOG("protect %u+%u %d", first, n, prot);
     while (done < n && cur->pages[first + done].kind != HOLE)
         done++;
-    expect("mprotect", mm_protect(cur->mm, va_of(first), n * PAGE_SIZE, prot), done < n ? -ENOMEM : 0);
+    expect("mprotect", mm_protect(cur->mm, va_of(first), n * PAGE_SIZE, prot),
+           done < n ? -ENOMEM : 0);
     for (unsigned i = 0; i < done; i++)
         cur->pages[first + i].prot = (u8)prot;
 }
@@ -359,8 +356,8 @@ static void op_lock(void)
 
 static bool same_area(const struct mpage *a, const struct mpage *b)
 {
-    return a->kind == b->kind && a->prot == b->prot && a->locked == b->locked && a->wipe == b->wipe &&
-           a->dontfork == b->dontfork &&
+    return a->kind == b->kind && a->prot == b->prot && a->locked == b->locked &&
+           a->wipe == b->wipe && a->dontfork == b->dontfork &&
            (a->kind == ANON || (a->object == b->object && a->index + 1 == b->index));
 }
 
@@ -555,10 +552,12 @@ static void op_background(void)
 }
 
 static void (*const operations[])(void) = {
-    op_map, op_map, op_map, op_unmap, op_unmap, op_protect, op_protect, op_protect, op_dontneed,
-    op_dontneed, op_free, op_guard, op_huge, op_huge, op_fork_flags, op_lock, op_lock, op_remap, op_remap,
-    op_fork, op_exit, op_switch, op_switch, op_switch, op_object, op_remove, op_touch, op_touch,
-    op_touch, op_touch, op_touch, op_touch, op_touch, op_touch, op_populate, op_background,
+    op_map,     op_map,     op_map,        op_unmap,    op_unmap,    op_protect,
+    op_protect, op_protect, op_dontneed,   op_dontneed, op_free,     op_guard,
+    op_huge,    op_huge,    op_fork_flags, op_lock,     op_lock,     op_remap,
+    op_remap,   op_fork,    op_exit,       op_switch,   op_switch,   op_switch,
+    op_object,  op_remove,  op_touch,      op_touch,    op_touch,    op_touch,
+    op_touch,   op_touch,   op_touch,      op_touch,    op_populate, op_background,
 };
 
 static void verify(bool full)
@@ -611,6 +610,7 @@ int main(int argc, char **argv)
     u64 slabs = kmalloc_page_count();
     if (page_free_count() + slabs < pages || page_free_count() > pages)
         FAIL("%llu frames free at the end, %llu at the start (%llu in slabs)",
-             (unsigned long long)page_free_count(), (unsigned long long)pages, (unsigned long long)slabs);
+             (unsigned long long)page_free_count(), (unsigned long long)pages,
+             (unsigned long long)slabs);
     return 0;
 }

@@ -11,12 +11,12 @@
 #include "mm/mm_internal.h"
 
 #define BASE 0x40000000ul
-#define MUST(cond)                                                                     \
-    do {                                                                               \
-        if (!(cond)) {                                                                 \
-            fprintf(stderr, "FAIL host/mm mm_unit.c:%d %s\n", __LINE__, #cond);        \
-            exit(1);                                                                   \
-        }                                                                              \
+#define MUST(cond)                                                              \
+    do {                                                                        \
+        if (!(cond)) {                                                          \
+            fprintf(stderr, "FAIL host/mm mm_unit.c:%d %s\n", __LINE__, #cond); \
+            exit(1);                                                            \
+        }                                                                       \
     } while (0)
 
 static const char *badram;
@@ -49,7 +49,8 @@ static void test_rbtree(void)
             struct rb_node **link = &root.node, *parent = NULL;
             while (*link) {
                 parent = *link;
-                link = it->key < container_of(parent, struct item, node)->key ? &parent->left : &parent->right;
+                link = it->key < container_of(parent, struct item, node)->key ? &parent->left
+                                                                              : &parent->right;
             }
             rb_link_node(&it->node, parent, link);
             rb_insert_fixup(&root, &it->node, NULL);

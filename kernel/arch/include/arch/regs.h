@@ -30,8 +30,8 @@ void return_to_user_work(struct regs *r);
 // Interrupt entry points.
 bool arch_regs_fresh(const struct regs *r);
 void irq_timer(const struct regs *r);  // clock event: timers, then scheduler tick
-void irq_cross_call(void);       // inter-processor interrupt
-bool irq_device(unsigned line);  // false: nobody handles this line
+void irq_cross_call(void);             // inter-processor interrupt
+bool irq_device(unsigned line);        // false: nobody handles this line
 // After an interrupt that came from user mode or a resched point has been served.
 // System-call slow path (tracing): same contract as the fast one.
 long syscall_traced(struct regs *r);

@@ -13,7 +13,8 @@ struct thread;
 struct regs;
 
 // A kernel stack for a new thread that will start in entry(arg) in kernel mode.
-void arch_thread_init_kernel(struct arch_thread *at, void *stack_top, void (*entry)(void *), void *arg);
+void arch_thread_init_kernel(struct arch_thread *at, void *stack_top, void (*entry)(void *),
+                             void *arg);
 // A new user thread: starts by returning to user mode with the registers *r (copied to the top of
 // the stack, where regs_of(thread) then points). => -ENOMEM (vector state).
 int arch_thread_init_user(struct arch_thread *at, void *stack_top, const struct regs *r);

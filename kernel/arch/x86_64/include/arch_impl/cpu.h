@@ -14,11 +14,11 @@ struct x86_features {
     bool xsave, xsaveopt, xsavec;
     bool x2apic, tsc_deadline, invariant_tsc, arat;
     bool rdrand, rdseed;
-    bool fast_rep;    // rep stosb/movsb is the fastest way to clear and copy a page
-    bool hypervisor;  // runs under one
-    bool tcg;         // QEMU's emulator: each turn of a rep costs an instruction
-    bool kvm;         // KVM's paravirtual interface is there
-    u32 kvm_features; // CPUID 0x40000001 EAX
+    bool fast_rep;     // rep stosb/movsb is the fastest way to clear and copy a page
+    bool hypervisor;   // runs under one
+    bool tcg;          // QEMU's emulator: each turn of a rep costs an instruction
+    bool kvm;          // KVM's paravirtual interface is there
+    u32 kvm_features;  // CPUID 0x40000001 EAX
     u32 max_leaf, max_ext_leaf, hv_max_leaf;
     u32 family, model, stepping;
     u32 leaf1_ecx, leaf1_edx, leaf7_ebx, leaf7_ecx, leaf7_edx;
@@ -29,7 +29,7 @@ extern struct x86_features x86_features;
 // second is the current thread. Reads through GS are ordinary memory reads to the compiler, so they
 // are repeated after every call (a call may move the thread to another CPU).
 #if defined(__SEG_GS) && !defined(__cppcheck__)
-static inline struct cpu *this_cpu(void) { return *(struct cpu *__seg_gs *)0; }
+static inline struct cpu *this_cpu(void) { return *(struct cpu * __seg_gs *)0; }
 #else
 static inline struct cpu *this_cpu(void)
 {
@@ -56,7 +56,10 @@ static inline void arch_idle_wait(void) { __asm__ volatile("sti; hlt; cli" ::: "
 // CR8, the task priority, holds back every vector below class 15, VEC_CROSS's (SDM vol. 3A, 10.8.3).
 static inline void arch_wait_cross(void)
 {
-    __asm__ volatile("movq %0, %%cr8; sti; hlt; cli; movq %1, %%cr8" : : "r"(14ul), "r"(0ul) : "memory");
+    __asm__ volatile("movq %0, %%cr8; sti; hlt; cli; movq %1, %%cr8"
+                     :
+                     : "r"(14ul), "r"(0ul)
+                     : "memory");
 }
 
 // The fence keeps the reading behind what the program (or another CPU, that told us) did before.

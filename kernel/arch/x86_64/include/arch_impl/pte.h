@@ -35,10 +35,12 @@ typedef u64 pte_t;
 // The architecture's bits for a set of PTE_* rights.
 static inline pte_t x86_pte_bits(unsigned prot)
 {
-    _Static_assert(PTE_WRITE == X86_PTE_RW && PTE_DIRTY == X86_PTE_D && PTE_EXEC == 4 && PTE_USER == 8 &&
-                   PTE_GLOBAL == 16 && PTE_UNCACHED == 32 && PTE_YOUNG == 128, "bits are moved, not tested");
+    _Static_assert(PTE_WRITE == X86_PTE_RW && PTE_DIRTY == X86_PTE_D && PTE_EXEC == 4 &&
+                       PTE_USER == 8 && PTE_GLOBAL == 16 && PTE_UNCACHED == 32 && PTE_YOUNG == 128,
+                   "bits are moved, not tested");
     pte_t p = prot;
-    pte_t e = p & (PTE_READ | PTE_WRITE | PTE_EXEC) ? X86_PTE_P | (p & PTE_GLOBAL) << 4 : X86_PTE_NOACCESS;
+    pte_t e = p & (PTE_READ | PTE_WRITE | PTE_EXEC) ? X86_PTE_P | (p & PTE_GLOBAL) << 4
+                                                    : X86_PTE_NOACCESS;
     return e | (p & (PTE_WRITE | PTE_DIRTY)) | (~p & PTE_EXEC) << 61 | (p & PTE_USER) >> 1 |
            (p & PTE_YOUNG) >> 2 | (p & PTE_UNCACHED) >> 1 | (p & PTE_UNCACHED) >> 2;
 }
@@ -104,7 +106,10 @@ static inline pte_t pte_set_rights(pte_t p, pte_t rights)
                  X86_PTE_SOFT2)) |
            rights;
 }
-static inline pte_t pte_with_prot(pte_t p, unsigned prot) { return pte_set_rights(p, pte_rights(prot)); }
+static inline pte_t pte_with_prot(pte_t p, unsigned prot)
+{
+    return pte_set_rights(p, pte_rights(prot));
+}
 
 // Eight entries, or-ed and and-ed bit by bit, tell of all of them.
 static inline bool pte_all_present(pte_t anded) { return pte_present(anded); }

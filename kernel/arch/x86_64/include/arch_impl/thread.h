@@ -15,5 +15,5 @@ struct arch_thread {
     bool regs_replaced;         // struct regs was made anew: its rax stands (sigreturn, exec)
     bool cpuid_faults;          // ARCH_SET_CPUID
     u64 trap_nr, trap_error, trap_addr;  // of the last fault: for the signal frame
-    u64 trap_sum;  // of registers at the last page fault (arch_regs_fresh)
+    u64 trap_sum;                        // of registers at the last page fault (arch_regs_fresh)
 };
