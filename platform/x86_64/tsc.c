@@ -188,19 +188,30 @@ static bool measure_with_pm_timer(void)
     return true;
 }
 
-// Channel 2 of the 8254, gated by port 0x61, counts down once; bit 5 shows its end.
+// Channel 0 of the 8254, which counts without a gate: port 0x61, which gates channel 2, is not on every machine.
+static u16 pit_count(void)
+{
+    outb(0x43, 0);  // latch channel 0
+    u16 low = inb(0x40);
+    return low | inb(0x40) << 8;
+}
+
+#define PIT_TICKS (PIT_HZ / 200)
+#define PIT_STUCK 1000      // reads after which it must have moved
+#define PIT_READS 10000000  // and come to the end
+
 static bool measure_with_pit(void)
 {
-    u32 ticks = PIT_HZ / 200, limit = 10000000;
-    outb(0x61, (inb(0x61) & ~2) | 1);
-    outb(0x43, 0xb0);
-    outb(0x42, ticks & 0xff);
-    outb(0x42, ticks >> 8);
+    outb(0x43, 0x34);  // channel 0, rate generator, from 65536 down
+    outb(0x40, 0);
+    outb(0x40, 0);
+    u16 start = pit_count(), ticks = 0;
     u64 tsc = arch_counter();
-    while (!(inb(0x61) & 0x20) && --limit)
-        ;
-    if (!limit)
-        return false;
+    for (u32 i = 0; ticks < PIT_TICKS; i++) {
+        if (i > PIT_READS || (i > PIT_STUCK && ticks == 0))
+            return false;
+        ticks = start - pit_count();
+    }
     hz = mul_div(arch_counter() - tsc, PIT_HZ, ticks);
     return true;
 }

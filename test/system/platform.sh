@@ -27,6 +27,12 @@ for machine in pc q35 'microvm -bios qboot.rom'; do
 done
 says platform/no_acpi '^seeded random' bare '' -M microvm,acpi=off -bios qboot.rom -cpu max
 
+# A machine that does not say that it is virtual: the counter is measured with the ACPI timer, or the old one.
+says platform/pm_timer '^seeded random' bare '' -M pc -smp 2 -cpu max,-hypervisor
+says platform/pit '^seeded random' bare '' -M microvm -bios qboot.rom -smp 2 -cpu max,-hypervisor
+run bare '' -M microvm,pit=off,acpi=off -bios qboot.rom -cpu max,-hypervisor
+holds platform/no_timer grep -q 'cannot start: no timer to measure' "$out"
+
 # Seeds: the CPU; a device alone, over PCI and both kinds of memory-mapped registers; nothing but the timer.
 old='max,-rdrand,-rdseed'
 for machine in microvm pc q35 microvm,acpi=off; do
