@@ -392,8 +392,8 @@ void vfs_verify(void)
             d = list_first(&inode->dir.children, struct dentry, sibling);
             continue;
         }
-        for (;;) {  // up until there is a next sibling
-            if (d->parent == d) {
+        for (;;) {                    // up until there is a next sibling
+            while (d->parent == d) {  // a mount may lie on the root of another
                 d = d->inode->sb->mounted_on;
                 if (!d)
                     goto done;

@@ -217,8 +217,5 @@ void dev_init(void)
     chrdev_register(MAJOR_TTYS, 64, 1, &tty_file_ops);
     if (gen_mount("/dev", "devtmpfs", DEVTMPFS_MAGIC, SB_NOSUID, &dev_root))
         noboot("out of memory for /dev");
-    struct superblock *shm = tmpfs_create(0, 01777);
-    if (!shm || vfs_mount(shm, "/dev/shm"))
-        noboot("out of memory for /dev/shm");
     tty_init();
 }

@@ -282,7 +282,7 @@ void proc_init(void)
         noboot("out of memory for /proc");
 }
 
-// => After vfs_init: /dev hides what lay there, so /dev/shm comes after it.
+// => After vfs_init: /dev hides what lay there, so /dev/shm comes after it (vfs_init_late).
 void special_init(void)
 {
     dev_init();

@@ -712,6 +712,23 @@ TEST(statfs_names_the_file_system)
     CHECK_ERRNO(fstatfs(9999, &fs), EBADF);
 }
 
+TEST(nothing_is_mounted_twice)
+{
+    static char text[65536], seen[64][128];
+    slurp("/proc/mounts", text, sizeof text);
+    if (!in_lethe())
+        SKIP("a host may stack mounts");
+    int n = 0;
+    for (char *line = strtok(text, "\n"); line && n < 64; line = strtok(NULL, "\n")) {
+        REQUIRE(sscanf(line, "%*s %127s", seen[n]) == 1);
+        for (int i = 0; i < n; i++)
+            if (strcmp(seen[i], seen[n]) == 0)
+                FAIL("%s is mounted twice", seen[n]);
+        n++;
+    }
+    CHECK(n >= 6);
+}
+
 TEST(the_root_layout)
 {
     static const char *const places[] = {"/",    "/dev",      "/proc",      "/sys",

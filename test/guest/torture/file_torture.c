@@ -172,10 +172,13 @@ static void *move_names(void *argument)
     unsigned seed = (unsigned)(uintptr_t)argument * 101 + 7;
     char a[64], b[64];
     struct stat st;
+    int here = open(".", O_RDONLY);
     for (int i = 0; i < 2000; i++) {
         make_path(a, &seed);
         make_path(b, &seed);
         int fd;
+        if (i % 64 == 0)
+            syncfs(here);  // a kernel built with VERIFY=1 looks at its tree of names
         switch (next_random(&seed) % 9) {
         case 0:
         case 1: MAY_FAIL(mkdir(a, 0700), EEXIST, ENOENT, ENOTDIR); break;
@@ -199,6 +202,7 @@ static void *move_names(void *argument)
             break;
         }
     }
+    close(here);
     return NULL;
 }
 
