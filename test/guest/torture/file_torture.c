@@ -48,7 +48,7 @@ static void *use_descriptors(void *argument)
 {
     unsigned seed = (unsigned)(uintptr_t)argument * 31 + 5;
     char name[8], bytes[RECORD];
-    for (int i = 0; i < 2500; i++) {
+    for (int i = 0; i < harness_rounds(10000); i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % N_FDS),
             other = LOW_FD + (int)(next_random(&seed) % N_FDS);
         int mine;
@@ -173,7 +173,7 @@ static void *move_names(void *argument)
     char a[64], b[64];
     struct stat st;
     int here = open(".", O_RDONLY);
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < harness_rounds(8000); i++) {
         make_path(a, &seed);
         make_path(b, &seed);
         int fd;
@@ -212,7 +212,7 @@ static int remove_below(const char *path)
     DIR *d = opendir(path);
     struct dirent *e;
     struct stat st;
-    char below[300];
+    char below[2048];
     unsigned n_dirs = 0;
     int n = 0;
     REQUIRE(d != NULL);
@@ -259,7 +259,7 @@ static void *look_at_target(void *argument)
     struct stat st;
     char bytes[8];
     if ((intptr_t)argument == 0) {
-        for (int i = 0; i < 700; i++) {
+        for (int i = 0; i < harness_rounds(2800); i++) {
             int fd = open("new", O_WRONLY | O_CREAT | O_EXCL, 0600);
             REQUIRE(fd >= 0);
             CHECK_EQ(write(fd, "whole!!", 8), 8);
@@ -297,7 +297,7 @@ static void *list_names(void *argument)
 {
     char name[32];
     if ((intptr_t)argument < 2) {
-        for (int i = 0; i < 600; i++) {
+        for (int i = 0; i < harness_rounds(2400); i++) {
             snprintf(name, sizeof name, "list/t%ld-%d", (long)(intptr_t)argument, i % 7);
             int fd = open(name, O_WRONLY | O_CREAT, 0600);
             if (MAY_FAIL(fd, EEXIST))
@@ -349,7 +349,7 @@ static void *watch_and_close(void *argument)
     struct epoll_event ev[8];
     uint64_t value = 1;
     int fds[2];
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < harness_rounds(8000); i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % N_FDS), mine;
         ev[0] = (struct epoll_event){.events = EPOLLIN | (next_random(&seed) % 2 ? EPOLLET : 0) |
                                                (next_random(&seed) % 4 ? 0 : EPOLLONESHOT),
@@ -402,7 +402,7 @@ static void *nest_watches(void *argument)
     unsigned seed = (unsigned)(uintptr_t)argument * 19 + 11;
     struct epoll_event ev = {.events = EPOLLIN};
     uint64_t value = 1;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < harness_rounds(4000); i++) {
         int fd = LOW_FD + (int)(next_random(&seed) % 6),
             other = LOW_FD + (int)(next_random(&seed) % 6), mine;
         switch (next_random(&seed) % 6) {
@@ -495,7 +495,7 @@ static void *use_stripe(void *argument)
     static unsigned char held[THREADS][64];
     char page[PAGE];
     memset(held[me], 0, sizeof held[me]);
-    for (int i = 0; i < 700; i++) {
+    for (int i = 0; i < harness_rounds(2800); i++) {
         unsigned k = next_random(&seed) % 64;
         off_t at = (off_t)((k * THREADS + me) * PAGE);
         int value = (int)(next_random(&seed) % 255 + 1);
