@@ -18,6 +18,11 @@ long sys_close_range(u32 first, u32 last, u32 flags);
 long sys_dup(int fd);
 long sys_dup2(int oldfd, int newfd);
 long sys_dup3(int oldfd, int newfd, int flags);
+// sysv_shm.c
+long sys_shmget(s32 key, size_t size, int flags);
+long sys_shmat(int id, uptr_t addr, int flags);
+long sys_shmdt(uptr_t addr);
+long sys_shmctl(int id, int command, uptr_t buf);
 // rw.c
 long sys_read(int fd, uptr_t buf, size_t len);
 long sys_write(int fd, uptr_t buf, size_t len);

@@ -131,6 +131,14 @@ struct mm *current_mm(void);  // of the current thread, NULL for kernel threads 
 long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct vm_object *object,
             struct file *file, u64 pgoff);
 long mm_unmap(struct mm *mm, vaddr_t addr, size_t len);
+// shmat(2): maps an object shared at addr (0: anywhere; else what lies there is replaced, or -EINVAL). writable: it may
+// be made so later. => address, -EINVAL, -ENOMEM, -EAGAIN (RLIMIT_MEMLOCK)
+long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool writable, bool replace,
+                      struct vm_object *object);
+// shmdt(2): unmaps the object that was attached at addr, if is(object). => it, referenced; NULL: there is none
+struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr, bool (*is)(const struct vm_object *));
+// Promises so many more pages of shared memory (or fewer). => false: the overcommit policy refuses
+bool mm_commit(s64 pages);
 long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot);
 // Maps frames that the kernel owns (vDSO code, vvar) with VM_SPECIAL.
 long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n, int prot,

@@ -148,6 +148,15 @@ u64 vm_object_drop(struct vm_object *obj, u64 first, u64 last)
     return obj->flags & VMO_ANON ? 0 : drop_range(obj, first, last, true);
 }
 
+bool vm_object_try_get(struct vm_object *obj)
+{
+    u32 n = atomic_load(&obj->refcount);
+    while (n)
+        if (atomic_cmpxchg(&obj->refcount, &n, n + 1))
+            return true;
+    return false;
+}
+
 void vm_object_put(struct vm_object *obj)
 {
     if (atomic_sub(&obj->refcount, 1))

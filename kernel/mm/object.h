@@ -26,6 +26,8 @@ struct vm_object_ops {
     // A page was written through a shared mapping (first time since clean).
     void (*page_dirtied)(struct vm_object *obj, u64 index);
     void (*release)(struct vm_object *obj);  // last reference is gone
+    // Name and inode number for /proc/self/maps, for objects that are mapped without a file. NULL: as /dev/zero.
+    void (*describe)(struct vm_object *obj, char *buf, size_t size, u64 *ino);
 };
 
 struct vm_object {
@@ -55,6 +57,7 @@ void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 
                     u64 size_bytes);
 struct vm_object *vm_object_create_anon(u64 size_bytes);  // MAP_SHARED|MAP_ANONYMOUS, memfd, tmpfs
 static inline void vm_object_get(struct vm_object *obj) { atomic_add(&obj->refcount, 1); }
+bool vm_object_try_get(struct vm_object *obj);  // false: its last reference is gone
 void vm_object_put(struct vm_object *obj);
 // A cached page with a reference, or NULL (holes; not brought in).
 struct page *vm_object_find(struct vm_object *obj, u64 index);

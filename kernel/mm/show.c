@@ -13,7 +13,7 @@ typedef unsigned long long ull;
 
 // ---- maps
 
-static const char *vma_name(const struct mm *mm, const struct vma *v, char *buf, size_t size)
+static const char *vma_name(const struct mm *mm, const struct vma *v, char *buf, size_t size, u64 *ino)
 {
     if (v->file)
         return file_path_for_maps(v->file, buf, size);
@@ -21,6 +21,10 @@ static const char *vma_name(const struct mm *mm, const struct vma *v, char *buf,
         return v->name;
     if (v->name) {
         snprintf(buf, size, v->flags & VM_SHARED ? "[anon_shmem:%s]" : "[anon:%s]", v->name);
+        return buf;
+    }
+    if (v->object && v->object->ops->describe) {
+        v->object->ops->describe(v->object, buf, size, ino);
         return buf;
     }
     if (v->object)
@@ -40,12 +44,12 @@ static void show_vma_line(const struct mm *mm, const struct vma *v, struct seq_b
         file_stat_ids(v->file, &dev, &ino);
     else if (v->object)
         dev = 1, ino = 1024;
+    const char *name = vma_name(mm, v, buf, PAGE_SIZE, &ino);
     seq_printf(out, "%08lx-%08lx %c%c%c%c %08llx %02x:%02x %llu ", v->start, v->end,
                v->flags & VM_READ ? 'r' : '-', v->flags & VM_WRITE ? 'w' : '-',
                v->flags & VM_EXEC ? 'x' : '-', v->flags & VM_SHARED ? 's' : 'p',
                v->object ? (ull)v->pgoff << PAGE_SHIFT : 0ull, (unsigned)(dev >> 8) & 0xfff,
                (unsigned)(dev & 0xff) | ((unsigned)(dev >> 12) & 0xfff00), (ull)ino);
-    const char *name = vma_name(mm, v, buf, PAGE_SIZE);
     if (name && *name) {
         while (out->len - before < 73 && !out->failed)
             seq_write(out, " ", 1);

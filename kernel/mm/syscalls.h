@@ -5,6 +5,7 @@
 #include "core/base.h"
 
 long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off);
+long sys_remap_file_pages(vaddr_t start, size_t size, int prot, size_t pgoff, int flags);
 long sys_munmap(vaddr_t addr, size_t len);
 long sys_mprotect(vaddr_t addr, size_t len, int prot);
 long sys_pkey_mprotect(vaddr_t addr, size_t len, int prot, int pkey);
