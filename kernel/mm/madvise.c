@@ -496,7 +496,7 @@ static long advise_parts(struct mm *mm, vaddr_t start, vaddr_t end,
 }
 
 // One page of MADV_HWPOISON or MADV_SOFT_OFFLINE. => lock held for writing
-static long poison_page(struct mm *mm, vaddr_t va, bool hard)
+static __cold long poison_page(struct mm *mm, vaddr_t va, bool hard)
 {
     int level;
     if (pt_split_edges(mm, va, va + PAGE_SIZE))
@@ -523,7 +523,7 @@ static long poison_page(struct mm *mm, vaddr_t va, bool hard)
     return 0;
 }
 
-static long advise_poison(struct mm *mm, vaddr_t start, vaddr_t end, bool hard)
+static __cold long advise_poison(struct mm *mm, vaddr_t start, vaddr_t end, bool hard)
 {
     if (!capable_sys_admin())
         return -EPERM;

@@ -92,6 +92,16 @@ static inline u64 prot_to_vm(int prot)
 }
 bool commit_allowed(u64 pages);  // may so many more pages be promised? (overcommit policy)
 extern s64 vm_committed;         // atomic: pages of all VM_ACCOUNT areas
+static inline bool can_mlock(void)
+{
+    return rlimit_current(RLIMIT_MEMLOCK) != 0 || capable_ipc_lock();
+}
+// Would locking len more bytes pass RLIMIT_MEMLOCK?
+static inline bool over_memlock(struct mm *mm, size_t len)
+{
+    return ((mm->n_locked_pages << PAGE_SHIFT) + len) > rlimit_current(RLIMIT_MEMLOCK) &&
+           !capable_ipc_lock();
+}
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end);
 bool within_rlimit_as(struct mm *mm, u64 flags, size_t len);
 long do_munmap(struct mm *mm, vaddr_t start, size_t len);  // takes the lock

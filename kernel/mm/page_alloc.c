@@ -236,7 +236,7 @@ static void init_gap(u64 start, u64 end)
 }
 
 // A 2 MiB block that is only partly usable. => [lock]
-static void pull_ragged(u64 block)
+static __cold void pull_ragged(u64 block)
 {
     u64 end = MIN(block + BLOCK_PAGES, n_frames), at = block;
     u32 first = buddy.virgin_span;
@@ -306,7 +306,7 @@ static void insert_frames(struct page *from, struct page *to)
 }
 
 // Empties this CPU's cache into the buddy lists; the cross-call of drain_all.
-static void drain_this_cpu(void *arg)
+static __cold void drain_this_cpu(void *arg)
 {
     struct page_cache *c = percpu_ptr(page_cache);
     spin_lock(&buddy.lock);
@@ -329,7 +329,7 @@ static void drain_this_cpu(void *arg)
 }
 
 // Everything that is cached anywhere becomes a buddy block.
-static void drain_all(void)
+static __cold void drain_all(void)
 {
     stats[PAGE_STAT_DRAINS]++;
     if (n_cpus > 1)
@@ -841,7 +841,7 @@ static void place_page_array(void)
            (unsigned long long)pages * 4);
 }
 
-static void read_badram(void)
+static __cold void read_badram(void)
 {
     char text[256];
     if (!cmdline_get("badram", text, sizeof text))
@@ -876,7 +876,7 @@ static bool frame_test(u64 pfn)
     return true;
 }
 
-static void memtest(void)
+static __cold void memtest(void)
 {
     u64 tested = 0, bad = 0;
     for (u32 i = 0; i < buddy.n_spans; i++) {
@@ -893,7 +893,7 @@ static void memtest(void)
     log_info("memtest: %llu frames, %llu bad", (unsigned long long)tested, (unsigned long long)bad);
 }
 
-void page_alloc_init(void)
+__cold void page_alloc_init(void)
 {
     for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++)
         list_init(&buddy.free[o]);
