@@ -459,7 +459,8 @@ int grow_stack(struct mm *mm, vaddr_t addr)
 
 struct protect_result {
     struct tlb_range changed;
-    bool populate;  // locked private memory became writable
+    vaddr_t start, stop;  // the last part
+    bool populate;        // it is locked private memory that became writable: mlock(2) gives it its own frames now
 };
 
 // One VMA's part of mprotect; *at becomes the VMA that holds it now. => 0, -EACCES, -EPERM, -ENOMEM
@@ -482,7 +483,6 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
         }
         if (is_data(flags) && mm->n_data_pages + pages > rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT)
             return -ENOMEM;
-        done->populate |= (old & VM_LOCK_FLAGS) == VM_LOCKED;
     }
     if (mm->n_vmas + 2 > vm_max_map_count && (start != v->start || end != v->end))
         return -ENOMEM;
@@ -490,6 +490,8 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
     if (!v)
         return -ENOMEM;
     *at = v;
+    if (unlikely((old & VM_LOCK_FLAGS) == VM_LOCKED))
+        done->populate = (flags & (VM_WRITE | VM_SHARED)) == VM_WRITE && !(old & VM_WRITE);
     if (pages == 1 && v->backed)
         pt_protect_page(mm, v, start, &done->changed);
     else if (v->backed)
@@ -497,7 +499,7 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
     return 0;
 }
 
-// => -ENOMEM at a hole; what lies before an error is changed
+// => -ENOMEM at a hole; what lies before an error is changed. Ends early, behind a part that must be populated
 static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct protect_result *done)
 {
     struct vma *v = vma_find(mm, start);
@@ -515,8 +517,11 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, 
             return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
         long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), done);
-        if (err || stop == end)
+        if (err || stop == end || done->populate) {
+            done->start = start;
+            done->stop = stop;
             return err;
+        }
         start = stop;
         v = v->end > start ? v : v->next;
     }
@@ -533,14 +538,21 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
-    struct protect_result done = {TLB_RANGE_NONE, false};
-    rwlock_write(&mm->lock);
-    long err = protect_locked(mm, addr, addr + len, prot, &done);
-    if (done.changed.start < done.changed.end)
-        tlb_flush_range(mm, done.changed.start, done.changed.end);
-    mm_check(mm);
-    rwlock_write_done(&mm->lock);
-    if (unlikely(done.populate))
-        mm_repopulate_locked(mm, addr, addr + len);
-    return err;
+    vaddr_t end = addr + len;
+    for (;;) {
+        struct protect_result done = {.changed = TLB_RANGE_NONE};
+        rwlock_write(&mm->lock);
+        long err = protect_locked(mm, addr, end, prot, &done);
+        if (done.changed.start < done.changed.end)
+            tlb_flush_range(mm, done.changed.start, done.changed.end);
+        mm_check(mm);
+        rwlock_write_done(&mm->lock);
+        if (likely(!done.populate))
+            return err;
+        mm_repopulate_locked(mm, done.start, done.stop);
+        if (err || done.stop == end)
+            return err;
+        addr = done.stop;
+        prot &= ~PROT_GROWSDOWN;
+    }
 }

@@ -489,6 +489,24 @@ TEST(fallocate_and_holes_in_mapped_files)
 }
 
 // mprotect of a locked private mapping to writable takes the copies at once, as mlock of a writable one does.
+// What DONTNEED_LOCKED took from a neighbour that was writable already stays away.
+TEST(mprotect_populates_only_what_becomes_writable)
+{
+    int fd = new_memfd(2 * PAGE);
+    char *p = map_with(2 * PAGE, RW, MAP_PRIVATE, fd);
+    REQUIRE_OK(mlock(p, 2 * PAGE));
+    REQUIRE_OK(mprotect(p, PAGE, PROT_READ));
+    int r = madvise(p + PAGE, PAGE, 24 /* DONTNEED_LOCKED */);
+    CHECK_EQ(r, 0);
+    REQUIRE_OK(mprotect(p, 2 * PAGE, RW));
+    CHECK_EQ(pwrite(fd, "x", 1, 0), 1);
+    CHECK_EQ(pwrite(fd, "y", 1, PAGE), 1);
+    CHECK_EQ(BYTE(p), 0);
+    CHECK_EQ(BYTE(p + PAGE), 'y');
+    munmap(p, 2 * PAGE);
+    close(fd);
+}
+
 TEST(locked_memory_that_becomes_writable_is_private_at_once)
 {
     int fd = new_memfd(4 * PAGE);
