@@ -143,8 +143,10 @@ struct strings machine_command(const struct job *job, const char *image, const c
     add(&command, "-chardev", format("file,id=control,path=%s,append=on", control));
     add(&command, "-device", xstrdup("isa-debugcon,iobase=0xe9,chardev=control"));
     add(&command, "-device", xstrdup("isa-debug-exit,iobase=0x501,iosize=0x04"));
+    const char *bus = strncmp(job->machine, "microvm", 7) ? "pci" : "device";
+    add(&command, "-device", format("virtio-rng-%s", bus));
     add(&command, "-device",
-        xstrdup(strncmp(job->machine, "microvm", 7) ? "virtio-rng-pci" : "virtio-rng-device"));
+        format("virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus));
     for (size_t i = 0; i < job->qemu_args.count; i++)
         add(&command, job->qemu_args.items[i], NULL);
     add(&command, "-kernel", xstrdup(job->kernel));

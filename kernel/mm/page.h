@@ -106,6 +106,12 @@ bool page_memory_plentiful(void);  // enough free to back 4 KiB touches with 2 M
 bool page_zero_idle(void);
 // Takes a frame that the caller owns out of service for ever (hwpoison).
 void page_retire(struct page *p);
+// Free page reporting: the host may take back what is behind free 2 MiB blocks. Begin takes up to max blocks out of
+// the allocator, the longest free first, and never more than half of what is left to report, so that memory that comes
+// and goes mostly stays; => how many. End returns them, and notes whether the host was told.
+unsigned page_report_begin(struct page **blocks, unsigned max);
+void page_report_end(struct page **blocks, unsigned n, bool reported);
+u64 page_reported_count(void);  // frames, free and without memory of the host's
 // Called when memory is short, in order of registration; gives the number of frames freed.
 typedef u64 (*page_reclaim_fn)(u64 wanted);
 void page_register_reclaim(page_reclaim_fn fn);
@@ -122,6 +128,7 @@ enum page_stat {
     PAGE_STAT_RECLAIMED,    // frames that reclaim gave back
     PAGE_STAT_DRAINS,       // times that all CPU caches were emptied
     PAGE_STAT_FAILED,       // allocations that found nothing
+    PAGE_STAT_REPORTED,     // 2 MiB blocks that the host was told to take back
     PAGE_N_STATS
 };
 u64 page_stat(enum page_stat which);

@@ -31,6 +31,7 @@
 //  I3  n_free[order] counts the blocks of a list, free_pages the frames in all lists.
 //  I4  Two free buddies of the same order below 9 never lie side by side (else they were merged).
 //  I5  Zeroed frames are all zero.
+//  I6  A block on the list of reported ones has PG_REPORTED, and its frames count as free.
 //
 // Locks: buddy.lock is a leaf. A CPU cache is touched by its own CPU only; other CPUs ask for it with
 // a cross-call (drain), which takes buddy.lock, so nobody waits for a cross-call while holding it.
@@ -44,13 +45,14 @@
 #include "core/lock.h"
 #include "core/log.h"
 #include "core/platform.h"
+#include "core/wait.h"
 
 #define BLOCK_PAGES (1u << PAGE_MAX_ORDER)
-#define CACHE_HIGH 1024    // a chain longer than this is spilled: 4 MiB, one refault burst
-#define CLEAN_MAX 64       // a few programs' worth of page tables
-#define MERGE_STEP 64      // frames merged by one call of the idle loop
-#define ZERO_STEP 4        // frames cleared by one call: 2,000 instructions, 1 us
-#define ZERO_MAX_BYTES (128ull << 20)
+#define CACHE_HIGH 1024  // a chain longer than this is spilled: 4 MiB, one refault burst
+#define CLEAN_MAX 64     // a few programs' worth of page tables
+#define MERGE_STEP 64    // frames merged by one call of the idle loop
+#define ZERO_STEP 4      // frames cleared by one call: 2,000 instructions, 1 us
+#define ZERO_MAX_BYTES (32ull << 20)
 #define MAX_SPANS (MAX_MEM_RANGES + PAGE_MAX_RESERVED + 4)
 #define MAX_BAD_PATTERNS 32
 
@@ -60,12 +62,12 @@ struct span {
 
 // What one CPU keeps for itself.
 struct page_cache {
-    struct page_chain chain;             // freed frames
-    struct page *run, *run_end;          // neighbouring frames, not handed out yet
-    struct page *zero_run, *zero_end;    // the same, contents zero
-    struct page_chain clean;             // freed frames known to be zero: page tables (at most CLEAN_MAX)
-    struct page *work;                   // block being cleared in the background, or NULL
-    u32 work_done;                       // frames of it that are clear
+    struct page_chain chain;           // freed frames
+    struct page *run, *run_end;        // neighbouring frames, not handed out yet
+    struct page *zero_run, *zero_end;  // the same, contents zero
+    struct page_chain clean;  // freed frames known to be zero: page tables (at most CLEAN_MAX)
+    struct page *work;        // block being cleared in the background, or NULL
+    u32 work_done;            // frames of it that are clear
     u64 zeroed_used;
 };
 static DEFINE_PERCPU(struct page_cache, page_cache);
@@ -75,17 +77,19 @@ static struct {
     struct list free[PAGE_MAX_ORDER + 1];  // [lock]
     u64 n_free[PAGE_MAX_ORDER + 1];        // [lock] blocks
     u64 free_pages;                        // [lock] frames in the lists
-    struct page *loose;                    // [lock] first batch; next batch in link.prev, length in aux
-    u64 loose_pages;                       // [lock]
-    struct page *zeroed;                   // [lock] chain of zeroed 2 MiB blocks
-    u64 zeroed_blocks;                     // [lock]
-    struct span spans[MAX_SPANS];          // usable RAM, sorted; fixed after boot
+    struct page *loose;            // [lock] first batch; next batch in link.prev, length in aux
+    u64 loose_pages;               // [lock]
+    struct page *zeroed;           // [lock] chain of zeroed 2 MiB blocks
+    u64 zeroed_blocks;             // [lock]
+    struct list reported;          // [lock] free 2 MiB blocks that the host has taken back
+    u64 n_reported;                // [lock]
+    struct span spans[MAX_SPANS];  // usable RAM, sorted; fixed after boot
     u32 n_spans;
-    u32 virgin_span;                       // [lock] first span with virgin frames
-    u64 virgin_next;                       // [lock] all frames below have been pulled
-    u64 virgin_pages;                      // [lock]
+    u32 virgin_span;   // [lock] first span with virgin frames
+    u64 virgin_next;   // [lock] all frames below have been pulled
+    u64 virgin_pages;  // [lock]
     u64 total_pages;
-    u64 reserve;                           // frames that PAGE_USER leaves alone
+    u64 reserve;  // frames that PAGE_USER leaves alone
     u64 zero_max_blocks;
 } buddy;
 
@@ -169,6 +173,18 @@ static struct page *buddy_take(unsigned order)
         return p;
     }
     return NULL;
+}
+
+// The last resort: a block for which the host must find memory again. => [lock]; false: there is none
+static bool list_reported_block(void)
+{
+    if (list_empty(&buddy.reported))
+        return false;
+    struct page *p = list_first(&buddy.reported, struct page, link);
+    list_remove(&p->link);
+    buddy.n_reported--;
+    list_block(p - page_array, PAGE_MAX_ORDER);
+    return true;
 }
 
 // ---- virgin memory
@@ -393,7 +409,7 @@ static bool refill_locked(struct page_cache *c, int max_order)
             set_run(c, buddy_take(take), take);
             return true;
         }
-    } while (pull_block());
+    } while (pull_block() || (!buddy.zeroed && list_reported_block()));
     if (!buddy.zeroed)
         return false;
     set_run(c, buddy.zeroed, PAGE_MAX_ORDER);
@@ -528,7 +544,7 @@ static struct page *take_block(unsigned order, unsigned flags)
     struct page *p;
     do
         p = buddy_take(order);
-    while (!p && pull_block());
+    while (!p && (pull_block() || list_reported_block()));
     spin_unlock(&buddy.lock);
     return p;
 }
@@ -544,7 +560,8 @@ static __noinline struct page *alloc_block(unsigned order, unsigned flags)
     if (!p)
         p = take_block(order, flags);
     for (int attempt = 0; !p && attempt < 3; attempt++) {
-        if (attempt == 0 && (flags & PAGE_NORECLAIM) && !buddy.loose && !buddy.zeroed)
+        if (attempt == 0 && (flags & PAGE_NORECLAIM) && !buddy.loose && !buddy.zeroed &&
+            percpu_ptr(page_cache)->chain.n <= CACHE_HIGH)
             return NULL;
         if (attempt == 0)
             drain_all();
@@ -671,15 +688,14 @@ void page_retire(struct page *p)
 
 // ---- background work
 
-// Takes a block to clear, while that leaves at least half of the free memory uncleared.
+// Takes a block to clear, while that leaves at least half of the free memory uncleared. Only blocks
+// that have been used: the host has no memory behind virgin and reported ones, and should not need any.
 static bool start_zeroing(struct page_cache *c)
 {
     if (buddy.zeroed_blocks >= buddy.zero_max_blocks ||
         buddy.free_pages + buddy.virgin_pages < (buddy.zeroed_blocks + 2) * BLOCK_PAGES)
         return false;
     spin_lock(&buddy.lock);
-    while (list_empty(&buddy.free[PAGE_MAX_ORDER]) && pull_block())
-        ;
     if (!list_empty(&buddy.free[PAGE_MAX_ORDER]))
         c->work = buddy_take(PAGE_MAX_ORDER);
     c->work_done = 0;
@@ -713,6 +729,76 @@ bool page_zero_idle(void)
     return true;
 }
 
+static struct page_cache *cache_of(u32 cpu) { return percpu_ptr_of(cpus[cpu], page_cache); }
+
+// ---- free page reporting
+
+#define REPORT_KEEP 4           // blocks, the most recently freed, that stay with the guest
+#define REPORT_MERGE_STEPS 256  // of 1,024 frames: 1 GiB before a report
+
+static void spill_this_cpu(void *arg)
+{
+    struct page_cache *c = percpu_ptr(page_cache);
+    if (c->chain.n)
+        spill_chain(c);
+}
+
+// Puts freed frames together to blocks. A CPU may have taken over a chain of any length.
+static void merge_for_report(void)
+{
+    cpumask_t hoarders = 0;
+    for (u32 i = 0; i < n_cpus; i++)
+        if (READ_ONCE(cache_of(i)->chain.n) > 4 * CACHE_HIGH)
+            hoarders |= BIT(i);
+    if (hoarders)
+        cross_run(hoarders, spill_this_cpu, NULL);
+    for (unsigned step = 0; READ_ONCE(buddy.loose) && step < REPORT_MERGE_STEPS; step++) {
+        spin_lock(&buddy.lock);
+        if (buddy.loose)
+            merge_batch(MERGE_STEP * 16);
+        spin_unlock(&buddy.lock);
+        sched_point();
+    }
+}
+
+unsigned page_report_begin(struct page **blocks, unsigned max)
+{
+    unsigned n = 0;
+    merge_for_report();
+    spin_lock(&buddy.lock);
+    u64 have = buddy.n_free[PAGE_MAX_ORDER];
+    u64 share = have > REPORT_KEEP ? DIV_ROUND_UP(have - REPORT_KEEP, 2) : 0;
+    while (n < max && n < share) {
+        struct page *p = list_entry(buddy.free[PAGE_MAX_ORDER].prev, struct page, link);
+        unlist_block(p, PAGE_MAX_ORDER);
+        buddy.free_pages -= BLOCK_PAGES;
+        blocks[n++] = p;
+    }
+    spin_unlock(&buddy.lock);
+    return n;
+}
+
+void page_report_end(struct page **blocks, unsigned n, bool reported)
+{
+    spin_lock(&buddy.lock);
+    for (unsigned i = 0; i < n; i++) {
+        struct page *p = blocks[i];
+        buddy.free_pages += BLOCK_PAGES;
+        if (reported) {
+            p->flags = PG_FREE | PG_REPORTED;
+            p->order = PAGE_MAX_ORDER;
+            list_push_front(&buddy.reported, &p->link);
+            buddy.n_reported++;
+            stats[PAGE_STAT_REPORTED]++;
+        } else {
+            list_block(p - page_array, PAGE_MAX_ORDER);
+        }
+    }
+    spin_unlock(&buddy.lock);
+}
+
+u64 page_reported_count(void) { return buddy.n_reported * BLOCK_PAGES; }
+
 void page_register_reclaim(page_reclaim_fn fn)
 {
     KASSERT(n_reclaimers < ARRAY_SIZE(reclaimers));
@@ -730,15 +816,7 @@ u64 page_reclaim(u64 wanted)
 
 // ---- figures
 
-static struct page_cache *cache_of(u32 cpu)
-{
-    return percpu_ptr_of(cpus[cpu], page_cache);
-}
-
-u64 page_total_count(void)
-{
-    return buddy.total_pages;
-}
+u64 page_total_count(void) { return buddy.total_pages; }
 
 u64 page_free_count(void)
 {
@@ -754,7 +832,7 @@ u64 page_free_count(void)
 // 2 MiB backing is worth it while an eighth of the memory, and 32 MiB, stay free.
 bool page_memory_plentiful(void)
 {
-    u64 have = available();
+    u64 have = available() + percpu_ptr(page_cache)->chain.n;
     return have >= 8192 && have >= buddy.total_pages / 8;
 }
 
@@ -769,7 +847,8 @@ u64 page_stat(enum page_stat which)
 u64 page_free_blocks(unsigned order)
 {
     u64 virgin = order == PAGE_MAX_ORDER ? buddy.virgin_pages / BLOCK_PAGES : 0;
-    return buddy.n_free[order] + virgin;
+    u64 reported = order == PAGE_MAX_ORDER ? buddy.n_reported : 0;
+    return buddy.n_free[order] + virgin + reported;
 }
 
 u64 page_zeroed_count(void)
@@ -897,6 +976,7 @@ __cold void page_alloc_init(void)
 {
     for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++)
         list_init(&buddy.free[o]);
+    list_init(&buddy.reported);
     page_reserve(0, PAGE_SIZE);
     page_reserve(boot_info.image_start, boot_info.image_end);
     build_spans();
@@ -916,16 +996,14 @@ __cold void page_alloc_init(void)
         memtest();
 }
 
-void page_alloc_init_cpu(void)
-{
-}
+void page_alloc_init_cpu(void) {}
 
 // ---- the verifier
 
 static u64 verify_list(unsigned order)
 {
     u64 n = 0;
-    list_for_each_entry(struct page, p, &buddy.free[order], link) {
+    list_for_each_entry (struct page, p, &buddy.free[order], link) {
         u64 pfn = p - page_array;
         KASSERT(p->flags == PG_FREE && p->order == order && IS_ALIGNED(pfn, 1u << order));
         if (order < PAGE_MAX_ORDER) {
@@ -953,6 +1031,13 @@ void page_allocator_verify(void)
     u64 n = 0, loose = 0, zeroed = 0;
     for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++)
         n += verify_list(o);
+    u64 reported = 0;
+    list_for_each_entry (struct page, p, &buddy.reported, link) {
+        KASSERT(p->flags == (PG_FREE | PG_REPORTED) && p->order == PAGE_MAX_ORDER);
+        reported++;
+    }
+    KASSERT(reported == buddy.n_reported);
+    n += reported * BLOCK_PAGES;
     KASSERT(n == buddy.free_pages);
     for (struct page *b = buddy.loose; b; b = (struct page *)b->link.prev) {
         struct page *p = b;

@@ -147,10 +147,7 @@ static __always_inline void walk_tables(struct mm *mm, vaddr_t start, vaddr_t en
     }
 }
 
-static inline bool no_hole(void *ctx, vaddr_t start, vaddr_t end)
-{
-    return true;
-}
+static inline bool no_hole(void *ctx, vaddr_t start, vaddr_t end) { return true; }
 
 static inline bool walk_hole(void *ctx, vaddr_t start, vaddr_t end)
 {
@@ -278,13 +275,11 @@ static __noinline void zap_shared(struct tlb_gather *g, struct page *p, pte_t e)
 }
 
 #define STEP 4  // entries passed at once when they are empty
-static inline bool step_empty(const pte_t *e)
-{
-    return pte_is_none(e[1] | e[2] | e[3] | e[4]);
-}
+static inline bool step_empty(const pte_t *e) { return pte_is_none(e[1] | e[2] | e[3] | e[4]); }
 
 // Entries [slot, last) of one table.
-static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, const pte_t *last, bool *young)
+static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, const pte_t *last,
+                      bool *young)
 {
     struct page_chain chain = g->frames;
     bool plain = mode == ZAP_UNMAP;
@@ -321,12 +316,15 @@ static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, 
     g->frames = chain;
 }
 
-static void zap_entries(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, vaddr_t start, vaddr_t end)
+static void zap_entries(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, vaddr_t start,
+                        vaddr_t end)
 {
     pte_t *table = (pte_t *)ALIGN_DOWN((uintptr_t)slot, PAGE_SIZE);
     const pte_t *last = slot + ((end - start) >> PAGE_SHIFT);
-    unsigned from = (unsigned)(slot - table) / PT_GROUP, to = (unsigned)(last - table - 1) / PT_GROUP;
-    u32 used = READ_ONCE(virt_to_page(table)->aux) & (UINT32_MAX << from) & (UINT32_MAX >> (31 - to));
+    unsigned from = (unsigned)(slot - table) / PT_GROUP,
+             to = (unsigned)(last - table - 1) / PT_GROUP;
+    u32 used =
+        READ_ONCE(virt_to_page(table)->aux) & (UINT32_MAX << from) & (UINT32_MAX >> (31 - to));
     u64 n_before = g->frames.n;
     bool young = false;
     while (used) {
@@ -486,7 +484,8 @@ static bool protect_other(const struct protect *pr, pte_t *slot, pte_t e)
     pte_t rights = pr->rights;
     if (rights != pr->rights_ro) {
         const struct page *p = phys_to_page(pte_phys(e));
-        if (pte_special(e) || !pte_dirty(e) || p->refcount != 1 || (p->flags & (PG_CACHE | PG_RESERVED)))
+        if (pte_special(e) || !pte_dirty(e) || p->refcount != 1 ||
+            (p->flags & (PG_CACHE | PG_RESERVED)))
             rights = pr->rights_ro;
     }
     set_rights(slot, e, rights);
@@ -551,7 +550,8 @@ static inline struct protect protect_rights(const struct vma *vma, struct tlb_ra
     return pr;
 }
 
-void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed)
+void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end,
+                struct tlb_range *changed)
 {
     struct protect pr = protect_rights(vma, changed);
     walk_tables(mm, start, end, &pr, protect_level1, no_hole);
@@ -574,7 +574,7 @@ struct copy {
     struct pt_walk walk;
     struct tlb_gather *from;
     struct mm *to;
-    bool anon_only;   // frames of the page cache fault in again
+    bool anon_only;  // frames of the page cache fault in again
     int err;
 };
 
@@ -746,6 +746,9 @@ int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len)
         if (!s || pte_is_none(*s))
             continue;
         pte_t *t = cursor_slot(&target, to, false);
+        // Nothing was prepared for an empty source; its table has come since, as the target of another part.
+        if (!t)
+            continue;
         if (whole_table_moves(from, to, end)) {
             pte_t old = *t;
             *t = atomic_xchg(s, PTE_NONE);
@@ -755,6 +758,8 @@ int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len)
             }
             continue;
         }
+        if (pte_is_none(*t))
+            continue;
         move_entries(pte_table(*s) + pt_index(from, 0), pte_table(*t) + pt_index(to, 0),
                      (next - from) >> PAGE_SHIFT);
     }

@@ -460,6 +460,8 @@ void mm_show_vmstat(struct seq_buf *out)
         {"nr_shmem", vm_cached_pages(true)},
         {"nr_page_table_pages", sums.tables},
         {"nr_zeroed_pages", page_zeroed_count()},
+        {"nr_reported_pages", page_reported_count()},
+        {"free_blocks_reported", page_stat(PAGE_STAT_REPORTED)},
         {"zeroed_background", page_stat(PAGE_STAT_ZEROED_IDLE)},
         {"zeroed_used", page_stat(PAGE_STAT_ZEROED_USED)},
         {"alloc_refill", page_stat(PAGE_STAT_ALLOC_SLOW)},

@@ -61,7 +61,9 @@ int virtio_start(struct virtio_device *d, u64 wanted)
             return -EIO;
         wanted |= VIRTIO_F_VERSION_1;
     }
-    d->ops->set_features(d, offered & wanted);
+    d->offered = offered;
+    d->features = offered & wanted;
+    d->ops->set_features(d, d->features);
     if (d->legacy)
         return 0;
     d->ops->set_status(d, ACKNOWLEDGE | DRIVER | FEATURES_OK);
@@ -88,17 +90,27 @@ int virtqueue_init(struct virtqueue *q, struct virtio_device *d, unsigned index,
     return d->ops->set_queue(d, q);
 }
 
-void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len)
+static void post(struct virtqueue *q, unsigned id, phys_t buffer, u32 len, u16 flags)
 {
     KASSERT(id < VIRTQUEUE_SIZE && q->len[id] == 0 && len);
     u16 index = q->avail->index;
-    q->desc[id] = (struct virtq_desc){.address = buffer, .len = len, .flags = DESC_WRITE};
+    q->desc[id] = (struct virtq_desc){.address = buffer, .len = len, .flags = flags};
     q->avail->ring[index % VIRTQUEUE_SIZE] = id;
     q->len[id] = len;
     q->n_posted++;
     atomic_store(&q->avail->index, (u16)(index + 1));
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     q->device->ops->notify(q->device, q);
+}
+
+void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len)
+{
+    post(q, id, buffer, len, DESC_WRITE);
+}
+
+void virtqueue_post_out(struct virtqueue *q, unsigned id, phys_t buffer, u32 len)
+{
+    post(q, id, buffer, len, 0);
 }
 
 int virtqueue_take(struct virtqueue *q, u32 *len)
@@ -132,6 +144,8 @@ static void start_driver(struct virtio_device *d)
     int err = -ENODEV;
     if (d->id == VIRTIO_ID_RNG)
         err = virtio_rng_start(d);
+    else if (d->id == VIRTIO_ID_BALLOON)
+        err = virtio_balloon_start(d);
     if (err)
         log_warn("virtio: a device of kind %d is not used: error %d", d->id, -err);
 }

@@ -11,7 +11,7 @@
 struct virtio_device;
 struct virtqueue;
 
-enum virtio_id { VIRTIO_ID_RNG = 4 };
+enum virtio_id { VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
 #define VIRTIO_F_VERSION_1 BIT(32)
 
 // What the two transports do differently.
@@ -23,14 +23,21 @@ struct virtio_ops {
     int (*set_queue)(struct virtio_device *d,
                      struct virtqueue *q);  // -EIO: the device has none such
     void (*notify)(struct virtio_device *d, struct virtqueue *q);
+    // A word of the device's own configuration.
+    u32 (*get_config)(struct virtio_device *d, u32 offset);
+    void (*set_config)(struct virtio_device *d, u32 offset, u32 value);
 };
+#define VIRTIO_CONFIG_BYTES 16  // as much of it as can be reached
 
 struct virtio_device {
     const struct virtio_ops *ops;
     enum virtio_id id;
+    u64 features;  // agreed on
+    u64 offered;
     bool legacy;            // before VIRTIO 1.0: memory-mapped version 1
     volatile u8 *regs;      // memory-mapped: all registers; PCI: common configuration
     volatile u8 *notify;    // PCI: notification area
+    volatile u8 *config;    // device configuration
     u32 notify_multiplier;  // PCI: bytes between two queues' places in it
 };
 
@@ -59,6 +66,8 @@ struct virtqueue {
 int virtqueue_init(struct virtqueue *q, struct virtio_device *d, unsigned index, void *page);
 // Gives the device a buffer to fill. => Descriptor `id` is not posted now.
 void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len);
+// Gives the device a buffer to read; it comes back with a length of 0.
+void virtqueue_post_out(struct virtqueue *q, unsigned id, phys_t buffer, u32 len);
 // => The descriptor that came back, *len bytes filled; -EAGAIN none yet; -EIO the device does not keep to the rules
 int virtqueue_take(struct virtqueue *q, u32 *len);
 
@@ -68,3 +77,4 @@ int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size);
 int virtio_pci_probe(struct virtio_device *d, u32 pci_function);
 
 int virtio_rng_start(struct virtio_device *d);
+int virtio_balloon_start(struct virtio_device *d);

@@ -24,7 +24,7 @@ enum {
     QUEUE_DESC = 0x80,
     QUEUE_DRIVER = 0x90,
     QUEUE_DEVICE = 0xa0,
-    REGISTERS = 0x100,
+    REGISTERS = 0x100,  // behind them the device's own configuration
 };
 #define MAGIC_VALUE 0x74726976  // "virt"
 #define LEGACY_ALIGN 32
@@ -87,6 +87,13 @@ static int set_queue(struct virtio_device *d, struct virtqueue *q)
 
 static void notify(struct virtio_device *d, struct virtqueue *q) { set(d, QUEUE_NOTIFY, q->index); }
 
+static u32 get_config(struct virtio_device *d, u32 offset) { return get(d, REGISTERS + offset); }
+
+static void set_config(struct virtio_device *d, u32 offset, u32 value)
+{
+    set(d, REGISTERS + offset, value);
+}
+
 static const struct virtio_ops mmio_ops = {
     .get_status = get_status,
     .set_status = set_status,
@@ -94,13 +101,16 @@ static const struct virtio_ops mmio_ops = {
     .set_features = set_features,
     .set_queue = set_queue,
     .notify = notify,
+    .get_config = get_config,
+    .set_config = set_config,
 };
 
 int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size)
 {
-    if (size < REGISTERS || !IS_ALIGNED(base, 4) || !platform_is_device(base, REGISTERS))
+    const u64 needed = REGISTERS + VIRTIO_CONFIG_BYTES;
+    if (size < needed || !IS_ALIGNED(base, 4) || !platform_is_device(base, needed))
         return -ENODEV;
-    *d = (struct virtio_device){.ops = &mmio_ops, .regs = arch_map_device(base, REGISTERS)};
+    *d = (struct virtio_device){.ops = &mmio_ops, .regs = arch_map_device(base, needed)};
     u32 version = get(d, VERSION);
     if (get(d, MAGIC) != MAGIC_VALUE || version < 1 || version > 2)
         return -ENODEV;

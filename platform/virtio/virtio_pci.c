@@ -9,11 +9,12 @@
 #define VENDOR_VIRTIO 0x1af4
 #define DEVICE_MODERN \
     0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
+#define DEVICE_TRANSITIONAL_BALLOON 0x1002
 #define DEVICE_TRANSITIONAL_RNG 0x1005
 
 #define MAX_VENDOR_CAPS 16
 
-enum { CAP_COMMON = 1, CAP_NOTIFY = 2 };
+enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_DEVICE = 4 };
 enum {  // struct virtio_pci_common_cfg
     DEVICE_FEATURE_SELECT = 0x00,
     DEVICE_FEATURE = 0x04,
@@ -87,6 +88,26 @@ static void notify(struct virtio_device *d, struct virtqueue *q)
     *(volatile u16 *)(d->notify + q->notify_offset * d->notify_multiplier) = q->index;
 }
 
+static u32 get_config(struct virtio_device *d, u32 offset)
+{
+    return *(volatile u32 *)(d->config + offset);
+}
+
+static void set_config(struct virtio_device *d, u32 offset, u32 value)
+{
+    *(volatile u32 *)(d->config + offset) = value;
+}
+
+// The kind of device behind a PCI device number, or 0.
+static u32 kind_of(u32 device)
+{
+    if (device == DEVICE_TRANSITIONAL_RNG)
+        return VIRTIO_ID_RNG;
+    if (device == DEVICE_TRANSITIONAL_BALLOON)
+        return VIRTIO_ID_BALLOON;
+    return device > DEVICE_MODERN ? device - DEVICE_MODERN : 0;
+}
+
 static const struct virtio_ops pci_ops = {
     .get_status = get_status,
     .set_status = set_status,
@@ -94,6 +115,8 @@ static const struct virtio_ops pci_ops = {
     .set_features = set_features,
     .set_queue = set_queue,
     .notify = notify,
+    .get_config = get_config,
+    .set_config = set_config,
 };
 
 // The area that a capability names. => NULL unless it lies where registers may lie.
@@ -113,10 +136,8 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
     if ((ids & 0xffff) != VENDOR_VIRTIO || device < 0x1000 || device > 0x107f)
         return -ENODEV;
     *d = (struct virtio_device){.ops = &pci_ops};
-    d->id = device == DEVICE_TRANSITIONAL_RNG ? VIRTIO_ID_RNG
-            : device >= DEVICE_MODERN         ? device - DEVICE_MODERN
-                                              : 0;
-    if (d->id != VIRTIO_ID_RNG)
+    d->id = kind_of(device);
+    if (d->id != VIRTIO_ID_RNG && d->id != VIRTIO_ID_BALLOON)
         return -ENODEV;
     u8 caps[MAX_VENDOR_CAPS];
     u32 n = pci_vendor_caps(function, caps, MAX_VENDOR_CAPS);
@@ -127,9 +148,11 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
         } else if (kind == CAP_NOTIFY && !d->notify) {
             d->notify = map_area(function, caps[i], PAGE_SIZE);
             d->notify_multiplier = pci_read32(function, caps[i] + 16);
+        } else if (kind == CAP_DEVICE && !d->config) {
+            d->config = map_area(function, caps[i], VIRTIO_CONFIG_BYTES);
         }
     }
-    if (!d->regs || !d->notify)
+    if (!d->regs || !d->notify || (!d->config && d->id == VIRTIO_ID_BALLOON))
         return -ENODEV;
     pci_enable(function);
     return 0;

@@ -304,3 +304,20 @@ TEST(growth_of_a_locked_area_is_private_at_once)
     munmap(shared, 20 * PAGE);
     close(fd);
 }
+
+// The second half of the source goes to where the empty first half is.
+TEST(mremap_onto_the_table_of_an_empty_part)
+{
+    enum { LEAD = 12, REST = 48 };
+    char *area = map_huge_aligned(6 * HUGE);
+    REQUIRE_OK(munmap(area, 6 * HUGE));
+    char *source = area + 2 * HUGE - LEAD * PAGE, *target = source - HUGE;
+    size_t len = (LEAD + REST) * PAGE;
+    REQUIRE(mmap(source, len, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0) == source);
+    for (size_t i = LEAD; i < LEAD + REST; i++)
+        source[i * PAGE] = (char)i;
+    REQUIRE(mremap(source, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, target) == target);
+    for (size_t i = 0; i < LEAD + REST; i++)
+        CHECK_EQ(target[i * PAGE], i < LEAD ? 0 : (char)i);
+    munmap(target, len);
+}

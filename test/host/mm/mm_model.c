@@ -541,6 +541,18 @@ static void op_populate(void)
     expect("populate", advise(first, n, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ), want);
 }
 
+// The host takes blocks back, after which they hold anything.
+static void report_blocks(void)
+{
+    struct page *blocks[8];
+    unsigned n = page_report_begin(blocks, 1 + r(ARRAY_SIZE(blocks)));
+    bool told = r(8) != 0;
+    for (unsigned i = 0; i < n && told; i++)
+        memset(page_address(blocks[i]), 0x5a, HUGE_SIZE);
+    page_report_end(blocks, n, told);
+    LOG("reported %u", n);
+}
+
 static void op_background(void)
 {
     if (r(8) == 0) {
@@ -549,6 +561,8 @@ static void op_background(void)
     }
     for (u64 n = r(300); n; n--)
         page_zero_idle();
+    if (r(4) == 0)
+        report_blocks();
 }
 
 static void (*const operations[])(void) = {

@@ -174,9 +174,54 @@ static void test_frames(void)
     page_allocator_verify();
 }
 
+// Leaves n free 2 MiB blocks with something in them.
+static void use_blocks(unsigned n)
+{
+    struct page *all = NULL;
+    for (unsigned i = 0; i < n; i++) {
+        struct page *block = page_alloc(PAGE_MAX_ORDER, 0);
+        MUST(block);
+        memset(page_address(block), 0x5a, HUGE_SIZE);
+        block->link.next = (struct list *)all;
+        all = block;
+    }
+    for (struct page *next; all; all = next) {
+        next = (struct page *)all->link.next;
+        page_free(all, PAGE_MAX_ORDER);
+    }
+}
+
+static void test_report(void)
+{
+    use_blocks(20);
+    struct page *blocks[8], *again[8];
+    u64 free = page_free_count(), before = page_reported_count();
+    unsigned n = page_report_begin(blocks, 8);
+    MUST(n > 0 && page_free_count() == free - n * 512);
+    page_report_end(blocks, n, true);
+    MUST(page_free_count() == free && page_reported_count() == before + n * 512);
+    page_allocator_verify();
+    for (unsigned rounds = 0; (n = page_report_begin(again, 8)) > 0; rounds++) {
+        MUST(rounds < 10000);  // it comes to an end
+        page_report_end(again, n, true);
+    }
+    page_allocator_verify();
+    // Reported memory is there for whoever needs all of it.
+    u64 total = page_free_count(), got = 0;
+    struct page_chain chain = {0};
+    for (struct page *p; (p = page_alloc(0, PAGE_NORECLAIM)); got++)
+        page_chain_push(&chain, p);
+    MUST(got == total && page_reported_count() == 0);
+    page_free_chain(&chain);
+    MUST(page_free_count() == total);
+    page_allocator_verify();
+}
+
 static void test_zero_stock(void)
 {
     u64 free = page_free_count();
+    MUST(!page_zero_idle());  // memory that was never used stays untouched
+    use_blocks(8);
     for (unsigned i = 0; i < 2000 && page_zero_idle(); i++)
         ;
     MUST(page_free_count() == free && page_zeroed_count() > 0);
@@ -290,6 +335,7 @@ int main(int argc, char **argv)
         test_radix();
         test_kmalloc();
         test_zero_stock();
+        test_report();
         test_huge();
         test_frames();
         test_exhaustion();

@@ -1,0 +1,3 @@
+module lethe.example/give_back
+
+go 1.19
