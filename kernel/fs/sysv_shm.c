@@ -31,8 +31,15 @@
 #define SHM_LOCKED 02000  // in mode: SHM_LOCK; there is no swap to keep it from
 
 enum shm_command {
-    IPC_RMID = 0, IPC_SET = 1, IPC_STAT = 2, IPC_INFO = 3,
-    SHM_LOCK = 11, SHM_UNLOCK = 12, SHM_STAT = 13, SHM_INFO = 14, SHM_STAT_ANY = 15,
+    IPC_RMID = 0,
+    IPC_SET = 1,
+    IPC_STAT = 2,
+    IPC_INFO = 3,
+    SHM_LOCK = 11,
+    SHM_UNLOCK = 12,
+    SHM_STAT = 13,
+    SHM_INFO = 14,
+    SHM_STAT_ANY = 15,
 };
 
 #define CAP_IPC_OWNER 15
@@ -40,20 +47,20 @@ enum shm_command {
 
 struct segment {
     struct vm_object obj;
-    u64 size_bytes;               // as asked for
-    s32 key, id;                  // [shm.lock]
+    u64 size_bytes;                  // as asked for
+    s32 key, id;                     // [shm.lock]
     u32 uid, gid, cuid, cgid, mode;  // [shm.lock]
-    s64 atime, dtime, ctime;      // [shm.lock] seconds
+    s64 atime, dtime, ctime;         // [shm.lock] seconds
     s32 cpid, lpid;
     bool accounted;
 };
 
 static struct {
     struct spinlock lock;
-    struct segment **slots;       // [lock] by index; made with the first segment
-    u32 n_slots, n_used;          // [lock] n_slots: places that were ever in use
-    u32 next_seq;                 // [lock]
-    u64 total_pages;              // [lock]
+    struct segment **slots;  // [lock] by index; made with the first segment
+    u32 n_slots, n_used;     // [lock] n_slots: places that were ever in use
+    u32 next_seq;            // [lock]
+    u64 total_pages;         // [lock]
 } shm;
 
 struct shm_user {  // struct shmid64_ds
@@ -70,15 +77,9 @@ struct shm_user {  // struct shmid64_ds
 };
 _Static_assert(sizeof(struct shm_user) == 112, "as Linux lays it out");
 
-static s64 now_s(void)
-{
-    return (s64)(ktime_real_ns() / 1000000000ull);
-}
+static s64 now_s(void) { return (s64)(ktime_real_ns() / 1000000000ull); }
 
-static u64 pages_of(const struct segment *s)
-{
-    return DIV_ROUND_UP(s->size_bytes, PAGE_SIZE);
-}
+static u64 pages_of(const struct segment *s) { return DIV_ROUND_UP(s->size_bytes, PAGE_SIZE); }
 
 // ---- the life of a segment
 
@@ -105,7 +106,8 @@ static void segment_describe(struct vm_object *obj, char *buf, size_t size, u64 
     *ino = (u64)s->id;
 }
 
-static const struct vm_object_ops segment_ops = {.release = segment_release, .describe = segment_describe};
+static const struct vm_object_ops segment_ops = {.release = segment_release,
+                                                 .describe = segment_describe};
 
 // => referenced; ERR_PTR(-EINVAL, -EIDRM)
 static struct segment *segment_get(int id)
@@ -122,10 +124,7 @@ static struct segment *segment_get(int id)
     return s;
 }
 
-static void segment_put(struct segment *s)
-{
-    vm_object_put(&s->obj);
-}
+static void segment_put(struct segment *s) { vm_object_put(&s->obj); }
 
 // May the caller do what the low three bits say? => 0, -EACCES
 static int segment_permission(const struct segment *s, u32 wanted)
@@ -151,7 +150,7 @@ static u64 attach_count(struct segment *s)
 {
     u64 n = 0;
     spin_lock(&s->obj.map_lock);
-    list_for_each(link, &s->obj.mappings)
+    list_for_each (link, &s->obj.mappings)
         n++;
     spin_unlock(&s->obj.map_lock);
     return n;
@@ -238,7 +237,9 @@ long sys_shmget(s32 key, size_t size, int flags)
 {
     spin_lock(&shm.lock);
     struct segment *s = find_key(key);
-    long id = s ? use_existing(s, size, flags) : key != IPC_PRIVATE && !(flags & IPC_CREAT) ? -ENOENT : -1;
+    long id = s                                            ? use_existing(s, size, flags)
+              : key != IPC_PRIVATE && !(flags & IPC_CREAT) ? -ENOENT
+                                                           : -1;
     spin_unlock(&shm.lock);
     if (s || id != -1)
         return id;
@@ -282,7 +283,8 @@ long sys_shmat(int id, uptr_t addr, int flags)
     int prot = PROT_READ | (read_only ? 0 : PROT_WRITE) | (flags & SHM_EXEC ? PROT_EXEC : 0);
     long at = segment_permission(s, 4 | (read_only ? 0 : 2) | (flags & SHM_EXEC ? 1 : 0));
     if (!at)
-        at = mm_attach_object(current->mm, addr, s->size_bytes, prot, !read_only, flags & SHM_REMAP, &s->obj);
+        at = mm_attach_object(current->mm, addr, s->size_bytes, prot, !read_only, flags & SHM_REMAP,
+                              &s->obj);
     if (at > 0) {
         spin_lock(&shm.lock);
         s->atime = now_s();
@@ -293,10 +295,7 @@ long sys_shmat(int id, uptr_t addr, int flags)
     return at;
 }
 
-static bool is_segment(const struct vm_object *obj)
-{
-    return obj->ops == &segment_ops;
-}
+static bool is_segment(const struct vm_object *obj) { return obj->ops == &segment_ops; }
 
 long sys_shmdt(uptr_t addr)
 {
@@ -387,7 +386,7 @@ static long highest_index(void)
 static long info(int command, uptr_t to)
 {
     u64 limits[9] = {SHMMAX, 1, SHMMNI, SHMMNI, SHMMAX};  // struct shminfo64
-    u64 usage[6] = {0};                                    // struct shm_info
+    u64 usage[6] = {0};                                   // struct shm_info
     spin_lock(&shm.lock);
     long highest = highest_index();
     usage[0] = shm.n_used;
@@ -395,7 +394,8 @@ static long info(int command, uptr_t to)
     for (u32 i = 0; i < shm.n_slots; i++)
         usage[2] += shm.slots[i] ? READ_ONCE(shm.slots[i]->obj.n_pages) : 0;
     spin_unlock(&shm.lock);
-    long err = command == IPC_INFO ? copy_to_user(to, limits, sizeof limits) : copy_to_user(to, usage, sizeof usage);
+    long err = command == IPC_INFO ? copy_to_user(to, limits, sizeof limits)
+                                   : copy_to_user(to, usage, sizeof usage);
     return err ? err : highest;
 }
 
@@ -425,19 +425,11 @@ long sys_shmctl(int id, int command, uptr_t buf)
     switch (command) {
     case IPC_STAT:
     case SHM_STAT:
-    case SHM_STAT_ANY:
-        result = copy_stat(s, buf, command == SHM_STAT_ANY);
-        break;
-    case IPC_SET:
-        result = change(s, buf);
-        break;
-    case IPC_RMID:
-        result = remove_segment(s);
-        break;
+    case SHM_STAT_ANY: result = copy_stat(s, buf, command == SHM_STAT_ANY); break;
+    case IPC_SET: result = change(s, buf); break;
+    case IPC_RMID: result = remove_segment(s); break;
     case SHM_LOCK:
-    case SHM_UNLOCK:
-        result = lock_segment(s, command == SHM_LOCK);
-        break;
+    case SHM_UNLOCK: result = lock_segment(s, command == SHM_LOCK); break;
     }
     segment_put(s);
     return !result && by_index ? found : result;

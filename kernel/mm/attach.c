@@ -27,14 +27,15 @@ static long attach_locked(struct mm *mm, struct map_request *r, bool replace)
     return map_locked(mm, r);
 }
 
-long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool writable, bool replace,
-                      struct vm_object *object)
+long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool writable,
+                      bool replace, struct vm_object *object)
 {
     struct map_request r = {
         .addr = addr,
         .len = ALIGN_UP(len, PAGE_SIZE),
         .object = object,
-        .flags = prot_to_vm(prot) | VM_SHARED | VM_MAYREAD | VM_MAYEXEC | (writable ? VM_MAYWRITE : 0),
+        .flags =
+            prot_to_vm(prot) | VM_SHARED | VM_MAYREAD | VM_MAYEXEC | (writable ? VM_MAYWRITE : 0),
     };
     rwlock_write(&mm->lock);
     r.flags |= mm->def_flags & VM_LOCK_FLAGS;
@@ -55,7 +56,8 @@ static bool attached_at(const struct vma *v, vaddr_t addr)
     return v->start >= addr && (v->start - addr) >> PAGE_SHIFT == v->pgoff;
 }
 
-struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr, bool (*is)(const struct vm_object *))
+struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr,
+                                   bool (*is)(const struct vm_object *))
 {
     struct vm_object *found = NULL;
     rwlock_write(&mm->lock);
@@ -123,7 +125,8 @@ long sys_remap_file_pages(vaddr_t start, size_t size, int prot, size_t pgoff, in
     bool populate = false;
     start &= PAGE_MASK;
     size &= PAGE_MASK;
-    if (prot || start + size <= start || start + size > USER_END || pgoff + (size >> PAGE_SHIFT) < pgoff)
+    if (prot || start + size <= start || start + size > USER_END ||
+        pgoff + (size >> PAGE_SHIFT) < pgoff)
         return -EINVAL;
     rwlock_write(&mm->lock);
     long err = remap_pages_locked(mm, start, size, pgoff, &populate);

@@ -32,8 +32,10 @@
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
-#define ZERO_AROUND PT_GROUP  // entries that a read fault fills with the zero page: a pair of cache lines
-#define FILE_AROUND PT_GROUP  // pages that a file fault looks up: 64 KiB, as Linux's fault_around_bytes
+#define ZERO_AROUND \
+    PT_GROUP  // entries that a read fault fills with the zero page: a pair of cache lines
+#define FILE_AROUND \
+    PT_GROUP  // pages that a file fault looks up: 64 KiB, as Linux's fault_around_bytes
 #define PROMOTE_FAULTS 5
 // Frames that the n-th write fault in a page table takes: 1, 1, 2, 4 make 8 before the collapse.
 #define MAX_CLUSTER 4
@@ -41,21 +43,15 @@
 struct fault {
     struct mm *mm;
     struct vma *vma;
-    vaddr_t addr;      // page aligned
+    vaddr_t addr;  // page aligned
     unsigned access;
-    pte_t *slot;       // level 0
+    pte_t *slot;  // level 0
     pte_t *level1;
 };
 
-static inline bool is_write(const struct fault *f)
-{
-    return f->access & FAULT_WRITE;
-}
+static inline bool is_write(const struct fault *f) { return f->access & FAULT_WRITE; }
 
-static inline unsigned data_prot(const struct vma *v)
-{
-    return pt_prot_of(v->flags) | PTE_YOUNG;
-}
+static inline unsigned data_prot(const struct vma *v) { return pt_prot_of(v->flags) | PTE_YOUNG; }
 
 // The entry for a frame of a private area that is its own from now on.
 static inline pte_t own_entry(const struct vma *v, const struct page *p)
@@ -68,7 +64,8 @@ static inline pte_t own_entry(const struct vma *v, const struct page *p)
 static void map_zero_around(struct fault *f)
 {
     const struct vma *v = f->vma;
-    vaddr_t first = ALIGN_DOWN(f->addr, ZERO_AROUND * PAGE_SIZE), last = first + ZERO_AROUND * PAGE_SIZE;
+    vaddr_t first = ALIGN_DOWN(f->addr, ZERO_AROUND * PAGE_SIZE),
+            last = first + ZERO_AROUND * PAGE_SIZE;
     if (first < v->start || (v->flags & VM_RAND))
         first = (v->flags & VM_RAND) ? f->addr : v->start;
     if (last > v->end || (v->flags & VM_RAND))
@@ -287,10 +284,7 @@ static void map_cached_around(struct fault *f, u64 index, const struct object_ri
         atomic_add(cached_rss(f->mm, obj), installed);
 }
 
-static enum fault_kind object_error(long err)
-{
-    return err == -ENOMEM ? FK_OOM : FK_SIGBUS;
-}
+static enum fault_kind object_error(long err) { return err == -ENOMEM ? FK_OOM : FK_SIGBUS; }
 
 // Brings the page in with no lock held; the fault starts again.
 static enum fault_kind bring_in(struct fault *f, u64 index, bool write)
@@ -516,19 +510,12 @@ struct fault_result mm_fault(struct mm *mm, vaddr_t addr, unsigned access)
                         (kind == FK_OOM && tries++ < 2 && page_reclaim(512));)
         ;
     switch (kind) {
-    case FK_OK:
-        atomic_add(&mm->n_minor_faults, 1);
-        return (struct fault_result){0};
-    case FK_OOM:
-        return (struct fault_result){.oom = true};
-    case FK_ACCERR:
-        return (struct fault_result){.sig = SIGSEGV_NR, .code = SEGV_ACCERR};
-    case FK_SIGBUS:
-        return (struct fault_result){.sig = SIGBUS_NR, .code = BUS_ADRERR};
-    case FK_POISON:
-        return (struct fault_result){.sig = SIGBUS_NR, .code = BUS_MCEERR_AR};
-    default:
-        return (struct fault_result){.sig = SIGSEGV_NR, .code = SEGV_MAPERR};
+    case FK_OK: atomic_add(&mm->n_minor_faults, 1); return (struct fault_result){0};
+    case FK_OOM: return (struct fault_result){.oom = true};
+    case FK_ACCERR: return (struct fault_result){.sig = SIGSEGV_NR, .code = SEGV_ACCERR};
+    case FK_SIGBUS: return (struct fault_result){.sig = SIGBUS_NR, .code = BUS_ADRERR};
+    case FK_POISON: return (struct fault_result){.sig = SIGBUS_NR, .code = BUS_MCEERR_AR};
+    default: return (struct fault_result){.sig = SIGSEGV_NR, .code = SEGV_MAPERR};
     }
 }
 
@@ -596,7 +583,8 @@ int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
         tlb_flush_range(mm, base, base + HUGE_SIZE);  // nobody writes to the old frames any more
         if (!clear)
             fill_huge(&g, huge, table);
-        page_chain_push(&g.frames, phys_to_page(pte_phys(e1)));  // not all zero, so none of g.tables
+        page_chain_push(&g.frames,
+                        phys_to_page(pte_phys(e1)));  // not all zero, so none of g.tables
         atomic_sub(&mm->n_table_pages, 1);
         tlb_gather_range(&g, base, base + PAGE_SIZE);
     }
@@ -660,14 +648,15 @@ static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end, bool only_
     u64 flags = v ? v->flags : 0;
     rwlock_read_done(&mm->lock);
     *start = to;
-    if (from >= end || (flags & VM_SPECIAL) || (only_locked && (flags & VM_LOCK_FLAGS) != VM_LOCKED))
+    if (from >= end || (flags & VM_SPECIAL) ||
+        (only_locked && (flags & VM_LOCK_FLAGS) != VM_LOCKED))
         return 0;
     if (!(flags & VM_ACCESS))
         return -EFAULT;
     // Private memory gets its own frames now (mlock(2), MAP_POPULATE).
     bool write = (flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
-    return touch_range(mm, from, to,
-                       FAULT_POPULATE | FAULT_FORCE | (write ? FAULT_WRITE : FAULT_READ), VM_ACCESS);
+    return touch_range(
+        mm, from, to, FAULT_POPULATE | FAULT_FORCE | (write ? FAULT_WRITE : FAULT_READ), VM_ACCESS);
 }
 
 void mm_populate(struct mm *mm, vaddr_t start, size_t len)

@@ -62,10 +62,7 @@ static long do_mlock(vaddr_t start, size_t len, u64 lock)
     return err == -EFAULT ? -ENOMEM : err == -ENOMEM ? -EAGAIN : err;
 }
 
-long sys_mlock(vaddr_t start, size_t len)
-{
-    return do_mlock(start, len, VM_LOCKED);
-}
+long sys_mlock(vaddr_t start, size_t len) { return do_mlock(start, len, VM_LOCKED); }
 
 long sys_mlock2(vaddr_t start, size_t len, int flags)
 {
@@ -111,8 +108,8 @@ long sys_mlockall(int flags)
     u64 lock = flags & MCL_ONFAULT ? VM_LOCKED | VM_LOCKONFAULT : VM_LOCKED;
     rwlock_write(&mm->lock);
     long err = 0;
-    if ((flags & MCL_CURRENT) && mm->n_mapped_pages > rlimit_current(RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
-        !capable_ipc_lock())
+    if ((flags & MCL_CURRENT) &&
+        mm->n_mapped_pages > rlimit_current(RLIMIT_MEMLOCK) >> PAGE_SHIFT && !capable_ipc_lock())
         err = -ENOMEM;
     if (!err) {
         mm->def_flags = (mm->def_flags & ~(u64)VM_LOCK_FLAGS) | (flags & MCL_FUTURE ? lock : 0);
@@ -159,7 +156,8 @@ long sys_mseal(vaddr_t start, size_t len_in, u64 flags)
     }
     mm->has_sealed |= !err;
     for (struct vma *v = vma_find(mm, start); !err && v && v->start < end; v = v->next) {
-        v = vma_modify(mm, v, MAX(v->start, start), MIN(v->end, end), v->flags | VM_SEALED, v->name);
+        v = vma_modify(mm, v, MAX(v->start, start), MIN(v->end, end), v->flags | VM_SEALED,
+                       v->name);
         if (!v) {
             err = -ENOMEM;
             break;

@@ -133,10 +133,11 @@ long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct
 long mm_unmap(struct mm *mm, vaddr_t addr, size_t len);
 // shmat(2): maps an object shared at addr (0: anywhere; else what lies there is replaced, or -EINVAL). writable: it may
 // be made so later. => address, -EINVAL, -ENOMEM, -EAGAIN (RLIMIT_MEMLOCK)
-long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool writable, bool replace,
-                      struct vm_object *object);
+long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool writable,
+                      bool replace, struct vm_object *object);
 // shmdt(2): unmaps the object that was attached at addr, if is(object). => it, referenced; NULL: there is none
-struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr, bool (*is)(const struct vm_object *));
+struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr,
+                                   bool (*is)(const struct vm_object *));
 // Promises so many more pages of shared memory (or fewer). => false: the overcommit policy refuses
 bool mm_commit(s64 pages);
 long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot);

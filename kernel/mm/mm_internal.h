@@ -63,8 +63,8 @@ void vma_init(void);
 // ---- mmap.c
 // Checks and readies what unmapping [start, end) needs, so that vma_unmap_commit cannot fail.
 struct unmap_plan {
-    struct vma *first;  // first VMA that meets the range, NULL: none
-    struct vma *spare;  // for a split in the middle
+    struct vma *first;          // first VMA that meets the range, NULL: none
+    struct vma *spare;          // for a split in the middle
     struct vma *below, *above;  // after the commit: the neighbours of the range (only if first)
     vaddr_t touched_start, touched_end;  // the commit's own
 };
@@ -78,18 +78,15 @@ struct map_request {
     struct vm_object *object;  // NULL: private anonymous
     struct file *file;
     u64 pgoff;
-    bool fixed;                // replaces what is there
-    bool placed;               // above is the first VMA that ends behind addr, by find_place
+    bool fixed;   // replaces what is there
+    bool placed;  // above is the first VMA that ends behind addr, by find_place
     struct vma *above;
 };
 // The part of mmap below the system call; caller holds mm->lock for writing. => addr; -ENOMEM, -EPERM (sealed)
 long map_locked(struct mm *mm, struct map_request *r);
 // A free place for r->len: hint if free, else top-down. => r->addr, set with above; or -ENOMEM
 long find_place(struct mm *mm, struct map_request *r, vaddr_t hint, int flags);
-static inline u64 prot_to_vm(int prot)
-{
-    return (u64)prot & VM_ACCESS;
-}
+static inline u64 prot_to_vm(int prot) { return (u64)prot & VM_ACCESS; }
 bool commit_allowed(u64 pages);  // may so many more pages be promised? (overcommit policy)
 extern s64 vm_committed;         // atomic: pages of all VM_ACCOUNT areas
 static inline bool can_mlock(void)
@@ -110,7 +107,16 @@ int grow_stack(struct mm *mm, vaddr_t addr);               // takes the lock
 bool thp_allowed(const struct vma *vma);
 
 // ---- fault.c
-enum fault_kind { FK_OK, FK_RETRY, FK_OOM, FK_SIGSEGV, FK_ACCERR, FK_SIGBUS, FK_POISON, FK_PROMOTE };
+enum fault_kind {
+    FK_OK,
+    FK_RETRY,
+    FK_OOM,
+    FK_SIGSEGV,
+    FK_ACCERR,
+    FK_SIGBUS,
+    FK_POISON,
+    FK_PROMOTE
+};
 #define FAULT_FORCE 16u     // ignore missing rights, as ptrace does (mm_write)
 #define FAULT_POPULATE 32u  // the whole range will be touched: 2 MiB at once
 enum fault_kind fault_in(struct mm *mm, vaddr_t addr, unsigned access);

@@ -20,10 +20,7 @@ s64 vm_committed;
 
 // ---- limits
 
-u64 mm_commit_limit(void)
-{
-    return page_total_count() * vm_overcommit_ratio / 100;
-}
+u64 mm_commit_limit(void) { return page_total_count() * vm_overcommit_ratio / 100; }
 
 // Beyond Linux's rule for mode 0 (RAM plus swap), so that a machine of 10 MiB runs Go: its runtime maps
 // 32 MiB writable at the start for an index of which it touches a page or two.
@@ -64,7 +61,8 @@ bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end)
 
 bool thp_allowed(const struct vma *v)
 {
-    if (v->object || (v->flags & (VM_NOHUGEPAGE | VM_GROWSDOWN | VM_SPECIAL)) || v->mm->thp_disabled)
+    if (v->object || (v->flags & (VM_NOHUGEPAGE | VM_GROWSDOWN | VM_SPECIAL)) ||
+        v->mm->thp_disabled)
         return false;
     return thp_policy == THP_ALWAYS || (thp_policy == THP_MADVISE && (v->flags & VM_HUGEPAGE));
 }
@@ -146,7 +144,8 @@ void unmap_cancel(struct unmap_plan *plan)
 }
 
 // Widens the part of [start, end) that page tables may serve.
-static inline void note_touched(struct unmap_plan *plan, const struct vma *v, vaddr_t start, vaddr_t end)
+static inline void note_touched(struct unmap_plan *plan, const struct vma *v, vaddr_t start,
+                                vaddr_t end)
 {
     if (!v->backed)
         return;
@@ -238,10 +237,7 @@ long do_munmap(struct mm *mm, vaddr_t start, size_t len)
     return err;
 }
 
-long mm_unmap(struct mm *mm, vaddr_t addr, size_t len)
-{
-    return do_munmap(mm, addr, len);
-}
+long mm_unmap(struct mm *mm, vaddr_t addr, size_t len) { return do_munmap(mm, addr, len); }
 
 // ---- mapping
 
@@ -409,7 +405,8 @@ long mm_map_stack(struct mm *mm, vaddr_t top, size_t size, size_t limit)
              VM_ACCOUNT;
     (void)limit;  // the limit at the time of growth counts
     rwlock_write(&mm->lock);
-    struct map_request r = {.addr = top - size, .len = size, .flags = vm, .pgoff = (top - size) >> PAGE_SHIFT};
+    struct map_request r = {
+        .addr = top - size, .len = size, .flags = vm, .pgoff = (top - size) >> PAGE_SHIFT};
     long err = map_locked(mm, &r);
     mm->stack_top = top;
     mm_check(mm);
@@ -460,12 +457,13 @@ int grow_stack(struct mm *mm, vaddr_t addr)
 struct protect_result {
     struct tlb_range changed;
     vaddr_t start, stop;  // the last part
-    bool populate;        // it is locked private memory that became writable: mlock(2) gives it its own frames now
+    bool
+        populate;  // it is locked private memory that became writable: mlock(2) gives it its own frames now
 };
 
 // One VMA's part of mprotect; *at becomes the VMA that holds it now. => 0, -EACCES, -EPERM, -ENOMEM
-static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, vaddr_t end, u64 prot,
-                                struct protect_result *done)
+static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, vaddr_t end,
+                                u64 prot, struct protect_result *done)
 {
     struct vma *v = *at;
     u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
@@ -500,7 +498,8 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
 }
 
 // => -ENOMEM at a hole; what lies before an error is changed. Ends early, behind a part that must be populated
-static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, struct protect_result *done)
+static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot,
+                           struct protect_result *done)
 {
     struct vma *v = vma_find(mm, start);
     if (!v)

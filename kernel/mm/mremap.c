@@ -204,8 +204,8 @@ static long remap_locked(struct remap *r, bool *populate)
 
 long sys_mremap(vaddr_t old, size_t old_len, size_t new_len, int flags, vaddr_t new)
 {
-    struct remap r = {current_mm(), old, new, ALIGN_UP(old_len, PAGE_SIZE),
-                      ALIGN_UP(new_len, PAGE_SIZE), flags};
+    struct remap r = {
+        current_mm(), old, new, ALIGN_UP(old_len, PAGE_SIZE), ALIGN_UP(new_len, PAGE_SIZE), flags};
     bool populate = false;
     if (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
         return -EINVAL;

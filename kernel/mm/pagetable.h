@@ -60,7 +60,8 @@ void pt_init(void);
 // mmap(2): PROT_WRITE and PROT_EXEC imply that the page can be read, as the hardware has it.
 static inline unsigned pt_prot_of(u64 vm_flags)
 {
-    _Static_assert((int)VM_READ == PTE_READ && (int)VM_WRITE == PTE_WRITE && (int)VM_EXEC == PTE_EXEC,
+    _Static_assert((int)VM_READ == PTE_READ && (int)VM_WRITE == PTE_WRITE &&
+                       (int)VM_EXEC == PTE_EXEC,
                    "the same bits");
     return (unsigned)(vm_flags & 7) | ((vm_flags & 6) != 0) | PTE_USER;
 }
@@ -71,9 +72,9 @@ bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va);
 int pt_split_edges(struct mm *mm, vaddr_t start, vaddr_t end);
 
 enum pt_zap_mode {
-    ZAP_UNMAP,     // everything goes; mm->lock held for writing
-    ZAP_DISCARD,   // guard and poison entries stay; mm->lock held for reading at least
-    ZAP_CACHED,    // only page-cache frames (a punched hole): private copies stay
+    ZAP_UNMAP,    // everything goes; mm->lock held for writing
+    ZAP_DISCARD,  // guard and poison entries stay; mm->lock held for reading at least
+    ZAP_CACHED,   // only page-cache frames (a punched hole): private copies stay
 };
 // Clears the entries of [start, end) into the gather.
 void pt_zap(struct tlb_gather *g, vaddr_t start, vaddr_t end, enum pt_zap_mode mode);
@@ -84,7 +85,8 @@ bool pt_unmap(struct tlb_gather *g, vaddr_t start, vaddr_t end, vaddr_t floor, v
 
 // Gives the present entries of [start, end) the rights of the VMA; write only where nothing needs a
 // fault (exclusive anonymous frames). What must be flushed is added to changed. => mm->lock held for writing
-void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end, struct tlb_range *changed);
+void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end,
+                struct tlb_range *changed);
 void pt_protect_page(struct mm *mm, const struct vma *vma, vaddr_t va, struct tlb_range *changed);
 // Copies a private VMA's entries for fork, write-protecting both sides. => -ENOMEM
 int pt_copy(struct tlb_gather *from, struct mm *to, const struct vma *vma);

@@ -13,7 +13,8 @@ typedef unsigned long long ull;
 
 // ---- maps
 
-static const char *vma_name(const struct mm *mm, const struct vma *v, char *buf, size_t size, u64 *ino)
+static const char *vma_name(const struct mm *mm, const struct vma *v, char *buf, size_t size,
+                            u64 *ino)
 {
     if (v->file)
         return file_path_for_maps(v->file, buf, size);

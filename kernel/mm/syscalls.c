@@ -11,9 +11,9 @@
 
 // ---- mmap
 
-#define MAP_LEGACY_MASK                                                                        \
-    (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE |   \
-     MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |           \
+#define MAP_LEGACY_MASK                                                                      \
+    (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | \
+     MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |         \
      MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE | 0x200 | 0x400)
 
 struct mapping {
@@ -59,10 +59,8 @@ static int check_anonymous_type(struct mapping *m)
     case MAP_DROPPABLE:
         m->r.flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
         return 0;
-    case MAP_PRIVATE:
-        return 0;
-    default:
-        return -EINVAL;
+    case MAP_PRIVATE: return 0;
+    default: return -EINVAL;
     }
 }
 
@@ -76,13 +74,9 @@ static long check_file_type(struct mapping *m)
             return -EOPNOTSUPP;
         m->r.flags |= VM_SHARED;
         break;
-    case MAP_SHARED:
-        m->r.flags |= VM_SHARED;
-        break;
-    case MAP_PRIVATE:
-        break;
-    default:
-        return -EINVAL;
+    case MAP_SHARED: m->r.flags |= VM_SHARED; break;
+    case MAP_PRIVATE: break;
+    default: return -EINVAL;
     }
     if (m->refused)
         return m->refused;
@@ -196,10 +190,7 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     return err;
 }
 
-long sys_munmap(vaddr_t addr, size_t len)
-{
-    return do_munmap(current_mm(), addr, len);
-}
+long sys_munmap(vaddr_t addr, size_t len) { return do_munmap(current_mm(), addr, len); }
 
 long sys_mprotect(vaddr_t addr, size_t len, int prot)
 {
@@ -214,15 +205,9 @@ long sys_pkey_mprotect(vaddr_t addr, size_t len, int prot, int pkey)
     return pkey == -1 ? sys_mprotect(addr, len, prot) : -EINVAL;
 }
 
-long sys_pkey_alloc(u64 flags, u64 rights)
-{
-    return flags || (rights & ~3ull) ? -EINVAL : -ENOSPC;
-}
+long sys_pkey_alloc(u64 flags, u64 rights) { return flags || (rights & ~3ull) ? -EINVAL : -ENOSPC; }
 
-long sys_pkey_free(int pkey)
-{
-    return -EINVAL;
-}
+long sys_pkey_free(int pkey) { return -EINVAL; }
 
 // ---- brk
 
@@ -409,7 +394,8 @@ static bool core_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
 static long core_chunk(struct mm *mm, vaddr_t start, vaddr_t end, u8 *out)
 {
     struct core_walk c = {.walk = {.run = core_run, .huge = core_huge, .hole = core_hole},
-                          .start = start, .out = out};
+                          .start = start,
+                          .out = out};
     for (vaddr_t stop; start < end; start = stop) {
         c.vma = vma_at(mm, start);
         if (!c.vma)

@@ -47,17 +47,14 @@ struct tlb_request {
 
 struct tlb_cpu {
     struct tlb_request request;
-    cpumask_t from;      // atomic: CPUs whose request this CPU must serve
-    u64 seen;            // flushes_done when this CPU became lazy
+    cpumask_t from;  // atomic: CPUs whose request this CPU must serve
+    u64 seen;        // flushes_done when this CPU became lazy
     bool lazy;
     struct tlb_stats stats;
 };
 static DEFINE_PERCPU(struct tlb_cpu, tlb_cpu);
 
-static inline cpumask_t cpu_bit(const struct cpu *cpu)
-{
-    return (cpumask_t)1 << cpu->id;
-}
+static inline cpumask_t cpu_bit(const struct cpu *cpu) { return (cpumask_t)1 << cpu->id; }
 
 static void flush_local(struct tlb_cpu *t, vaddr_t start, vaddr_t end)
 {

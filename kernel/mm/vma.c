@@ -28,10 +28,7 @@
 
 static struct kcache *vma_cache;
 
-void vma_init(void)
-{
-    vma_cache = kcache_create("vma", sizeof(struct vma), 16);
-}
+void vma_init(void) { vma_cache = kcache_create("vma", sizeof(struct vma), 16); }
 
 static inline struct vma *node_vma(const struct rb_node *n)
 {
@@ -140,10 +137,7 @@ void vma_check_gap(struct vma *v)
     KASSERT(v->gap == gap_before(v) && v->max_gap == subtree_gap(v));
 }
 
-static inline struct vma *parent_of(const struct vma *v)
-{
-    return node_vma(v->node.parent);
-}
+static inline struct vma *parent_of(const struct vma *v) { return node_vma(v->node.parent); }
 
 // The space in front of v changed: its ancestors follow until one keeps its value. A gap that grew needs no look at their other
 // children; one that shrank matters only to those whose largest it was.
@@ -161,7 +155,8 @@ static void gap_changed(struct vma *v)
     }
 }
 
-static vaddr_t place_in(vaddr_t from, vaddr_t to, size_t len, vaddr_t low, vaddr_t high, size_t align)
+static vaddr_t place_in(vaddr_t from, vaddr_t to, size_t len, vaddr_t low, vaddr_t high,
+                        size_t align)
 {
     from = MAX(from, low);
     to = MIN(to, high);
@@ -171,14 +166,15 @@ static vaddr_t place_in(vaddr_t from, vaddr_t to, size_t len, vaddr_t low, vaddr
     return at >= from ? at : 0;
 }
 
-static inline vaddr_t place_below(const struct vma *v, size_t len, vaddr_t low, vaddr_t high, size_t align)
+static inline vaddr_t place_below(const struct vma *v, size_t len, vaddr_t low, vaddr_t high,
+                                  size_t align)
 {
     return place_in(v->prev ? v->prev->end : 0, gap_end(v), len, low, high, align);
 }
 
 // One area after the other: for gaps larger than what the summaries tell apart, and above mmap_top.
-static vaddr_t find_uncounted_gap(const struct mm *mm, size_t len, vaddr_t low, vaddr_t high, size_t align,
-                                  struct vma **above)
+static vaddr_t find_uncounted_gap(const struct mm *mm, size_t len, vaddr_t low, vaddr_t high,
+                                  size_t align, struct vma **above)
 {
     for (struct vma *v = mm->last; v && v->start > low; v = v->prev) {
         vaddr_t at = place_below(v, len, low, high, align);
@@ -381,8 +377,7 @@ static inline bool attributes_match(const struct vma *v, const struct vma_attr *
 // v ends where a range with the attributes starts (distance pages further on in the object).
 static inline bool continues(const struct vma *v, const struct vma_attr *a, u64 pgoff)
 {
-    return attributes_match(v, a) &&
-           (!v->object || v->pgoff + (u64)vma_pages(v) == pgoff);
+    return attributes_match(v, a) && (!v->object || v->pgoff + (u64)vma_pages(v) == pgoff);
 }
 
 static inline bool precedes(const struct vma *v, const struct vma_attr *a, u64 pgoff, u64 pages)
@@ -432,7 +427,8 @@ static void set_flags(struct mm *mm, struct vma *v, u64 flags)
 {
     u64 changed = v->flags ^ flags;
     if ((changed & ACCOUNTED_FLAGS) == VM_WRITE && !(flags & (VM_GROWSDOWN | VM_EXEC | VM_SHARED)))
-        mm->n_data_pages += (u64)(flags & VM_WRITE ? vma_pages(v) : -vma_pages(v));  // the usual mprotect
+        mm->n_data_pages +=
+            (u64)(flags & VM_WRITE ? vma_pages(v) : -vma_pages(v));  // the usual mprotect
     else if (changed & ACCOUNTED_FLAGS) {
         vma_account(mm, v->flags, -vma_pages(v));
         vma_account(mm, flags, vma_pages(v));
@@ -461,8 +457,7 @@ static struct vma *modify_whole(struct mm *mm, struct vma *v, const struct vma_a
 {
     struct vma *prev = v->prev, *next = v->next;
     bool below = prev && prev->end == v->start && continues(prev, a, a->pgoff);
-    bool above = next && next->start == v->end &&
-                 precedes(next, a, a->pgoff, (u64)vma_pages(v));
+    bool above = next && next->start == v->end && precedes(next, a, a->pgoff, (u64)vma_pages(v));
     if (!below && !above)
         return set_attributes(mm, v, a) ? v : NULL;
     set_flags(mm, v, a->flags);
@@ -493,7 +488,8 @@ struct vma *vma_modify(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end,
         vma_resize(prev, prev->start, end);
         return prev;
     }
-    if (v->end == end && v->next && v->next->start == end && precedes(v->next, &a, a.pgoff, pages)) {
+    if (v->end == end && v->next && v->next->start == end &&
+        precedes(v->next, &a, a.pgoff, pages)) {
         struct vma *next = v->next;
         next->backed |= v->backed;
         vma_resize(v, v->start, start);

@@ -33,12 +33,9 @@ static pte_t first_table[PT_ENTRIES] __attribute__((section(".bss_page_aligned")
 
 static unsigned n_direct_roots = 1;  // root entries that the direct map uses
 static bool early = true;
-static phys_t early_next;            // while early: next free frame for tables before the page allocator runs
+static phys_t early_next;  // while early: next free frame for tables before the page allocator runs
 
-phys_t arch_kernel_phys_end(void)
-{
-    return early_next;
-}
+phys_t arch_kernel_phys_end(void) { return early_next; }
 
 // From here on the page allocator gives the tables.
 void arch_reserve_memory(void)
@@ -212,7 +209,4 @@ void arch_mm_destroy(struct arch_mm *am)
 }
 
 // NULL: the kernel half only.
-void arch_mm_switch(struct arch_mm *am)
-{
-    write_cr3(am ? am->root : virt_to_phys(boot_root));
-}
+void arch_mm_switch(struct arch_mm *am) { write_cr3(am ? am->root : virt_to_phys(boot_root)); }

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 #define RW (PROT_READ | PROT_WRITE)
-#define REMOVED 01000   // SHM_DEST
+#define REMOVED 01000  // SHM_DEST
 
 static int new_segment(size_t size)
 {
@@ -36,13 +36,14 @@ TEST(segments_are_shared_and_start_at_zero)
     CHECK_EQ(ds.shm_lpid, getpid());
     CHECK_EQ(ds.shm_perm.mode & 0777, 0600);
     struct vma v;
-    CHECK(vma_at(a, &v) && strcmp(v.name, "/SYSV00000000 (deleted)") == 0 && v.inode == (unsigned long)id);
+    CHECK(vma_at(a, &v) && strcmp(v.name, "/SYSV00000000 (deleted)") == 0 &&
+          v.inode == (unsigned long)id);
     CHECK_OK(shmdt(b));
     CHECK_ERRNO(shmdt(b), EINVAL);
     CHECK_ERRNO(shmdt(a + PAGE), EINVAL);
     CHECK_OK(shmdt(a));
     a = shmat(id, NULL, 0);
-    CHECK_EQ(BYTE(a + PAGE), 7);                         // the contents outlive the mappings
+    CHECK_EQ(BYTE(a + PAGE), 7);  // the contents outlive the mappings
     CHECK_OK(shmdt(a));
     CHECK_OK(shmctl(id, IPC_RMID, NULL));
     CHECK_ERRNO(shmctl(id, IPC_STAT, &ds), EINVAL);
@@ -58,7 +59,7 @@ TEST(segment_removed_while_attached)
     CHECK_OK(shmctl(id, IPC_STAT, &ds));
     CHECK_EQ(ds.shm_perm.mode & REMOVED, REMOVED);
     WRITE(a, 1);
-    char *b = shmat(id, NULL, 0);                        // by its id, still
+    char *b = shmat(id, NULL, 0);  // by its id, still
     REQUIRE(b != (void *)-1);
     CHECK_EQ(BYTE(b), 1);
     CHECK_OK(shmdt(a));
@@ -92,12 +93,12 @@ TEST(where_a_segment_is_attached)
     CHECK_ERRNO(shmat(id, NULL, SHM_REMAP), EINVAL);
     char *a = shmat(id, hole + 100, SHM_RND);
     CHECK(a == hole);
-    CHECK_ERRNO(shmat(id, hole + PAGE, 0), EINVAL);      // taken
+    CHECK_ERRNO(shmat(id, hole + PAGE, 0), EINVAL);  // taken
     char *p = map_anon(2 * PAGE);
     WRITE(p, 5);
     CHECK(shmat(id, p, SHM_REMAP) == p);
     CHECK_EQ(BYTE(p), 0);
-    munmap(a, PAGE);                                     // the rest goes with the address that was attached
+    munmap(a, PAGE);  // the rest goes with the address that was attached
     CHECK_OK(shmdt(a));
     CHECK(!vma_at(a + PAGE, &(struct vma){0}));
     CHECK_OK(shmdt(p));
@@ -137,10 +138,10 @@ TEST(remap_file_pages_maps_the_range_anew)
     CHECK_EQ(vma_count(p, p + 4 * PAGE), 2);
     CHECK_ERRNO(syscall(SYS_remap_file_pages, p, PAGE, PROT_READ, 0ul, 0), EINVAL);
     CHECK_ERRNO(syscall(SYS_remap_file_pages, p, 0, 0, 0ul, 0), EINVAL);
-    CHECK_OK(syscall(SYS_remap_file_pages, p, 3 * PAGE, 0, 0ul, 0));                     // over two areas of the file
+    CHECK_OK(syscall(SYS_remap_file_pages, p, 3 * PAGE, 0, 0ul, 0));  // over two areas of the file
     CHECK_EQ(BYTE(p + PAGE), 11);
     char *q = map_anon(PAGE);
-    CHECK_ERRNO(syscall(SYS_remap_file_pages, q, PAGE, 0, 0ul, 0), EINVAL);              // private
+    CHECK_ERRNO(syscall(SYS_remap_file_pages, q, PAGE, 0, 0ul, 0), EINVAL);  // private
     munmap(q, PAGE);
     munmap(p, 4 * PAGE);
     close(fd);

@@ -98,7 +98,8 @@ static u32 *translate(vaddr_t va, bool write, int *sig)
     struct tlb_entry *t = tlb_slot(va);
     for (int tries = 0;; tries++) {
         unsigned access;
-        bool hit = t->page == (va & PAGE_MASK) && (!write || (pte_writable(t->e) && pte_dirty(t->e)));
+        bool hit =
+            t->page == (va & PAGE_MASK) && (!write || (pte_writable(t->e) && pte_dirty(t->e)));
         if (hit || walk(host_mm, va, write, t, &access))
             break;
         KASSERT(tries < 20);
@@ -137,10 +138,7 @@ int user_read(vaddr_t va, u32 *value)
 
 static struct cpu cpu_areas[FAKE_CPUS];
 
-void host_set_cpu(unsigned cpu)
-{
-    fake_cpu = cpus[cpu];
-}
+void host_set_cpu(unsigned cpu) { fake_cpu = cpus[cpu]; }
 
 void host_run(struct mm *mm)
 {
@@ -207,8 +205,8 @@ static void start_cpus(void)
 // RAM: [0, 640 KiB), hole, [1 MiB, ram_bytes), the root image at the top; the "kernel" lies at 1 MiB.
 void host_boot(size_t ram_bytes)
 {
-    fake_ram = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
+    fake_ram = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     memset(fake_ram, 0xa5, MIN(ram_bytes, 32u << 20));  // what firmware leaves is not zero
     boot_info.n_mem = 2;
     boot_info.mem[0] = (struct mem_range){0, 640 << 10, MEM_RAM};
@@ -305,8 +303,8 @@ void file_get(struct file *f) {}
 void file_put(struct file *f) {}
 const char *file_path_for_maps(struct file *f, char *buf, size_t size) { return "/file"; }
 void file_stat_ids(struct file *f, u64 *dev, u64 *ino) { *dev = *ino = 1; }
-__weak long file_mmap_object(int fd, int prot, int flags, struct file **file, struct vm_object **obj,
-                             u64 *may_flags)
+__weak long file_mmap_object(int fd, int prot, int flags, struct file **file,
+                             struct vm_object **obj, u64 *may_flags)
 {
     return -EBADF;
 }

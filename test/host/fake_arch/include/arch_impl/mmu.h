@@ -6,7 +6,10 @@
 
 extern char *fake_ram;
 static inline void *phys_to_virt(phys_t pa) { return fake_ram + pa; }
-static inline phys_t virt_to_phys(const void *kva) { return (phys_t)((const char *)kva - fake_ram); }
+static inline phys_t virt_to_phys(const void *kva)
+{
+    return (phys_t)((const char *)kva - fake_ram);
+}
 
 struct arch_mm {
     phys_t root;
