@@ -34,7 +34,8 @@
 //  I6  A block on the list of reported ones has PG_REPORTED, and its frames count as free.
 //
 // Locks: buddy.lock is a leaf. A CPU cache is touched by its own CPU only; other CPUs ask for it with
-// a cross-call (drain), which takes buddy.lock, so nobody waits for a cross-call while holding it.
+// a cross-call (drain), which takes buddy.lock, so nobody waits for a cross-call while holding it. A
+// CPU that waits for buddy.lock serves such calls: what it read of its cache before is stale then.
 #include "mm/page.h"
 
 #include <stdlib.h>
@@ -614,14 +615,16 @@ struct page *page_alloc(unsigned order, unsigned flags)
 // Hands this CPU's chain to everybody.
 static __noinline void spill_chain(struct page_cache *c)
 {
-    struct page *p = c->chain.first;
-    p->aux = (u32)c->chain.n;
     spin_lock(&buddy.lock);
-    p->link.prev = (struct list *)buddy.loose;
-    buddy.loose = p;
-    buddy.loose_pages += c->chain.n;
+    struct page *p = c->chain.first;
+    if (p) {  // else it was drained while this CPU waited for the lock
+        p->aux = (u32)c->chain.n;
+        p->link.prev = (struct list *)buddy.loose;
+        buddy.loose = p;
+        buddy.loose_pages += c->chain.n;
+        c->chain = (struct page_chain){0};
+    }
     spin_unlock(&buddy.lock);
-    c->chain = (struct page_chain){0};
 }
 
 static inline void cache_push(struct page *p)
@@ -720,12 +723,14 @@ bool page_zero_idle(void)
     if (c->work_done < BLOCK_PAGES)
         return true;
     spin_lock(&buddy.lock);
-    c->work->link.next = (struct list *)buddy.zeroed;
-    buddy.zeroed = c->work;
-    buddy.zeroed_blocks++;
-    stats[PAGE_STAT_ZEROED_IDLE] += BLOCK_PAGES;
+    if (c->work) {  // as in spill_chain
+        c->work->link.next = (struct list *)buddy.zeroed;
+        buddy.zeroed = c->work;
+        buddy.zeroed_blocks++;
+        stats[PAGE_STAT_ZEROED_IDLE] += BLOCK_PAGES;
+        c->work = NULL;
+    }
     spin_unlock(&buddy.lock);
-    c->work = NULL;
     return true;
 }
 

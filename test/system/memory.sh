@@ -8,12 +8,12 @@ go=$(command -v go || echo /usr/lib/go/bin/go)
 
 # start NAME ARGUMENT...: runs the tool in the background, with its output in $out and its input from descriptor 3; sets
 # $machine to QEMU's process
-mkfifo "$work/input"
-exec 3<>"$work/input"
+mkfifo "$work/memory.input"
+exec 3<>"$work/memory.input"
 start() {
     name=$1
     shift
-    lethe --qemu-arg=-name --qemu-arg="$name" "$@" >"$out" 2>"$err" <"$work/input" &
+    lethe --qemu-arg=-name --qemu-arg="$name" "$@" >"$out" 2>"$err" <"$work/memory.input" &
     tool=$! machine=0
     for _ in $(seq 100); do
         for machine in $(processes "$name"); do
