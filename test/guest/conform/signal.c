@@ -353,15 +353,36 @@ TEST(autodisarm_lets_the_handler_switch_away)
     CHECK_EQ((unsigned)now.ss_flags, 1u << 31);
 }
 
+// A busy host may take its time until the other thread sleeps in the call that is to be interrupted.
+static int sleeper_tid;
+
+static void wait_until_asleep(void)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", sleeper_tid);
+    for (int i = 0; i < 10000; i++) {
+        int fd = open(path, O_RDONLY);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        if (fd >= 0)
+            close(fd);
+        text[n > 0 ? n : 0] = 0;
+        if (strstr(text, ") S"))
+            return;
+        sleep_ns(MS);
+    }
+    FAIL("thread %d never sleeps", sleeper_tid);
+}
+
 static void *poke_then_write(void *argument)
 {
     struct {
         pthread_t target;
         int fd;
     } *job = argument;
-    sleep_ns(40 * MS);
+    wait_until_asleep();
     pthread_kill(job->target, SIGUSR1);
     sleep_ns(40 * MS);
+    wait_until_asleep();
     CHECK_EQ(write(job->fd, "x", 1), 1);
     return NULL;
 }
@@ -370,6 +391,7 @@ TEST(a_restarting_read)
 {
     int fds[2];
     REQUIRE_OK(pipe(fds));
+    sleeper_tid = my_tid();
     for (int restart = 0; restart < 2; restart++) {
         handle(SIGUSR1, count_call, restart ? SA_RESTART : 0);
         struct {
@@ -398,7 +420,8 @@ TEST(a_restarting_read)
 
 static void *poke(void *argument)
 {
-    sleep_ns(40 * MS);
+    wait_until_asleep();
+    sleep_ns(10 * MS);
     pthread_kill(*(pthread_t *)argument, SIGUSR1);
     return NULL;
 }
@@ -407,6 +430,7 @@ TEST(calls_that_never_restart)
 {
     handle(SIGUSR1, count_call, SA_RESTART);
     pthread_t self = pthread_self(), id;
+    sleeper_tid = my_tid();
     struct timespec second = {3, 0}, left = {0, 0};
     REQUIRE(pthread_create(&id, NULL, poke, &self) == 0);
     CHECK_ERRNO(nanosleep(&second, &left), EINTR);
@@ -451,6 +475,7 @@ TEST(sigtimedwait_takes_and_times_out)
     CHECK_EQ(info.si_signo, SIGUSR2);
     CHECK_ERRNO(sigtimedwait(&set, &info, &bad), EINVAL);
     pthread_t self = pthread_self(), id;
+    sleeper_tid = my_tid();
     REQUIRE(pthread_create(&id, NULL, poke, &self) == 0);
     CHECK_EQ(sigwaitinfo(&set, &info), SIGUSR1);
     pthread_join(id, NULL);
