@@ -19,7 +19,8 @@ KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
 
 -include libc-shim/vdso/vdso.mk
 
-# ---- code that runs seldom, built for size: it is half of the kernel, and no row of the benchmarks passes through it
+# ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and
+# end threads and processes pass through it, and the slow paths of locks.
 KCOLD := $(addprefix kernel/fs/,attr.c ext4.c fcntl.c gen.c inotify.c locks.c memfd.c mount.c pidfd.c poll.c proc.c proc_pid.c proc_sys.c \
              rootfs.c signalfd.c splice.c sysfs.c sysv_shm.c tty.c xattr.c) \
          $(addprefix kernel/task/,clone.c creds.c exit.c groups.c misc.c proc_info.c process.c rseq.c schedcalls.c timers.c wait.c) \

@@ -108,7 +108,8 @@ bool page_zero_idle(void);
 void page_retire(struct page *p);
 // Free page reporting: the host may take back what is behind free 2 MiB blocks. Begin takes up to max blocks out of
 // the allocator, the longest free first, and never more than half of what is left to report, so that memory that comes
-// and goes mostly stays; => how many. End returns them, and notes whether the host was told.
+// and goes mostly stays; => how many. End returns them, and notes whether the host was told. Begin is for
+// threads that hold no lock: it may give the CPU away.
 unsigned page_report_begin(struct page **blocks, unsigned max);
 void page_report_end(struct page **blocks, unsigned n, bool reported);
 u64 page_reported_count(void);  // frames, free and without memory of the host's
