@@ -218,6 +218,8 @@ static struct mm *new_address_space(u64 stack_limit, bool randomize, bool exec_s
     struct mm *mm = mm_create();
     if (!mm)
         return ERR_PTR(-ENOMEM);
+    if (current->mm)
+        mm->thp_disabled = current->mm->thp_disabled;
     vaddr_t top = USER_END - (randomize ? exec_random(0x3fffff) << PAGE_SHIFT : 0);
     mm_layout_init(mm, top, stack_limit, randomize);
     long err = mm_map_stack(mm, top, 32 * PAGE_SIZE, stack_limit);

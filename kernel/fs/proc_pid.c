@@ -387,7 +387,7 @@ static int show_status(struct seq_buf *out, u64 arg)
     struct mm *mm = target_mm(&t);
     if (mm) {
         mm_show_status(mm, out);
-        seq_printf(out, "CoreDumping:\t0\nTHP_enabled:\t%d\n", !mm->thp_disabled);
+        seq_printf(out, "CoreDumping:\t0\nTHP_enabled:\t%d\n", mm->thp_disabled != THP_DISABLED);
         mm_put(mm);
     }
     seq_printf(out, "Threads:\t%u\n", p->n_threads);

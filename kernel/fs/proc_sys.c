@@ -59,9 +59,20 @@ static ssize_t write_overcommit(u64 arg, const char *data, size_t len)
 {
     return write_u32_in(arg, data, len, 0, 2);
 }
+// The ratio and the absolute limit exclude each other: the one written last counts.
 static ssize_t write_ratio(u64 arg, const char *data, size_t len)
 {
-    return write_u32_in(arg, data, len, 0, INT32_MAX);
+    ssize_t n = write_u32_in(arg, data, len, 0, INT32_MAX);
+    if (n > 0)
+        vm_overcommit_kbytes = 0;
+    return n;
+}
+static ssize_t write_commit_kbytes(u64 arg, const char *data, size_t len)
+{
+    if (!parse_u64(data, &vm_overcommit_kbytes))
+        return -EINVAL;
+    vm_overcommit_ratio = 0;
+    return (ssize_t)len;
 }
 static ssize_t write_map_count(u64 arg, const char *data, size_t len)
 {
@@ -184,6 +195,7 @@ OPS(uuid_ops, .show = show_uuid);
 OPS(boot_id_ops, .show = show_boot_id);
 OPS(overcommit_ops, .show = show_u32, .write = write_overcommit);
 OPS(ratio_ops, .show = show_u32, .write = write_ratio);
+OPS(commit_kbytes_ops, .show = show_u64, .write = write_commit_kbytes);
 OPS(map_count_ops, .show = show_u32, .write = write_map_count);
 OPS(min_addr_ops, .show = show_u64, .write = write_min_addr);
 OPS(pipe_max_ops, .show = show_u32, .write = write_pipe_max);
@@ -222,6 +234,7 @@ static const struct gen_entry vm_entries[] = {
     GEN_FILE_ARG("mmap_min_addr", 0644, &min_addr_ops, &vm_mmap_min_addr),
     GEN_FILE_ARG("nr_hugepages", 0444, &number_ops, 0),
     GEN_FILE_ARG("nr_overcommit_hugepages", 0444, &number_ops, 0),
+    GEN_FILE_ARG("overcommit_kbytes", 0644, &commit_kbytes_ops, &vm_overcommit_kbytes),
     GEN_FILE_ARG("overcommit_memory", 0644, &overcommit_ops, &vm_overcommit_memory),
     GEN_FILE_ARG("overcommit_ratio", 0644, &ratio_ops, &vm_overcommit_ratio),
     GEN_END,

@@ -145,6 +145,7 @@ struct free_walk {
     struct pt_walk walk;
     struct tlb_gather *g;
     u64 n;
+    bool droppable;  // MAP_DROPPABLE: what was written may go too
 };
 
 static void free_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
@@ -199,7 +200,7 @@ static void reclaim_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t e
     struct tlb_gather *g = fw->g;
     for (; start < end; start += PAGE_SIZE, slot++) {
         pte_t e = READ_ONCE(*slot);
-        if (!pte_present(e) || pte_dirty(e) || pte_special(e))
+        if (!pte_present(e) || (pte_dirty(e) && !fw->droppable) || pte_special(e))
             continue;
         struct page *p = phys_to_page(pte_phys(e));
         if ((p->flags & (PG_CACHE | PG_RESERVED)) || p->refcount != 1)
@@ -217,7 +218,7 @@ static bool reclaim_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t 
 {
     struct free_walk *fw = container_of(w, struct free_walk, walk);
     pte_t e = READ_ONCE(*slot);
-    if (!pte_is_huge(e) || pte_dirty(e) || end - start < HUGE_SIZE ||
+    if (!pte_is_huge(e) || (pte_dirty(e) && !fw->droppable) || end - start < HUGE_SIZE ||
         !pte_replace(slot, e, PTE_NONE))
         return false;
     page_chain_push(&fw->g->huge, phys_to_page(pte_phys(e)));
@@ -234,9 +235,11 @@ static u64 reclaim_from(struct mm *mm, u64 wanted)
     if (!rwlock_try_read(&mm->lock))
         return 0;
     tlb_gather_init(&g, mm);
-    for (struct vma *v = mm->first; v && fw.n < wanted; v = v->next)
+    for (struct vma *v = mm->first; v && fw.n < wanted; v = v->next) {
+        fw.droppable = v->flags & VM_DROPPABLE;
         if (!v->object && !(v->flags & VM_SPECIAL))
             pt_walk(mm, &fw.walk, v->start, v->end);
+    }
     if (fw.n < wanted)
         atomic_store(&mm->n_lazyfree, 0);
     tlb_gather_finish(&g);
@@ -253,7 +256,7 @@ u64 lazyfree_reclaim(u64 wanted)
     if (!spin_trylock(&mm_list_lock))
         return 0;
     list_for_each_entry (struct mm, m, &mm_list, mm_link) {
-        if (atomic_load(&m->n_lazyfree) && mm_try_get(m)) {
+        if ((atomic_load(&m->n_lazyfree) || m->has_droppable) && mm_try_get(m)) {
             mm = m;
             break;
         }
@@ -317,7 +320,8 @@ static int advise_cold(struct advise *a, struct vma *v, vaddr_t start, vaddr_t e
 
 static int advise_collapse(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
-    if (v->object || (v->flags & (VM_SPECIAL | VM_NOHUGEPAGE)) || a->mm->thp_disabled)
+    if (v->object || (v->flags & (VM_SPECIAL | VM_NOHUGEPAGE)) ||
+        a->mm->thp_disabled == THP_DISABLED)
         return -EINVAL;
     vaddr_t first = ALIGN_UP(start, HUGE_SIZE), last = ALIGN_DOWN(end, HUGE_SIZE);
     int err = first > last ? -EINVAL : 0;

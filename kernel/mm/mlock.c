@@ -4,6 +4,9 @@
 #include "mm/mm_internal.h"
 #include "mm/syscalls.h"
 
+// mlock(2) passes by what is pinned by nature, and what may go at any time.
+#define VM_NEVER_LOCKED (VM_SPECIAL | VM_HUGETLB | VM_DROPPABLE)
+
 // Sets the lock flags of [start, end). => -ENOMEM at a hole, what lies before it is changed
 static long set_lock_flags(struct mm *mm, vaddr_t start, vaddr_t end, u64 lock)
 {
@@ -15,7 +18,7 @@ static long set_lock_flags(struct mm *mm, vaddr_t start, vaddr_t end, u64 lock)
             return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
         u64 flags = (v->flags & ~(u64)VM_LOCK_FLAGS) | lock;
-        if (!(v->flags & VM_SPECIAL) && flags != v->flags) {
+        if (!(v->flags & VM_NEVER_LOCKED) && flags != v->flags) {
             v = vma_modify(mm, v, start, stop, flags, v->name);
             if (!v)
                 return -ENOMEM;
@@ -92,7 +95,7 @@ static void lock_all(struct mm *mm, u64 lock)
     for (struct vma *v = mm->first; v; v = v->next) {
         u64 flags = (v->flags & ~(u64)VM_LOCK_FLAGS) | lock;
         struct vma *changed = NULL;
-        if (!(v->flags & VM_SPECIAL))
+        if (!(v->flags & VM_NEVER_LOCKED))
             changed = vma_modify(mm, v, v->start, v->end, flags, v->name);
         v = changed ? changed : v;
     }

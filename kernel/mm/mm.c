@@ -125,6 +125,8 @@ static int fork_vma(struct tlb_gather *g, struct mm *to, const struct vma *v)
 {
     if (v->flags & VM_DONTFORK)
         return 0;
+    if ((v->flags & VM_ACCOUNT) && !commit_allowed((v->end - v->start) >> PAGE_SHIFT))
+        return -ENOMEM;
     struct vma *copy = vma_alloc(to);
     if (!copy || !vma_copy_attributes(copy, v, v->start)) {
         if (copy)
@@ -174,8 +176,6 @@ struct mm *mm_fork(struct mm *from)
     tlb_gather_init(&g, from);
     fork_layout(to, from);
     if (from->exe_path && !(to->exe_path = kstrdup(from->exe_path)))
-        err = -ENOMEM;
-    if (!commit_allowed(from->n_committed))
         err = -ENOMEM;
     for (struct vma *v = from->first; v && !err; v = v->next)
         err = fork_vma(&g, to, v);

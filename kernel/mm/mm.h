@@ -59,6 +59,9 @@ struct vma {
     struct vma *prev, *next;  // [mm->lock] in address order
 };
 
+#define THP_DISABLED 1u
+#define THP_EXCEPT_ADVISED 2u  // PR_THP_DISABLE_EXCEPT_ADVISED: what MADV_HUGEPAGE asked for stays
+
 struct mm {
     struct rwlock lock;        // VMA tree: write to change, read to fault and look up
     u32 refcount;              // atomic
@@ -77,10 +80,11 @@ struct mm {
     vaddr_t stack_top, stack_limit_end;
     vaddr_t vdso_base;
     vaddr_t arg_start, arg_end, env_start, env_end, code_start, code_end, data_start, data_end;
-    vaddr_t mmap_low;    // lowest address of a placed mapping (mmap_min_addr)
-    u32 membarrier;      // atomic: registered commands
-    bool thp_disabled;   // prctl(PR_SET_THP_DISABLE)
-    bool has_sealed;     // [lock] mseal(2) was used
+    vaddr_t mmap_low;  // lowest address of a placed mapping (mmap_min_addr)
+    u32 membarrier;    // atomic: registered commands
+    u8 thp_disabled;  // prctl(PR_SET_THP_DISABLE): THP_DISABLED, with THP_EXCEPT_ADVISED or without
+    bool has_sealed;  // [lock] mseal(2) was used
+    bool has_droppable;  // [lock] MAP_DROPPABLE was used
     u64 n_lazyfree;      // atomic, a hint: entries that MADV_FREE made clean
     u64 n_committed;     // [lock] pages that count against the commit limit
     u64 n_mapped_pages;  // [lock] total_vm in pages
@@ -159,6 +163,7 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool shared, struct futex_key_info
 
 // Limits of the calling process, implemented by task/ (mm is below it).
 u64 rlimit_current(int resource);
+u64 rlimit_maximum(int resource);  // the hard limit
 bool capable_ipc_lock(void);
 bool capable_sys_admin(void);
 bool capable_sys_nice(void);
@@ -167,8 +172,9 @@ bool capable_sys_nice(void);
 enum thp_policy { THP_ALWAYS, THP_MADVISE, THP_NEVER };
 extern enum thp_policy thp_policy;
 extern u32 vm_max_map_count, vm_overcommit_memory, vm_overcommit_ratio;
+extern u64 vm_overcommit_kbytes;  // not 0: the commit limit, instead of the ratio
 extern u64 vm_mmap_min_addr;
-u64 mm_commit_limit(void);
+u64 mm_commit_limit(void);  // pages
 
 // PR_SET_VMA_ANON_NAME; name NULL: none. => 0, -EINVAL, -ENOMEM, -EBADF (a file mapping)
 long mm_set_vma_name(struct mm *mm, vaddr_t addr, size_t len, const char *name);

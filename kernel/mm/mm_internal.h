@@ -79,6 +79,7 @@ struct map_request {
     struct file *file;
     u64 pgoff;
     bool fixed;   // replaces what is there
+    bool moved;   // its pages are counted elsewhere and go there: no limit applies
     bool placed;  // above is the first VMA that ends behind addr, by find_place
     struct vma *above;
 };
@@ -102,7 +103,9 @@ static inline bool over_memlock(struct mm *mm, size_t len)
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end);
 bool within_rlimit_as(struct mm *mm, u64 flags, size_t len);
 long do_munmap(struct mm *mm, vaddr_t start, size_t len);  // takes the lock
-int grow_stack(struct mm *mm, vaddr_t addr);               // takes the lock
+// munmap(2) with the lock held for writing. => -EINVAL, -EPERM (sealed), -ENOMEM
+long unmap_locked(struct mm *mm, vaddr_t start, size_t len);
+int grow_stack(struct mm *mm, vaddr_t addr);  // takes the lock
 // May a 2 MiB page back the aligned 2 MiB around addr?
 bool thp_allowed(const struct vma *vma);
 

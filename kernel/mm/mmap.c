@@ -14,13 +14,19 @@
 u32 vm_max_map_count = 65530;
 u32 vm_overcommit_memory;
 u32 vm_overcommit_ratio = 50;
+u64 vm_overcommit_kbytes;
 u64 vm_mmap_min_addr = 65536;
 enum thp_policy thp_policy = THP_ALWAYS;
 s64 vm_committed;
 
 // ---- limits
 
-u64 mm_commit_limit(void) { return page_total_count() * vm_overcommit_ratio / 100; }
+u64 mm_commit_limit(void)
+{
+    if (vm_overcommit_kbytes)
+        return vm_overcommit_kbytes >> (PAGE_SHIFT - 10);
+    return page_total_count() * vm_overcommit_ratio / 100;
+}
 
 // Beyond Linux's rule for mode 0 (RAM plus swap), so that a machine of 10 MiB runs Go: its runtime maps
 // 32 MiB writable at the start for an index of which it touches a page or two.
@@ -33,7 +39,7 @@ bool commit_allowed(u64 pages)
         return true;
     if (vm_overcommit_memory == 0)
         return pages <= page_total_count() + SPARSE_SLACK_PAGES;
-    return (u64)MAX(atomic_load(&vm_committed), 0) + pages <= mm_commit_limit();
+    return (u64)MAX(atomic_load(&vm_committed), 0) + pages < mm_commit_limit();
 }
 
 static bool is_data(u64 flags)
@@ -46,7 +52,12 @@ bool within_rlimit_as(struct mm *mm, u64 flags, size_t len)
     u64 pages = len >> PAGE_SHIFT;
     if (mm->n_mapped_pages + pages > rlimit_current(RLIMIT_AS) >> PAGE_SHIFT)
         return false;
-    return !is_data(flags) || mm->n_data_pages + pages <= rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT;
+    if (likely(!is_data(flags) ||
+               mm->n_data_pages + pages <= rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT))
+        return true;
+    // A soft limit of 0 is for programs that want none of brk(2): Linux lets the hard limit count for mappings.
+    return !rlimit_current(RLIMIT_DATA) &&
+           mm->n_data_pages + pages <= rlimit_maximum(RLIMIT_DATA) >> PAGE_SHIFT;
 }
 
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end)
@@ -61,8 +72,10 @@ bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end)
 
 bool thp_allowed(const struct vma *v)
 {
-    if (v->object || (v->flags & (VM_NOHUGEPAGE | VM_GROWSDOWN | VM_SPECIAL)) ||
-        v->mm->thp_disabled)
+    if (v->object || (v->flags & (VM_NOHUGEPAGE | VM_GROWSDOWN | VM_SPECIAL)))
+        return false;
+    if (unlikely(v->mm->thp_disabled) &&
+        (v->mm->thp_disabled == THP_DISABLED || !(v->flags & VM_HUGEPAGE)))
         return false;
     return thp_policy == THP_ALWAYS || (thp_policy == THP_MADVISE && (v->flags & VM_HUGEPAGE));
 }
@@ -220,7 +233,7 @@ void unmap_commit(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *
     }
 }
 
-long do_munmap(struct mm *mm, vaddr_t start, size_t len)
+long unmap_locked(struct mm *mm, vaddr_t start, size_t len)
 {
     struct unmap_plan plan;
     if (!IS_ALIGNED(start, PAGE_SIZE) || start > USER_END || len > USER_END - start)
@@ -228,10 +241,16 @@ long do_munmap(struct mm *mm, vaddr_t start, size_t len)
     len = ALIGN_UP(len, PAGE_SIZE);
     if (!len)
         return -EINVAL;
-    rwlock_write(&mm->lock);
     long err = unmap_prepare(mm, start, start + len, &plan);
     if (!err)
         unmap_commit(mm, start, start + len, &plan);
+    return err;
+}
+
+long do_munmap(struct mm *mm, vaddr_t start, size_t len)
+{
+    rwlock_write(&mm->lock);
+    long err = unmap_locked(mm, start, len);
     mm_check(mm);
     rwlock_write_done(&mm->lock);
     return err;
@@ -296,7 +315,7 @@ long map_locked(struct mm *mm, struct map_request *r)
 {
     struct vma *above = r->placed ? r->above : vma_find(mm, r->addr);
     struct vma *v = NULL;
-    int err = may_map(mm, r);
+    int err = r->moved ? 0 : may_map(mm, r);
     if (err)
         return err;
     if (r->fixed && above && above->start < r->addr + r->len) {
@@ -473,17 +492,18 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
         return 0;
     if (prot & ~(old >> 4))  // VM_MAYREAD and so on are the rights four bits up
         return -EACCES;
-    if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE && !(old & VM_WRITE)) {
-        if (!(old & (VM_ACCOUNT | VM_NORESERVE))) {
+    if (flags & VM_WRITE) {
+        if (!(old & VM_WRITE) && !within_rlimit_as(mm, flags, end - start) &&
+            within_rlimit_as(mm, old, end - start))
+            return -ENOMEM;
+        if (!(old & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE))) {
             if (!commit_allowed(pages))
                 return -ENOMEM;
             flags |= VM_ACCOUNT;
         }
-        if (is_data(flags) && mm->n_data_pages + pages > rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT)
-            return -ENOMEM;
+    } else if (!v->backed && !v->object) {
+        flags &= ~(u64)VM_ACCOUNT;  // nothing was written: the promise is taken back
     }
-    if (mm->n_vmas + 2 > vm_max_map_count && (start != v->start || end != v->end))
-        return -ENOMEM;
     v = vma_modify(mm, v, start, end, flags, v->name);
     if (!v)
         return -ENOMEM;

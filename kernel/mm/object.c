@@ -44,7 +44,12 @@ void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 
     list_init(&obj->mappings);
 }
 
-static void release_anon(struct vm_object *obj) { kfree(obj); }
+static void release_anon(struct vm_object *obj)
+{
+    if (obj->flags & VMO_COMMITTED)
+        mm_commit(-(s64)(obj->size_bytes >> PAGE_SHIFT));
+    kfree(obj);
+}
 static const struct vm_object_ops anon_ops = {.release = release_anon};
 
 struct vm_object *vm_object_create_anon(u64 size_bytes)

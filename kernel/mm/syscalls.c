@@ -57,6 +57,9 @@ static int check_anonymous_type(struct mapping *m)
         m->r.flags |= VM_SHARED;
         return 0;
     case MAP_DROPPABLE:
+        if (m->flags & (MAP_LOCKED | MAP_GROWSDOWN))
+            return -EINVAL;
+        current_mm()->has_droppable = true;
         m->r.flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
         return 0;
     case MAP_PRIVATE: return 0;
@@ -94,9 +97,7 @@ static void complete_flags(struct mm *mm, struct mapping *m)
         m->r.flags |= VM_NOHUGEPAGE;
     if ((m->flags & MAP_NORESERVE) && vm_overcommit_memory != 2)
         m->r.flags |= VM_NORESERVE;
-    bool private_write = (m->r.flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
-    bool shared_anon = (m->r.flags & VM_SHARED) && !m->r.file;
-    if ((private_write || shared_anon) && !(m->r.flags & VM_NORESERVE))
+    if ((m->r.flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) == VM_WRITE)
         m->r.flags |= VM_ACCOUNT;
 }
 
@@ -119,6 +120,11 @@ static long map_checked(struct mm *mm, struct mapping *m)
         m->r.pgoff = 0;
         if (!(m->r.object = vm_object_create_anon(m->r.len)))
             return -ENOMEM;
+        if (!(m->r.flags & VM_NORESERVE)) {
+            if (!mm_commit((s64)(m->r.len >> PAGE_SHIFT)))
+                return -ENOMEM;
+            m->r.object->flags |= VMO_COMMITTED;
+        }
     }
     if (!m->r.object)
         m->r.pgoff = (u64)at >> PAGE_SHIFT;
@@ -158,7 +164,7 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     m.r.flags = 0;
     m.r.object = NULL;
     m.r.file = NULL;
-    m.r.fixed = m.r.placed = false;
+    m.r.fixed = m.r.moved = m.r.placed = false;
     if (off & (PAGE_SIZE - 1))
         return -EINVAL;
     if ((flags & MAP_HUGETLB) && (flags & MAP_ANONYMOUS))

@@ -497,6 +497,8 @@ struct vma *vma_modify(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end,
         return next;
     }
     struct vma *upper = NULL, *middle = v;
+    if (mm->n_vmas + (start > v->start) + (end < v->end) > vm_max_map_count)
+        return NULL;
     if (end < v->end && !(upper = vma_split(mm, v, end)))
         return NULL;
     if (start > v->start && !(middle = vma_split(mm, v, start))) {

@@ -368,9 +368,9 @@ static long prctl_process(int option, u64 a2, u64 a3, u64 a4, u64 a5)
         return 0;
     case PR_GET_NO_NEW_PRIVS: return a2 | a3 | a4 | a5 ? -EINVAL : (long)p->no_new_privs;
     case PR_SET_THP_DISABLE:
-        if (a3 | a4 | a5)
+        if ((a3 & ~(u64)THP_EXCEPT_ADVISED) || (!a2 && a3) || a4 | a5)
             return -EINVAL;
-        current->mm->thp_disabled = a2 != 0;
+        current->mm->thp_disabled = a2 ? (u8)(THP_DISABLED | a3) : 0;
         return 0;
     case PR_GET_THP_DISABLE: return a2 | a3 | a4 | a5 ? -EINVAL : current->mm->thp_disabled;
     default: return -EINVAL;

@@ -484,6 +484,7 @@ u32 process_thread_count(void) { return atomic_load_relaxed(&n_live_threads); }
 struct mm *current_mm(void) { return current->mm; }
 
 u64 rlimit_current(int resource) { return READ_ONCE(current->process->rlimits[resource].cur); }
+u64 rlimit_maximum(int resource) { return READ_ONCE(current->process->rlimits[resource].max); }
 
 bool capable(int capability) { return (current->process->cap_effective & BIT(capability)) != 0; }
 

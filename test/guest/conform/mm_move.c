@@ -321,3 +321,108 @@ TEST(mremap_onto_the_table_of_an_empty_part)
         CHECK_EQ(target[i * PAGE], i < LEAD ? 0 : (char)i);
     munmap(target, len);
 }
+
+// ---- several areas in one move (Linux 6.17)
+
+// 12 pages at p: 3 readable, a gap of 2, 3 writable, 4 without access; page i holds i + 1.
+static char *lay_out_areas(void)
+{
+    char *p = map_hole(12 * PAGE);
+    REQUIRE(mmap(p, 12 * PAGE, RW, ANON | MAP_FIXED, -1, 0) == p);
+    for (int i = 0; i < 12; i++)
+        WRITE(p + (size_t)i * PAGE, i + 1);
+    REQUIRE_OK(mprotect(p, 3 * PAGE, PROT_READ));
+    REQUIRE_OK(mprotect(p + 8 * PAGE, 4 * PAGE, PROT_NONE));
+    REQUIRE_OK(munmap(p + 3 * PAGE, 2 * PAGE));
+    return p;
+}
+
+static bool moves_several(void)
+{
+    char *p = map_anon(2 * PAGE), *to = map_hole(2 * PAGE);
+    mprotect(p, PAGE, PROT_READ);
+    bool can = remap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+    munmap(can ? to : p, 2 * PAGE);
+    return can;
+}
+
+TEST(mremap_moves_several_areas)
+{
+    if (!moves_several())
+        SKIP("a Linux before 6.17");
+    char *p = lay_out_areas(), *to = map_hole(16 * PAGE);
+    REQUIRE(mmap(to, 16 * PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == to);
+    CHECK_EQ(remap(p, 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+    for (int i = 0; i < 8; i++)
+        if (i < 3 || i > 4)
+            CHECK_EQ(BYTE(to + (size_t)i * PAGE), i + 1);
+    struct vma vma;
+    REQUIRE(vma_at(to + 3 * PAGE, &vma));  // the place of the gap keeps what was there
+    CHECK_STR(vma.perms, "rw-s");
+    CHECK_EQ(vma.start, (uintptr_t)to + 3 * PAGE);
+    CHECK_EQ(vma.end, (uintptr_t)to + 5 * PAGE);
+    REQUIRE(vma_at(to + 11 * PAGE, &vma));
+    CHECK_STR(vma.perms, "---p");
+    CHECK(!vma_at(p, &vma) && !vma_at(p + 5 * PAGE, &vma) && !vma_at(p + 11 * PAGE, &vma));
+    CHECK_EQ(vma_count(p, p + 12 * PAGE), 0);
+    munmap(to, 16 * PAGE);
+}
+
+TEST(mremap_of_several_areas_cuts_the_ends)
+{
+    if (!moves_several())
+        SKIP("a Linux before 6.17");
+    char *p = lay_out_areas(), *to = map_hole(12 * PAGE);
+    CHECK_EQ(remap(p + PAGE, 8 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+    CHECK_EQ(BYTE(p), 1);
+    CHECK_EQ(BYTE(to), 2);
+    CHECK_EQ(BYTE(to + 4 * PAGE), 6);
+    CHECK_EQ(vma_count(p, p + 12 * PAGE), 2);
+    CHECK_EQ(vma_count(to, to + 12 * PAGE), 3);
+    // A gap at the end is none of its business, one at the start is.
+    CHECK_ERRNO(remap(p + PAGE, 10 * PAGE, 10 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), EFAULT);
+    CHECK_EQ(remap(p, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + 8 * PAGE),
+             to + 8 * PAGE);
+    CHECK_EQ(BYTE(to + 8 * PAGE), 1);
+    munmap(p, 12 * PAGE);
+    munmap(to, 12 * PAGE);
+}
+
+TEST(mremap_of_several_areas_with_errors)
+{
+    if (!moves_several())
+        SKIP("a Linux before 6.17");
+    char *p = lay_out_areas(), *to = map_hole(32 * PAGE);
+    // Only with MREMAP_FIXED and without a change of size.
+    CHECK_ERRNO(remap(p, 12 * PAGE, 10 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), EFAULT);
+    CHECK_ERRNO(remap(p, 12 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), EFAULT);
+    CHECK_ERRNO(remap(p, 12 * PAGE, 16 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);
+    CHECK_ERRNO(remap(p, 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, to), EFAULT);
+    CHECK_ERRNO(remap(p, 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 4 * PAGE),
+                EINVAL);
+    CHECK_EQ(vma_count(p, p + 12 * PAGE), 3);
+    CHECK_EQ(vma_count(to, to + 32 * PAGE), 0);
+    CHECK_EQ(remap(p, 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to),
+             to);
+    CHECK_EQ(BYTE(to + 5 * PAGE), 6);
+    CHECK_EQ(BYTE(p + 5 * PAGE), 0);
+    CHECK_EQ(vma_count(p, p + 12 * PAGE), 3);
+    CHECK_EQ(vma_count(to, to + 12 * PAGE), 3);
+    munmap(p, 12 * PAGE);
+    munmap(to, 32 * PAGE);
+}
+
+TEST(mremap_refuses_before_it_clears_the_target)
+{
+    char *p = map_anon(4 * PAGE), *to = map_anon(8 * PAGE);
+    WRITE(to, 7);
+    CHECK_ERRNO(remap(p, 0, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), EINVAL);
+    if (moves_several())  // before 6.17 the target went first
+        CHECK_EQ(BYTE(to), 7);
+    char *gone = map_hole(4 * PAGE);
+    CHECK_ERRNO(remap(gone, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to), EFAULT);
+    CHECK_ERRNO(remap((void *)-PAGE, 4 * PAGE, 2 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);
+    CHECK_ERRNO(remap(gone, -PAGE, 2 * PAGE, 0, NULL), EFAULT);
+    CHECK_ERRNO(remap(p, -(size_t)p, 2 * PAGE, 0, NULL), EINVAL);
+    munmap(p, 4 * PAGE), munmap(to, 8 * PAGE);
+}

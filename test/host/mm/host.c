@@ -268,6 +268,7 @@ void random_bytes(void *out, size_t len)
 }
 struct mm *current_mm(void) { return host_mm; }
 u64 rlimit_current(int resource) { return host_rlimits[resource]; }
+u64 rlimit_maximum(int resource) { return host_rlimits[resource]; }
 bool capable_ipc_lock(void) { return false; }
 bool capable_sys_admin(void) { return true; }
 bool capable_sys_nice(void) { return true; }

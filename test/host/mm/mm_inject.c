@@ -100,6 +100,15 @@ static long remap_table(void)
     return sys_mremap(AT(512), 512 * PAGE_SIZE, 512 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
                       AT(2048));
 }
+// Two areas in one call. What was moved before a failure stays moved, so the rest is tried again.
+static long remap_areas(void)
+{
+    unsigned done = 0;
+    for (struct vma *v; !(v = vma_at(mm, AT(1000 + done)));)
+        done += 24;
+    return sys_mremap(AT(1000 + done), (60 - done) * PAGE_SIZE, (60 - done) * PAGE_SIZE,
+                      MREMAP_MAYMOVE | MREMAP_FIXED, AT(3000 + done));
+}
 static long dontneed(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_DONTNEED); }
 static long guard(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_GUARD_INSTALL); }
 static long lock(void) { return sys_mlock2(AT(600), 10 * PAGE_SIZE, MLOCK_ONFAULT); }
@@ -138,6 +147,7 @@ static const struct op ops[] = {
     {"mremap grow", remap_grow, false},
     {"mremap move", remap_move, false},
     {"mremap of 2 MiB", remap_table, false},
+    {"mremap of areas", remap_areas, true},
     {"dontneed", dontneed, true},
     {"guard", guard, true},
     {"mlock", lock, false},
