@@ -174,6 +174,8 @@ static bool free_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
     pte_t e = READ_ONCE(*slot);
     while (pte_is_huge(e) && !pte_replace(slot, e, pte_mk_clean(e)))
         e = READ_ONCE(*slot);
+    if (!pte_is_huge(e))
+        return pte_is_table(e);
     fw->n += PT_ENTRIES;
     tlb_gather_range(fw->g, start, end);
     return false;

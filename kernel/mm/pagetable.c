@@ -18,7 +18,7 @@
 //  * With mm->lock held for reading: an empty entry is filled and a present one changed only by compare
 //    and exchange; taking one away is an atomic exchange. Tables are added and never removed.
 //  * With it held for writing only the hardware changes entries behind our back: it sets the accessed and
-//    dirty flags. So an entry that is dirty already may be rewritten with a plain store.
+//    dirty flags. So an entry that has both already may be rewritten with a plain store (pte_settled).
 //  * The accessed flag is set before a translation enters any TLB. An entry that was never young needs
 //    no flush when it goes (the zero page's fault-around lives from that).
 #include "mm/pagetable.h"
@@ -210,9 +210,11 @@ bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va)
         return false;
     for (;;) {
         pte_t e = READ_ONCE(*level1);
-        if (!pte_is_huge(e)) {  // another thread split or discarded it
+        if (pte_is_table(e) || pte_is_none(e)) {  // another thread split or discarded it
+            if (pte_is_none(e) && pt_make_table(mm, level1))
+                continue;  // there may be another leaf by now
             page_free(p, 0);
-            return pte_is_table(e) || pt_make_table(mm, level1);
+            return pte_is_table(e);
         }
         fill_split(page_address(p), e);
         p->aux = UINT32_MAX;
@@ -261,9 +263,19 @@ static void count_cached(struct tlb_gather *g, const struct page *p)
         g->file++;
 }
 
+// The part of one table that is being emptied.
+struct zap_part {
+    vaddr_t start, end;
+    bool young;  // some entry that went was used
+};
+
 // A frame that others may refer to: the reference goes after the flush.
-static __noinline void zap_shared(struct tlb_gather *g, struct page *p, pte_t e)
+static __noinline void zap_shared(struct tlb_gather *g, const struct zap_part *part, struct page *p,
+                                  pte_t e)
 {
+    // The frames put off before this one go when there is no room: their translations must go first.
+    if (part->young && g->n_deferred == TLB_MAX_DEFERRED)
+        tlb_gather_range(g, part->start, part->end);
     if (p->flags & PG_CACHE) {
         count_cached(g, p);
         if (pte_dirty(e) && pte_writable(e) && !(p->flags & PG_DIRTY))
@@ -274,12 +286,17 @@ static __noinline void zap_shared(struct tlb_gather *g, struct page *p, pte_t e)
     tlb_gather_put(g, p);
 }
 
+static bool is_cached(pte_t e)
+{
+    return !pte_special(e) && (phys_to_page(pte_phys(e))->flags & PG_CACHE);
+}
+
 #define STEP 4  // entries passed at once when they are empty
 static inline bool step_empty(const pte_t *e) { return pte_is_none(e[1] | e[2] | e[3] | e[4]); }
 
-// Entries [slot, last) of one table.
+// Entries [slot, last) of one table. => But for ZAP_UNMAP other threads may empty or fill them at the same time.
 static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, const pte_t *last,
-                      bool *young)
+                      struct zap_part *part)
 {
     struct page_chain chain = g->frames;
     bool plain = mode == ZAP_UNMAP;
@@ -296,21 +313,24 @@ static void zap_group(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot, 
                 *slot = PTE_NONE;
             continue;
         }
-        struct page *p = phys_to_page(pte_phys(e));
-        if (unlikely(mode == ZAP_CACHED) && (pte_special(e) || !(p->flags & PG_CACHE)))
+        if (unlikely(mode == ZAP_CACHED) && !is_cached(e))
             continue;
-        if (plain && pte_dirty(e))
+        if (plain && pte_settled(e)) {
             *slot = PTE_NONE;
-        else
+        } else {
             e = atomic_xchg(slot, PTE_NONE);
-        *young |= pte_young(e);
+            if (unlikely(!pte_present(e)))
+                continue;  // another thread was faster
+        }
+        part->young |= pte_young(e);
         if (unlikely(pte_special(e)))
             continue;
+        struct page *p = phys_to_page(pte_phys(e));
         if (likely(p->refcount == 1 && !(p->flags & (PG_CACHE | PG_RESERVED)))) {
             page_chain_push(&chain, p);
         } else {
             g->frames = chain;
-            zap_shared(g, p, e);
+            zap_shared(g, part, p, e);
         }
     }
     g->frames = chain;
@@ -326,17 +346,17 @@ static void zap_entries(struct tlb_gather *g, enum pt_zap_mode mode, pte_t *slot
     u32 used =
         READ_ONCE(virt_to_page(table)->aux) & (UINT32_MAX << from) & (UINT32_MAX >> (31 - to));
     u64 n_before = g->frames.n;
-    bool young = false;
+    struct zap_part part = {start, end, false};
     while (used) {
         unsigned group = (unsigned)__builtin_ctz(used), n = 1;
         while (group + n < 32 && (used >> (group + n) & 1))
             n++;
         used &= n == 32 ? 0 : ~(((1u << n) - 1) << group);
         pte_t *at = table + group * PT_GROUP;
-        zap_group(g, mode, MAX(at, slot), MIN((const pte_t *)at + n * PT_GROUP, last), &young);
+        zap_group(g, mode, MAX(at, slot), MIN((const pte_t *)at + n * PT_GROUP, last), &part);
     }
     g->anon += (s64)(g->frames.n - n_before);
-    if (young)
+    if (part.young)
         tlb_gather_range(g, start, end);
 }
 
@@ -354,13 +374,20 @@ static void clear_part(pte_t leaf, vaddr_t start, vaddr_t end)
     arch_clear_pages(page_address(p), (end - start) >> PAGE_SHIFT);
 }
 
-static void zap_leaf(struct tlb_gather *g, pte_t *slot, vaddr_t start, vaddr_t end)
+// => What the slot held, if another thread took the leaf away or split it meanwhile; else the leaf
+static pte_t zap_leaf(struct tlb_gather *g, pte_t *slot, vaddr_t start, vaddr_t end)
 {
-    pte_t e = atomic_xchg(slot, PTE_NONE);
+    pte_t e = READ_ONCE(*slot);
+    while (pte_is_huge(e) && !pte_replace(slot, e, PTE_NONE))
+        e = READ_ONCE(*slot);
+    if (!pte_is_huge(e))
+        return e;
     page_chain_push(&g->huge, phys_to_page(pte_phys(e)));
     g->anon += PT_ENTRIES;
-    if (pte_young(e))
-        tlb_gather_range(g, start, end);
+    // Even if it was never used: who is splitting the leaf at this moment writes to the struct pages behind it, and
+    // answers no flush before that is done.
+    tlb_gather_range(g, start, end);
+    return e;
 }
 
 static bool zap_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
@@ -376,8 +403,7 @@ static bool zap_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
             clear_part(e, start, end);
         return false;
     }
-    zap_leaf(g, slot, start, end);
-    return false;
+    return pte_is_table(zap_leaf(g, slot, start, end));
 }
 
 void pt_zap(struct tlb_gather *g, vaddr_t start, vaddr_t end, enum pt_zap_mode mode)
@@ -465,15 +491,16 @@ struct protect {
     pte_t rights_ro;  // for all others: without write
 };
 
-// => The rights may be written with a plain store: nothing that the hardware sets can be lost.
-static inline void set_rights(pte_t *slot, pte_t e, pte_t rights)
+// Gives an entry other rights; what the hardware sets meanwhile is kept. => the entry as it was
+static inline pte_t set_rights(pte_t *slot, pte_t e, pte_t rights)
 {
-    if (likely(pte_dirty(e))) {
+    if (likely(pte_settled(e))) {
         *slot = pte_set_rights(e, rights);
-        return;
+        return e;
     }
     while (!pte_replace(slot, e, pte_set_rights(e, rights)))
         e = READ_ONCE(*slot);
+    return e;
 }
 
 // An entry that the short way of protect_entries leaves. => it was used
@@ -488,14 +515,13 @@ static bool protect_other(const struct protect *pr, pte_t *slot, pte_t e)
             (p->flags & (PG_CACHE | PG_RESERVED)))
             rights = pr->rights_ro;
     }
-    set_rights(slot, e, rights);
-    return pte_young(e);
+    return pte_young(set_rights(slot, e, rights));
 }
 
 // any: all frames get the same rights. => the entry was used
 static inline bool protect_entry(const struct protect *pr, pte_t *slot, pte_t e, bool any)
 {
-    if (unlikely(!pte_dirty(e) || !(any || pte_exclusive(e))))
+    if (unlikely(!pte_settled(e) || !(any || pte_exclusive(e))))
         return protect_other(pr, slot, e);
     *slot = pte_set_rights(e, pr->rights);  // dirty, so it is present
     return pte_young(e);

@@ -14,6 +14,8 @@ enum pte_soft_kinds {
 
 // The mark of invariant P7 (pagetable.c).
 static inline bool pte_exclusive(pte_t e) { return pte_soft2(e); }
+// The hardware has nothing left to set in it (pagetable.c, "Changing entries").
+static inline bool pte_settled(pte_t e) { return pte_dirty(e) && pte_young(e); }
 static inline pte_t pte_mk_exclusive(pte_t e) { return pte_mk_soft2(e); }
 
 static inline pte_t *pte_table(pte_t entry) { return phys_to_virt(pte_phys(entry)); }

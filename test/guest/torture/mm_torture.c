@@ -333,6 +333,75 @@ TEST_LIMIT(advice_and_faults_without_order, 120)
     munmap(battlefield, 1024 * PAGE);
 }
 
+// ---- all threads give up and fill the same pages: a page holds nothing but its own mark ----
+
+enum { SHARED_OUT_PAGES = 1024, FILE_MARK = 0x40000000 };
+static char *shared_out, *shared_out_file;
+
+static volatile unsigned *mark_of(char *base, size_t i) { return (unsigned *)(base + i * PAGE); }
+
+// A frame that was freed twice, or freed while somebody could reach it, shows the mark of another page.
+static bool marks_are_right(unsigned me, size_t at, size_t n)
+{
+    for (size_t i = at; i < at + n; i++) {
+        unsigned anon = *mark_of(shared_out, i), file = *mark_of(shared_out_file, i);
+        if ((anon != 0 && anon != i + 1) || (file != i + FILE_MARK && file != i + 1)) {
+            FAIL("thread %u: page %zu holds %#x, and of the file %#x", me, i, anon, file);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void *give_up_the_same(void *argument)
+{
+    unsigned me = (unsigned)(uintptr_t)argument, seed = me * 131 + 5;
+    int rounds = harness_rounds(6000);
+    for (int round = 0; round < rounds; round++) {
+        size_t at = next_random(&seed) % SHARED_OUT_PAGES, n = 1 + next_random(&seed) % 80;
+        if (next_random(&seed) % 4 == 0)
+            at &= ~(size_t)511, n = 512;
+        n = at + n > SHARED_OUT_PAGES ? SHARED_OUT_PAGES - at : n;
+        char *base = next_random(&seed) % 2 ? shared_out : shared_out_file;
+        static const int advices[] = {MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, 14, 20, 21};
+        switch (next_random(&seed) % 4) {
+        case 0:
+        case 1:
+            madvise(base + at * PAGE, n * PAGE, advices[next_random(&seed) % COUNT(advices)]);
+            break;
+        case 2:
+            for (size_t i = at; i < at + n; i++)
+                *mark_of(base, i) = (unsigned)i + 1;
+            break;
+        case 3:
+            if (!marks_are_right(me, at, n))
+                return NULL;
+        }
+    }
+    return NULL;
+}
+
+TEST_LIMIT(the_same_pages_given_up_by_all_threads, 120)
+{
+    shared_out = map_huge_aligned(SHARED_OUT_PAGES * PAGE);
+    int fd = new_memfd(SHARED_OUT_PAGES * PAGE);
+    for (unsigned i = 0; i < SHARED_OUT_PAGES; i++) {
+        unsigned mark = i + FILE_MARK;
+        REQUIRE(pwrite(fd, &mark, sizeof mark, (off_t)(i * PAGE)) == sizeof mark);
+    }
+    shared_out_file = map_with(SHARED_OUT_PAGES * PAGE, RW, MAP_PRIVATE, fd);
+    run_threads(THREADS, give_up_the_same);
+    CHECK(marks_are_right(THREADS, 0, SHARED_OUT_PAGES));
+    for (unsigned i = 0; i < SHARED_OUT_PAGES; i++) {
+        unsigned mark = 0;
+        REQUIRE(pread(fd, &mark, sizeof mark, (off_t)(i * PAGE)) == sizeof mark);
+        CHECK_EQ(mark, i + FILE_MARK);
+    }
+    munmap(shared_out, SHARED_OUT_PAGES * PAGE);
+    munmap(shared_out_file, SHARED_OUT_PAGES * PAGE);
+    close(fd);
+}
+
 // ---- nothing may leak: rounds that leave the free memory where it was ----
 
 static unsigned long free_kb(void)
