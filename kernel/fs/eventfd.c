@@ -9,7 +9,7 @@
 struct eventfd {
     struct spinlock lock;
     bool semaphore;
-    u64 count;               // [lock]
+    u64 count;               // [lock] at most COUNT_MAX
     struct wait_queue wait;  // readers, writers and pollers
 };
 
@@ -30,7 +30,7 @@ static __always_inline bool eventfd_take(struct eventfd *e, u64 *value)
 static __always_inline bool eventfd_add(struct eventfd *e, u64 value)
 {
     spin_lock(&e->lock);
-    bool fits = value <= COUNT_MAX - MIN(e->count, COUNT_MAX);
+    bool fits = value <= COUNT_MAX - e->count;
     if (fits)
         e->count += value;
     spin_unlock(&e->lock);
@@ -57,45 +57,79 @@ static __noinline int eventfd_wait(struct eventfd *e, u64 *take, u64 add)
     return err;
 }
 
-static ssize_t eventfd_read(struct file *f, struct uio *to, loff_t *pos)
+// Takes the counter, sleeping for it if need be, and wakes writers. => 0, -EAGAIN, -ERESTARTSYS
+static __always_inline int eventfd_get(struct file *f, u64 *value)
 {
     struct eventfd *e = f->data;
-    u64 value;
-    if (uio_remaining(to) < sizeof(value))
-        return -EINVAL;
-    if (!eventfd_take(e, &value)) {
+    if (unlikely(!eventfd_take(e, value))) {
         if (f->flags & O_NONBLOCK)
             return -EAGAIN;
-        int err = eventfd_wait(e, &value, 0);
+        int err = eventfd_wait(e, value, 0);
         if (err)
             return err;
     }
-    if (wait_has_waiters(&e->wait))
+    if (unlikely(wait_has_waiters(&e->wait)))
         wait_wake(&e->wait, 1, POLLOUT | POLLWRNORM);
-    return uio_put_u64(to, value);
+    return 0;
 }
 
-static ssize_t eventfd_write(struct file *f, struct uio *from, loff_t *pos)
+// Adds to the counter, sleeping for room if need be, and wakes readers. => 0, -EINVAL, -EAGAIN, -ERESTARTSYS
+static __always_inline int eventfd_put(struct file *f, u64 value)
 {
     struct eventfd *e = f->data;
-    u64 value;
-    if (uio_remaining(from) < sizeof(value))
+    if (unlikely(value == UINT64_MAX))
         return -EINVAL;
-    ssize_t n = uio_get_u64(from, &value);
-    if (n < 0)
-        return n;
-    if (value == UINT64_MAX)
-        return -EINVAL;
-    if (!eventfd_add(e, value)) {
+    if (unlikely(!eventfd_add(e, value))) {
         if (f->flags & O_NONBLOCK)
             return -EAGAIN;
         int err = eventfd_wait(e, NULL, value);
         if (err)
             return err;
     }
-    if (wait_has_waiters(&e->wait))
+    if (unlikely(wait_has_waiters(&e->wait)))
         wait_wake(&e->wait, 1, POLLIN | POLLRDNORM);
-    return n;
+    return 0;
+}
+
+static __cold ssize_t eventfd_read(struct file *f, struct uio *to, loff_t *pos)
+{
+    u64 value;
+    if (uio_remaining(to) < sizeof(value))
+        return -EINVAL;
+    int err = eventfd_get(f, &value);
+    return err ? err : uio_copy_to(to, &value, sizeof(value));
+}
+
+static __cold ssize_t eventfd_write(struct file *f, struct uio *from, loff_t *pos)
+{
+    u64 value;
+    if (uio_remaining(from) < sizeof(value))
+        return -EINVAL;
+    ssize_t n = uio_copy_from(from, &value, sizeof(value));
+    if (n != sizeof(value))
+        return n < 0 ? n : -EFAULT;
+    int err = eventfd_put(f, value);
+    return err ? err : n;
+}
+
+static ssize_t eventfd_read_user(struct file *f, uptr_t to, size_t len)
+{
+    u64 value;
+    if (unlikely(len < sizeof(value)))
+        return -EINVAL;
+    int err = eventfd_get(f, &value);
+    return err ? err : put_user_bytes8(to, value) ? -EFAULT : (ssize_t)sizeof(value);
+}
+
+static ssize_t eventfd_write_user(struct file *f, uptr_t from, size_t len)
+{
+    u64 value;
+    if (unlikely(len < sizeof(value)))
+        return -EINVAL;
+    if (unlikely(get_user_bytes8(&value, from)))
+        return -EFAULT;
+    int err = eventfd_put(f, value);
+    return err ? err : (ssize_t)sizeof(value);
 }
 
 static u32 eventfd_poll(struct file *f, struct poll_table *pt)
@@ -124,6 +158,8 @@ static const struct file_ops eventfd_ops = {
     .name = "anon_inode:[eventfd]",
     .read = eventfd_read,
     .write = eventfd_write,
+    .read_user = eventfd_read_user,
+    .write_user = eventfd_write_user,
     .poll = eventfd_poll,
     .show_fdinfo = eventfd_show,
     .release = eventfd_release,

@@ -140,7 +140,7 @@ static int pipe_wait(struct pipe *p, struct wait_queue *q, bool (*ready)(struct 
         if (ready(p))
             break;
         err = wait_sleep(&w, WAIT_INTERRUPTIBLE, NEVER);
-        if (err)
+        if (err || ready(p))
             break;
     }
     wait_finish(q, &w);
@@ -225,6 +225,29 @@ static ssize_t pipe_read(struct file *f, struct uio *to, loff_t *pos)
     return total;
 }
 
+// A small read that the first slot holds whole, from a pipe in which no writer waits for room.
+static ssize_t pipe_read_user(struct file *f, uptr_t to, size_t len)
+{
+    struct pipe *p = f->data;
+    bool done = false;
+    if (pipe_empty(p))
+        return read_by_uio(f, to, len);
+    mutex_lock_quick(&p->mutex);
+    if (likely(!pipe_empty(p) && !pipe_full(p))) {
+        struct pipe_buf *buf = pipe_first(p);
+        if (likely(len && buf->len >= len && !(buf->flags & PIPE_BUF_PACKET)) &&
+            likely(!copy_to_user(to, (char *)page_address(buf->page) + buf->offset, len))) {
+            buf->offset += (u32)len;
+            buf->len -= (u32)len;
+            if (buf->len == 0)
+                pop_slot(p, buf);
+            done = true;
+        }
+    }
+    mutex_unlock_quick(&p->mutex);
+    return likely(done) ? (ssize_t)len : read_by_uio(f, to, len);
+}
+
 // Appends to the last slot if all of the odd bytes fit there. => bytes, 0 if not, -EFAULT
 static ssize_t append_to_last(struct pipe *p, struct uio *from)
 {
@@ -297,6 +320,26 @@ static ssize_t pipe_write(struct file *f, struct uio *from, loff_t *pos)
     if (err == -EPIPE && !total)
         pipe_raise_sigpipe();
     return total ? total : err;
+}
+
+// A write of less than a page to an empty pipe.
+static ssize_t pipe_write_user(struct file *f, uptr_t from, size_t len)
+{
+    struct pipe *p = f->data;
+    bool done = false;
+    mutex_lock_quick(&p->mutex);
+    if (likely(pipe_empty(p) && p->readers && p->spare[0] && len - 1 < PAGE_SIZE - 1 &&
+               !(f->flags & O_DIRECT)) &&
+        likely(!copy_from_user(page_address(p->spare[0]), from, len))) {
+        pipe_push(p, p->spare[0], 0, (u32)len, PIPE_BUF_MERGE);
+        p->spare[0] = NULL;
+        done = true;
+    }
+    mutex_unlock_quick(&p->mutex);
+    if (unlikely(!done))
+        return write_by_uio(f, from, len);
+    pipe_wake_readers(p);
+    return (ssize_t)len;
 }
 
 // ---- the other operations
@@ -451,6 +494,8 @@ static const struct file_ops pipe_ops = {
     .reopen = pipe_reopen,
     .read = pipe_read,
     .write = pipe_write,
+    .read_user = pipe_read_user,
+    .write_user = pipe_write_user,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .fcntl = pipe_fcntl,
@@ -594,6 +639,8 @@ const struct file_ops fifo_file_ops = {
     .open = fifo_open,
     .read = pipe_read,
     .write = pipe_write,
+    .read_user = pipe_read_user,
+    .write_user = pipe_write_user,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
     .fcntl = pipe_fcntl,

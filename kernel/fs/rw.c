@@ -411,12 +411,31 @@ static __always_inline long rw_file(struct file *f, uptr_t buf, size_t len, rw_f
     return rw_at_file_pos(f, &u, fn);
 }
 
+// With a frame of their own, so that the calls below need none for a file with read_user or write_user.
+long read_by_uio(struct file *f, uptr_t buf, size_t len) { return rw_file(f, buf, len, do_read); }
+
+long write_by_uio(struct file *f, uptr_t buf, size_t len) { return rw_file(f, buf, len, do_write); }
+
+static __always_inline long read_file(struct file *f, uptr_t buf, size_t len)
+{
+    if (f->ops->read_user && likely(f->fmode & FMODE_READ) && !odd_range(buf, len))
+        return f->ops->read_user(f, buf, len);
+    return read_by_uio(f, buf, len);
+}
+
+static __always_inline long write_file(struct file *f, uptr_t buf, size_t len)
+{
+    if (f->ops->write_user && likely(f->fmode & FMODE_WRITE) && !odd_range(buf, len))
+        return f->ops->write_user(f, buf, len);
+    return write_by_uio(f, buf, len);
+}
+
 static __noinline long rw_shared(int fd, uptr_t buf, size_t len, bool write)
 {
     struct fd f = fd_get_shared(fd);
     if (unlikely(!f.file))
         return -EBADF;
-    long n = write ? rw_file(f.file, buf, len, do_write) : rw_file(f.file, buf, len, do_read);
+    long n = write ? write_file(f.file, buf, len) : read_file(f.file, buf, len);
     file_put(f.file);
     return n;
 }
@@ -427,7 +446,7 @@ long sys_read(int fd, uptr_t buf, size_t len)
     if (unlikely(files_are_shared(t)))
         return rw_shared(fd, buf, len, false);
     struct file *f = fd_borrow(t, fd);
-    return likely(f) ? rw_file(f, buf, len, do_read) : -EBADF;
+    return likely(f) ? read_file(f, buf, len) : -EBADF;
 }
 
 long sys_write(int fd, uptr_t buf, size_t len)
@@ -436,7 +455,7 @@ long sys_write(int fd, uptr_t buf, size_t len)
     if (unlikely(files_are_shared(t)))
         return rw_shared(fd, buf, len, true);
     struct file *f = fd_borrow(t, fd);
-    return likely(f) ? rw_file(f, buf, len, do_write) : -EBADF;
+    return likely(f) ? write_file(f, buf, len) : -EBADF;
 }
 
 static __always_inline long rw_file_at(struct file *f, uptr_t buf, size_t len, loff_t pos, rw_fn fn)

@@ -12,7 +12,7 @@
 
 #define FIONREAD 0x541b
 
-// The eight-byte reads and writes of eventfd and timerfd: one aligned store in the usual case.
+// The eight-byte read of a timerfd: one aligned store in the usual case.
 static inline ssize_t uio_put_u64(struct uio *u, u64 value)
 {
     if (unlikely(u->kernel || u->len < sizeof(value) || (u->base & 7)))
@@ -23,16 +23,16 @@ static inline ssize_t uio_put_u64(struct uio *u, u64 value)
     return sizeof(value);
 }
 
-static inline ssize_t uio_get_u64(struct uio *u, u64 *value)
+// Eight bytes at any address below USER_END. => 0, -EFAULT
+static inline int put_user_bytes8(uptr_t to, u64 value)
 {
-    if (unlikely(u->kernel || u->len < sizeof(*value) || (u->base & 7))) {
-        ssize_t n = uio_copy_from(u, value, sizeof(*value));
-        return n >= 0 && n < (ssize_t)sizeof(*value) ? -EFAULT : n;
-    }
-    if (get_user_u64(value, u->base))
-        return -EFAULT;
-    uio_advance(u, sizeof(*value));
-    return sizeof(*value);
+    return likely(!(to & 7)) ? put_user_u64(to, value) : copy_to_user(to, &value, sizeof(value));
+}
+
+static inline int get_user_bytes8(u64 *value, uptr_t from)
+{
+    return likely(!(from & 7)) ? get_user_u64(value, from)
+                               : copy_from_user(value, from, sizeof(*value));
 }
 
 // A nameless stream file that owns data (released by ops->release, on error here too), with a

@@ -163,6 +163,10 @@ struct file_ops {
     // => bytes moved (short counts as read(2)/write(2)), or -errno before anything moved.
     ssize_t (*read)(struct file *f, struct uio *to, loff_t *pos);     // NULL: -EINVAL
     ssize_t (*write)(struct file *f, struct uio *from, loff_t *pos);  // NULL: -EINVAL
+    // read(2) and write(2) between a file of FMODE_STREAM and one piece of user memory that ends below USER_END, at
+    // speed: for what passes small messages. They do what read and write do. NULL: these are called.
+    ssize_t (*read_user)(struct file *f, uptr_t to, size_t len);
+    ssize_t (*write_user)(struct file *f, uptr_t from, size_t len);
     loff_t (*lseek)(struct file *f, loff_t offset, int whence);  // NULL: -ESPIPE; vfs_lseek_generic
     u32 (*poll)(struct file *f, struct poll_table *pt);          // NULL: always readable, writable
     long (*ioctl)(struct file *f, unsigned cmd, uptr_t arg);     // NULL: -ENOTTY
@@ -542,6 +546,9 @@ loff_t lseek_fixed(struct file *f, loff_t offset,
                    int whence);  // stays at 0 (/dev/null, ttys differ)
 
 // Generic reads and writes of files whose pages are in inode->file.object.
+// read(2) and write(2) by ->read and ->write, of user memory: what a quick path falls back on.
+long read_by_uio(struct file *f, uptr_t buf, size_t len) __noinline;
+long write_by_uio(struct file *f, uptr_t buf, size_t len) __noinline;
 ssize_t object_read(struct file *f, struct uio *to, loff_t *pos);
 ssize_t object_write(struct file *f, struct uio *from, loff_t *pos);
 extern const struct file_ops regular_file_ops, directory_file_ops;

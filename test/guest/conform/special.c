@@ -139,6 +139,80 @@ TEST(packet_pipe_keeps_writes_apart)
     close(fds[0]), close(fds[1]);
 }
 
+// Bytes go through a pipe whole and in order, whatever way and from whatever address each piece goes in and out:
+// small pieces take quick paths, and what these cannot do falls back on the long ones.
+TEST(pipe_pieces_of_every_size)
+{
+    int p[2];
+    static unsigned char in[3 * PAGE], out[3 * PAGE];
+    unsigned seed = 7, next_in = 0, next_out = 0;
+    REQUIRE_OK(pipe2(p, O_NONBLOCK));
+    for (int round = 0; round < 2000; round++) {
+        size_t n = next_random(&seed) % (round % 3 ? 40 : 2 * PAGE), at = next_random(&seed) % PAGE;
+        for (size_t i = 0; i < n; i++)
+            in[at + i] = (unsigned char)((next_in + i) * 7);
+        struct iovec v[2] = {{in + at, n / 3}, {in + at + n / 3, n - n / 3}};
+        ssize_t sent = round & 1 ? write(p[1], in + at, n) : writev(p[1], v, 2);
+        if (sent < 0 && errno == EAGAIN)
+            sent = 0;
+        REQUIRE(sent >= 0 && (size_t)sent <= n);
+        next_in += (unsigned)sent;
+        n = next_random(&seed) % (round % 5 ? 40 : 2 * PAGE);
+        struct iovec w[2] = {{out + at, n / 2}, {out + at + n / 2, n - n / 2}};
+        ssize_t got = round & 2 ? read(p[0], out + at, n) : readv(p[0], w, 2);
+        if (got < 0 && errno == EAGAIN)
+            got = 0;
+        REQUIRE(got >= 0 && (size_t)got <= n);
+        for (ssize_t i = 0; i < got; i++)
+            REQUIRE(out[at + i] == (unsigned char)((next_out + i) * 7));
+        next_out += (unsigned)got;
+        CHECK_ERRNO(read(p[0], (void *)8, n + 1), next_in == next_out ? EAGAIN : EFAULT);
+        int left = -1;
+        CHECK_OK(ioctl(p[0], FIONREAD, &left));
+        REQUIRE(left == (int)(next_in - next_out));
+    }
+    CHECK_EQ(read(p[0], out, 0), 0);
+    CHECK_ERRNO(write(p[1], (void *)8, 5), EFAULT);
+    CHECK_ERRNO(write(p[0], in, 1), EBADF);
+    CHECK_ERRNO(read(p[1], in, 1), EBADF);
+    close(p[0]), close(p[1]);
+}
+
+// An eventfd's eight bytes may lie anywhere, across two pages and in two pieces too.
+TEST(eventfd_at_any_address)
+{
+    int fd = eventfd(0, EFD_NONBLOCK);
+    static unsigned char page[2 * PAGE] __attribute__((aligned(4096)));
+    REQUIRE(fd >= 0);
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned char *at = page + PAGE - 8 + i;
+        uint64_t value = 0x0102030405060708 + i, got = 0;
+        memcpy(at, &value, 8);
+        CHECK_EQ(write(fd, at, 8 + i), 8);
+        memset(at, 0, 8);
+        CHECK_EQ(read(fd, at, 8 + i), 8);
+        memcpy(&got, at, 8);
+        CHECK_EQ(got, value);
+        CHECK_ERRNO(read(fd, at, 8), EAGAIN);
+        CHECK_ERRNO(read(fd, at, 7), EINVAL);
+        CHECK_ERRNO(write(fd, at, 7), EINVAL);
+        struct iovec v[2] = {{at, 3}, {at + 3, 5}};
+        CHECK_EQ(writev(fd, v, 2), 8);
+        memset(at, 0, 8);
+        CHECK_EQ(readv(fd, v, 2), 8);
+        memcpy(&got, at, 8);
+        CHECK_EQ(got, value);
+    }
+    CHECK_ERRNO(write(fd, (void *)8, 8), EFAULT);
+    CHECK_ERRNO(write(fd, (void *)UINTPTR_MAX, 8), EFAULT);
+    uint64_t most = UINT64_MAX - 1, none = UINT64_MAX;
+    CHECK_ERRNO(write(fd, &none, 8), EINVAL);
+    CHECK_EQ(write(fd, &most, 8), 8);
+    CHECK_ERRNO(write(fd, &(uint64_t){1}, 8), EAGAIN);
+    CHECK_EQ(write(fd, &(uint64_t){0}, 8), 8);
+    close(fd);
+}
+
 TEST(pipe_hang_up)
 {
     int fds[2];
