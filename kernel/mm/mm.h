@@ -163,7 +163,8 @@ int mm_futex_key(struct mm *mm, vaddr_t addr, bool shared, struct futex_key_info
 
 // Limits of the calling process, implemented by task/ (mm is below it).
 u64 rlimit_current(int resource);
-u64 rlimit_maximum(int resource);  // the hard limit
+// May it map so many pages in all (RLIMIT_AS), so many of them private and writable (RLIMIT_DATA)?
+bool rlimits_allow_pages(u64 mapped, u64 data);
 bool capable_ipc_lock(void);
 bool capable_sys_admin(void);
 bool capable_sys_nice(void);

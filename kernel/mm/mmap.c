@@ -50,14 +50,8 @@ static bool is_data(u64 flags)
 bool within_rlimit_as(struct mm *mm, u64 flags, size_t len)
 {
     u64 pages = len >> PAGE_SHIFT;
-    if (mm->n_mapped_pages + pages > rlimit_current(RLIMIT_AS) >> PAGE_SHIFT)
-        return false;
-    if (likely(!is_data(flags) ||
-               mm->n_data_pages + pages <= rlimit_current(RLIMIT_DATA) >> PAGE_SHIFT))
-        return true;
-    // A soft limit of 0 is for programs that want none of brk(2): Linux lets the hard limit count for mappings.
-    return !rlimit_current(RLIMIT_DATA) &&
-           mm->n_data_pages + pages <= rlimit_maximum(RLIMIT_DATA) >> PAGE_SHIFT;
+    return rlimits_allow_pages(mm->n_mapped_pages + pages,
+                               is_data(flags) ? mm->n_data_pages + pages : 0);
 }
 
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end)
@@ -493,7 +487,7 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
     if (prot & ~(old >> 4))  // VM_MAYREAD and so on are the rights four bits up
         return -EACCES;
     if (flags & VM_WRITE) {
-        if (!(old & VM_WRITE) && !within_rlimit_as(mm, flags, end - start) &&
+        if (!(old & VM_WRITE) && unlikely(!within_rlimit_as(mm, flags, end - start)) &&
             within_rlimit_as(mm, old, end - start))
             return -ENOMEM;
         if (!(old & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE))) {
@@ -559,7 +553,9 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -EINVAL;
     vaddr_t end = addr + len;
     for (;;) {
-        struct protect_result done = {.changed = TLB_RANGE_NONE};
+        struct protect_result done;
+        done.changed = TLB_RANGE_NONE;
+        done.populate = false;
         rwlock_write(&mm->lock);
         long err = protect_locked(mm, addr, end, prot, &done);
         if (done.changed.start < done.changed.end)

@@ -96,6 +96,7 @@ static inline void page_chain_push(struct page_chain *c, struct page *p)
 }
 void page_free_chain(struct page_chain *chain);  // leaves it empty
 // The same for frames whose contents are zero, as those of page tables taken down: PAGE_ZERO hands them out uncleared.
+// => the chain is not empty
 void page_free_clean_chain(struct page_chain *chain);
 
 u64 page_total_count(void);        // frames of usable RAM

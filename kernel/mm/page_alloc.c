@@ -485,8 +485,6 @@ static inline struct page *alloc_one(unsigned flags)
 
 static __noinline bool refill_zero_run(struct page_cache *c)
 {
-    if (!READ_ONCE(buddy.zeroed))
-        return false;
     spin_lock(&buddy.lock);
     struct page *p = buddy.zeroed;
     if (p) {
@@ -499,29 +497,30 @@ static __noinline bool refill_zero_run(struct page_cache *c)
     return p != NULL;
 }
 
-static __noinline struct page *alloc_one_cleared(unsigned flags)
+// A frame whose contents are zero that this CPU has at hand, or NULL.
+static inline struct page *zeroed_pop(struct page_cache *c)
 {
-    struct page *p = alloc_one(flags);
-    if (likely(p))
-        arch_clear_page(page_address(p));
+    struct page *p;
+    if (c->clean.first) {
+        p = chain_pop(&c->clean);
+    } else if (c->zero_run < c->zero_end) {
+        p = c->zero_run++;
+        c->zeroed_used++;
+    } else {
+        return NULL;
+    }
+    page_set_allocated(p);
     return p;
 }
 
 static inline struct page *alloc_one_zeroed(unsigned flags)
 {
-    struct page_cache *c = percpu_ptr(page_cache);
-    if (c->clean.first) {
-        struct page *p = chain_pop(&c->clean);
-        page_set_allocated(p);
-        return p;
-    }
-    if (c->zero_run < c->zero_end || refill_zero_run(c)) {
-        struct page *p = c->zero_run++;
-        c->zeroed_used++;
-        page_set_allocated(p);
-        return p;
-    }
-    return alloc_one_cleared(flags);
+    if (READ_ONCE(buddy.zeroed) && refill_zero_run(percpu_ptr(page_cache)))
+        return zeroed_pop(percpu_ptr(page_cache));
+    struct page *p = alloc_one(flags);
+    if (likely(p))
+        arch_clear_page(page_address(p));
+    return p;
 }
 
 static struct page *take_zeroed_block(void)
@@ -597,17 +596,29 @@ static __noinline struct page *nothing_left(unsigned order, unsigned flags)
     return NULL;
 }
 
-// => Every fault comes here: what is rare is kept out of line.
-struct page *page_alloc(unsigned order, unsigned flags)
+// Whatever this CPU has not at hand.
+static __noinline struct page *alloc_further(unsigned order, unsigned flags)
 {
     struct page *p;
-    if (injected_failure(flags))
-        return NULL;
     if (likely(order == 0))
-        p = flags & PAGE_ZERO ? alloc_one_zeroed(flags) : alloc_one(flags);
+        p = flags & PAGE_ZERO ? alloc_one_zeroed(flags) : alloc_one_slow(flags);
     else
         p = order <= PAGE_MAX_ORDER ? alloc_block(order, flags) : NULL;
     return likely(p) ? p : nothing_left(order, flags);
+}
+
+// => Every fault comes here. The short way calls nothing, so it saves no register.
+struct page *page_alloc(unsigned order, unsigned flags)
+{
+    if (injected_failure(flags))
+        return NULL;
+    if (likely(order == 0)) {
+        struct page_cache *c = percpu_ptr(page_cache);
+        struct page *p = flags & PAGE_ZERO ? zeroed_pop(c) : cache_pop(c);
+        if (likely(p))
+            return p;
+    }
+    return alloc_further(order, flags);
 }
 
 // ---- freeing
@@ -673,10 +684,16 @@ void page_free_chain(struct page_chain *chain)
 void page_free_clean_chain(struct page_chain *chain)
 {
     struct page_cache *c = percpu_ptr(page_cache);
-    while (chain->n && c->clean.n < CLEAN_MAX)
+    if (likely(c->clean.n + chain->n <= CLEAN_MAX)) {
+        chain->last->link.next = (struct list *)c->clean.first;
+        c->clean.first = chain->first;
+        c->clean.n += chain->n;
+        *chain = (struct page_chain){0};
+        return;
+    }
+    while (c->clean.n < CLEAN_MAX)
         page_chain_push(&c->clean, chain_pop(chain));
     page_free_chain(chain);
-    *chain = (struct page_chain){0};
 }
 
 void page_retire(struct page *p)

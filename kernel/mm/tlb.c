@@ -56,7 +56,7 @@ static DEFINE_PERCPU(struct tlb_cpu, tlb_cpu);
 
 static inline cpumask_t cpu_bit(const struct cpu *cpu) { return (cpumask_t)1 << cpu->id; }
 
-static void flush_local(struct tlb_cpu *t, vaddr_t start, vaddr_t end)
+static inline void flush_local(struct tlb_cpu *t, vaddr_t start, vaddr_t end)
 {
     if (end - start > FLUSH_PAGES_MAX * PAGE_SIZE) {
         t->stats.local_full++;
@@ -100,13 +100,9 @@ static void flush_remote(struct mm *mm, cpumask_t targets, vaddr_t start, vaddr_
     cross_wait(&r->waiting);
 }
 
-static void flush_everywhere(struct mm *mm, vaddr_t start, vaddr_t end, bool freed_tables)
+static __noinline void flush_others(struct mm *mm, vaddr_t start, vaddr_t end, bool freed_tables)
 {
     struct cpu *me = this_cpu();
-    if (me->active_mm == mm)
-        flush_local(percpu_ptr(tlb_cpu), start, end);
-    if (n_cpus == 1)
-        return;
     atomic_add(&mm->flushes_begun, 1);
     atomic_fence();
     cpumask_t targets = atomic_load(&mm->cpus);
@@ -116,6 +112,14 @@ static void flush_everywhere(struct mm *mm, vaddr_t start, vaddr_t end, bool fre
     if (targets)
         flush_remote(mm, targets, start, end);
     atomic_add(&mm->flushes_done, 1);
+}
+
+static inline void flush_everywhere(struct mm *mm, vaddr_t start, vaddr_t end, bool freed_tables)
+{
+    if (this_cpu()->active_mm == mm)
+        flush_local(percpu_ptr(tlb_cpu), start, end);
+    if (n_cpus > 1)
+        flush_others(mm, start, end, freed_tables);
 }
 
 void tlb_flush_range(struct mm *mm, vaddr_t start, vaddr_t end)

@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "mm/page.h"
 #include "task/futex.h"
+#include "mm/mman.h"
 #include "task/task_internal.h"
 
 #define PID_MAX 4194304  // /proc/sys/kernel/pid_max of a 64-bit Linux
@@ -484,7 +485,17 @@ u32 process_thread_count(void) { return atomic_load_relaxed(&n_live_threads); }
 struct mm *current_mm(void) { return current->mm; }
 
 u64 rlimit_current(int resource) { return READ_ONCE(current->process->rlimits[resource].cur); }
-u64 rlimit_maximum(int resource) { return READ_ONCE(current->process->rlimits[resource].max); }
+
+bool rlimits_allow_pages(u64 mapped, u64 data)
+{
+    const struct process *p = current->process;
+    if (likely(mapped <= p->rlimits[RLIMIT_AS].cur >> PAGE_SHIFT &&
+               data <= p->rlimits[RLIMIT_DATA].cur >> PAGE_SHIFT))
+        return true;
+    // A soft limit of 0 is for programs that want none of brk(2): Linux lets the hard limit count for mappings.
+    return mapped <= p->rlimits[RLIMIT_AS].cur >> PAGE_SHIFT && !p->rlimits[RLIMIT_DATA].cur &&
+           data <= p->rlimits[RLIMIT_DATA].max >> PAGE_SHIFT;
+}
 
 bool capable(int capability) { return (current->process->cap_effective & BIT(capability)) != 0; }
 

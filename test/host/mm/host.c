@@ -268,7 +268,11 @@ void random_bytes(void *out, size_t len)
 }
 struct mm *current_mm(void) { return host_mm; }
 u64 rlimit_current(int resource) { return host_rlimits[resource]; }
-u64 rlimit_maximum(int resource) { return host_rlimits[resource]; }
+bool rlimits_allow_pages(u64 mapped, u64 data)
+{
+    return mapped <= host_rlimits[RLIMIT_AS] >> PAGE_SHIFT &&
+           data <= host_rlimits[RLIMIT_DATA] >> PAGE_SHIFT;
+}
 bool capable_ipc_lock(void) { return false; }
 bool capable_sys_admin(void) { return true; }
 bool capable_sys_nice(void) { return true; }
