@@ -28,7 +28,8 @@ static int segment_prot(const struct elf_segment *s)
            (s->flags & PF_X ? PROT_EXEC : 0);
 }
 
-// Zeroes the rest of the last file page of a writable segment.
+// Zeroes the rest of the last file page of a writable segment, behind the segment's end too: the dynamic linker
+// takes its first memory there and counts on zeros, as Linux gives them.
 static int zero_tail(struct mm *mm, vaddr_t from, vaddr_t end)
 {
     static const u8 zeros[256];
@@ -54,7 +55,7 @@ static int map_segment(struct mm *mm, struct file *file, struct vm_object *objec
         if (at < 0)
             return at;
         if (mem_end > file_end && (s->flags & PF_W)) {
-            int err = zero_tail(mm, file_end, MIN(zero_start, mem_end));
+            int err = zero_tail(mm, file_end, zero_start);
             if (err)
                 return err;
         }
