@@ -374,7 +374,7 @@ long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct
     return at;
 }
 
-long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n, int prot,
+__cold long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n, int prot,
                     const char *name)
 {
     u64 vm = prot_to_vm(prot) | VM_MAYREAD | VM_MAYEXEC | VM_SPECIAL | VM_DONTDUMP;
@@ -412,7 +412,7 @@ out:
     return err;
 }
 
-long mm_map_stack(struct mm *mm, vaddr_t top, size_t size, size_t limit)
+__cold long mm_map_stack(struct mm *mm, vaddr_t top, size_t size, size_t limit)
 {
     u64 vm = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC | VM_GROWSDOWN | VM_STACK |
              VM_ACCOUNT;
@@ -451,7 +451,7 @@ static int grow_locked(struct mm *mm, struct vma *v, vaddr_t addr)
     return 0;
 }
 
-int grow_stack(struct mm *mm, vaddr_t addr)
+__cold int grow_stack(struct mm *mm, vaddr_t addr)
 {
     int err = 0;
     rwlock_write(&mm->lock);

@@ -224,7 +224,7 @@ struct page *vm_object_get_page(struct vm_object *obj, u64 index, bool write)
     }
 }
 
-int vm_object_replace(struct vm_object *obj, u64 index, struct page *page)
+__cold int vm_object_replace(struct vm_object *obj, u64 index, struct page *page)
 {
     spin_lock(&obj->tree_lock);
     struct page *old = radix_get(&obj->pages, index);
@@ -292,7 +292,7 @@ static struct mm *next_mm(struct vm_object *obj, u64 pass)
     return found;
 }
 
-static void zap_object_in(struct mm *mm, struct vm_object *obj, u64 first, u64 last,
+static __cold void zap_object_in(struct mm *mm, struct vm_object *obj, u64 first, u64 last,
                           enum pt_zap_mode mode)
 {
     struct tlb_gather g;
@@ -331,7 +331,7 @@ void vm_object_unmap_cached(struct vm_object *obj, u64 first, u64 last)
 // ---- size and holes
 
 // Zeroes bytes [from, to) of one page, if it is there; what lies in the image is copied first.
-static int zero_part(struct vm_object *obj, u64 index, size_t from, size_t to)
+static __cold int zero_part(struct vm_object *obj, u64 index, size_t from, size_t to)
 {
     struct page *p = vm_object_find(obj, index);
     if (!p && obj->flags & VMO_ANON)
@@ -352,7 +352,7 @@ static int zero_part(struct vm_object *obj, u64 index, size_t from, size_t to)
     return 0;
 }
 
-int vm_object_truncate(struct vm_object *obj, u64 size_bytes)
+__cold int vm_object_truncate(struct vm_object *obj, u64 size_bytes)
 {
     u64 old = obj->size_bytes;
     if (size_bytes < old && size_bytes % PAGE_SIZE) {
@@ -372,7 +372,7 @@ int vm_object_truncate(struct vm_object *obj, u64 size_bytes)
     return 0;
 }
 
-int vm_object_punch(struct vm_object *obj, u64 start_bytes, u64 end_bytes)
+__cold int vm_object_punch(struct vm_object *obj, u64 start_bytes, u64 end_bytes)
 {
     end_bytes = MIN(end_bytes, obj->size_bytes);
     if (start_bytes >= end_bytes)

@@ -454,7 +454,7 @@ static inline struct page *cache_pop(struct page_cache *c)
     return p;
 }
 
-static __noinline struct page *alloc_one_slow(unsigned flags)
+static __cold __noinline struct page *alloc_one_slow(unsigned flags)
 {
     for (int attempt = 0; attempt < 4; attempt++) {
         struct page_cache *c = percpu_ptr(page_cache);
@@ -783,7 +783,7 @@ static void merge_for_report(void)
     }
 }
 
-unsigned page_report_begin(struct page **blocks, unsigned max)
+__cold unsigned page_report_begin(struct page **blocks, unsigned max)
 {
     unsigned n = 0;
     merge_for_report();
@@ -800,7 +800,7 @@ unsigned page_report_begin(struct page **blocks, unsigned max)
     return n;
 }
 
-void page_report_end(struct page **blocks, unsigned n, bool reported)
+__cold void page_report_end(struct page **blocks, unsigned n, bool reported)
 {
     spin_lock(&buddy.lock);
     for (unsigned i = 0; i < n; i++) {
@@ -912,7 +912,7 @@ static void add_span(u64 start, u64 end)
     }
 }
 
-static void build_spans(void)
+static __cold void build_spans(void)
 {
     buddy.n_spans = 0;
     for (u32 i = 0; i < boot_info.n_mem; i++) {

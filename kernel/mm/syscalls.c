@@ -294,7 +294,7 @@ static bool remote_advice(int advice)
 }
 
 // The vector, checked as a whole before anything is done. => kmalloc'ed; ERR_PTR(-EINVAL, -EFAULT, -ENOMEM)
-static struct advise_part *read_vector(vaddr_t vector, size_t n)
+static __cold struct advise_part *read_vector(vaddr_t vector, size_t n)
 {
     if (n > MAX_ADVISE_VECTORS)
         return ERR_PTR(-EINVAL);
@@ -314,7 +314,7 @@ static struct advise_part *read_vector(vaddr_t vector, size_t n)
     return ERR_PTR(err);
 }
 
-long sys_process_madvise(int pidfd, vaddr_t vector, size_t n, int advice, unsigned flags)
+__cold long sys_process_madvise(int pidfd, vaddr_t vector, size_t n, int advice, unsigned flags)
 {
     if (flags)
         return -EINVAL;
@@ -446,7 +446,7 @@ long sys_mincore(vaddr_t start, size_t len, vaddr_t vector)
 
 // One area's part, from start on. Every mapping of an object shares its pages, so only MS_SYNC has work: what
 // lives on a disk is written there. => mm->lock held for reading on entry and exit; *dropped: it was not between.
-static long msync_part(struct mm *mm, const struct vma *v, vaddr_t start, vaddr_t end, int flags,
+static __cold long msync_part(struct mm *mm, const struct vma *v, vaddr_t start, vaddr_t end, int flags,
                        bool *dropped)
 {
     struct vm_object *obj = v->object;
@@ -465,7 +465,7 @@ static long msync_part(struct mm *mm, const struct vma *v, vaddr_t start, vaddr_
     return err;
 }
 
-long sys_msync(vaddr_t start, size_t len, int flags)
+__cold long sys_msync(vaddr_t start, size_t len, int flags)
 {
     struct mm *mm = current_mm();
     if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || !IS_ALIGNED(start, PAGE_SIZE))
