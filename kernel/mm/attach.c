@@ -121,7 +121,7 @@ static long remap_pages_locked(struct mm *mm, vaddr_t start, size_t len, u64 pgo
 // Linux keeps the call by mapping the range anew; so does this.
 long sys_remap_file_pages(vaddr_t start, size_t size, int prot, size_t pgoff, int flags)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     bool populate = false;
     start &= PAGE_MASK;
     size &= PAGE_MASK;

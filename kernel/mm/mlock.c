@@ -40,7 +40,7 @@ static u64 locked_pages_in(struct mm *mm, vaddr_t start, vaddr_t end)
 
 static long do_mlock(vaddr_t start, size_t len, u64 lock)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     if (!can_mlock())
         return -EPERM;
     len = ALIGN_UP(len + (start & (PAGE_SIZE - 1)), PAGE_SIZE);
@@ -76,7 +76,7 @@ long sys_mlock2(vaddr_t start, size_t len, int flags)
 
 long sys_munlock(vaddr_t start, size_t len)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     len = ALIGN_UP(len + (start & (PAGE_SIZE - 1)), PAGE_SIZE);
     start &= PAGE_MASK;
     if (start + len < start)
@@ -103,7 +103,7 @@ static void lock_all(struct mm *mm, u64 lock)
 
 long sys_mlockall(int flags)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
         return -EINVAL;
     if (!can_mlock())
@@ -128,7 +128,7 @@ long sys_mlockall(int flags)
 
 long sys_munlockall(void)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     rwlock_write(&mm->lock);
     mm->def_flags &= ~(u64)VM_LOCK_FLAGS;
     lock_all(mm, 0);
@@ -141,7 +141,7 @@ long sys_munlockall(void)
 
 long sys_mseal(vaddr_t start, size_t len_in, u64 flags)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     size_t len = ALIGN_UP(len_in, PAGE_SIZE);
     vaddr_t end = start + len;
     if (flags || !IS_ALIGNED(start, PAGE_SIZE) || (len_in && !len) || end < start)

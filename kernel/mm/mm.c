@@ -46,6 +46,7 @@ struct mm *mm_create(void)
     }
     rwlock_init(&mm->lock);
     mm->refcount = 1;
+    mm->pkeys = arch_n_pkeys() != 0;  // key 0 is everybody's
     mm->mmap_low = vm_mmap_min_addr;
     mm->mmap_top = ALIGN_DOWN(USER_END - (128ul << 20), PAGE_SIZE);
     spin_lock(&mm_list_lock);
@@ -159,6 +160,7 @@ static void fork_layout(struct mm *to, const struct mm *from)
     to->data_start = from->data_start, to->data_end = from->data_end;
     to->thp_disabled = from->thp_disabled;
     to->has_sealed = from->has_sealed;
+    to->pkeys = from->pkeys;
     memcpy(to->auxv, from->auxv, sizeof to->auxv);
     to->exe_file = from->exe_file;
     if (to->exe_file)

@@ -39,6 +39,8 @@ enum vma_flags {  // the low four are PROT_* >> nothing: VM_READ == PROT_READ an
     VM_UFFD_WP = 0x8000000,
     VM_UFFD_MINOR = 0x10000000,
 };
+#define VM_PKEY_SHIFT 32  // four bits, the highest in use: the protection key (pkeys(7))
+#define VM_PKEY (15ull << VM_PKEY_SHIFT)
 
 // What page tables may hold for a VMA. Never set for memory that nobody touched: it is unmapped and changed for nothing.
 enum vma_backed { VMA_TOUCHED = 1, VMA_HUGE = 2 };
@@ -82,6 +84,7 @@ struct mm {
     vaddr_t arg_start, arg_end, env_start, env_end, code_start, code_end, data_start, data_end;
     vaddr_t mmap_low;  // lowest address of a placed mapping (mmap_min_addr)
     u32 membarrier;    // atomic: registered commands
+    u16 pkeys;         // [lock] protection keys that are allocated, a bit each
     u8 thp_disabled;  // prctl(PR_SET_THP_DISABLE): THP_DISABLED, with THP_EXCEPT_ADVISED or without
     bool has_sealed;  // [lock] mseal(2) was used
     bool has_droppable;  // [lock] MAP_DROPPABLE was used
@@ -179,6 +182,9 @@ u64 mm_commit_limit(void);  // pages
 
 // PR_SET_VMA_ANON_NAME; name NULL: none. => 0, -EINVAL, -ENOMEM, -EBADF (a file mapping)
 long mm_set_vma_name(struct mm *mm, vaddr_t addr, size_t len, const char *name);
+
+// The protection key of the page at addr, 0 where nothing is mapped. => Takes mm->lock for reading.
+unsigned mm_pkey_at(struct mm *mm, vaddr_t addr);
 
 void mm_verify(struct mm *mm);
 void mm_init(void);       // after page_alloc_init

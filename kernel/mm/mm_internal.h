@@ -2,6 +2,7 @@
 // mm_internal.h: what the files of mm/ share and nobody else sees.
 #pragma once
 
+#include "core/log.h"
 #include "mm/mm.h"
 #include "mm/mman.h"
 #include "mm/tlb.h"
@@ -12,6 +13,13 @@
 #define VM_MERGE_IGNORED 0ull
 #define VM_ACCESS (VM_READ | VM_WRITE | VM_EXEC)
 #define VM_LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
+
+// The caller's address space. => In a system call: this CPU has it loaded.
+static inline struct mm *calling_mm(void)
+{
+    KCHECK(this_cpu()->active_mm == current_mm());
+    return this_cpu()->active_mm;
+}
 
 struct mm_stats {
     u64 thp_split, thp_collapse, thp_fault, thp_fault_fallback;  // atomic
@@ -100,6 +108,8 @@ static inline bool over_memlock(struct mm *mm, size_t len)
     return ((mm->n_locked_pages << PAGE_SHIFT) + len) > rlimit_current(RLIMIT_MEMLOCK) &&
            !capable_ipc_lock();
 }
+// pkey_mprotect(2): the pages get a protection key too; -1: they keep theirs. => -EINVAL: it is not allocated
+long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key);
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end);
 bool within_rlimit_as(struct mm *mm, u64 flags, size_t len);
 long do_munmap(struct mm *mm, vaddr_t start, size_t len);  // takes the lock

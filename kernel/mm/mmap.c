@@ -375,7 +375,7 @@ long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct
 }
 
 __cold long mm_map_special(struct mm *mm, vaddr_t addr, struct page **pages, unsigned n, int prot,
-                    const char *name)
+                           const char *name)
 {
     u64 vm = prot_to_vm(prot) | VM_MAYREAD | VM_MAYEXEC | VM_SPECIAL | VM_DONTDUMP;
     size_t len = n * PAGE_SIZE;
@@ -476,10 +476,12 @@ struct protect_result {
 
 // One VMA's part of mprotect; *at becomes the VMA that holds it now. => 0, -EACCES, -EPERM, -ENOMEM
 static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, vaddr_t end,
-                                u64 prot, struct protect_result *done)
+                                u64 prot, int key, struct protect_result *done)
 {
     struct vma *v = *at;
     u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
+    if (unlikely(key >= 0))
+        flags = (flags & ~VM_PKEY) | (u64)key << VM_PKEY_SHIFT;
     if (old & VM_SEALED)
         return -EPERM;
     if (flags == old)
@@ -512,7 +514,7 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
 }
 
 // => -ENOMEM at a hole; what lies before an error is changed. Ends early, behind a part that must be populated
-static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot,
+static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, int key,
                            struct protect_result *done)
 {
     struct vma *v = vma_find(mm, start);
@@ -529,7 +531,7 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot,
         if (!v || v->start > start)
             return -ENOMEM;
         vaddr_t stop = MIN(v->end, end);
-        long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), done);
+        long err = protect_part(mm, &v, start, stop, prot_to_vm(prot), key, done);
         if (err || stop == end || done->populate) {
             done->start = start;
             done->stop = stop;
@@ -542,6 +544,11 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot,
 
 long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
 {
+    return mm_protect_key(mm, addr, len, prot, -1);
+}
+
+long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key)
+{
     if (!IS_ALIGNED(addr, PAGE_SIZE))
         return -EINVAL;
     if (!len)
@@ -551,13 +558,15 @@ long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
+    if (unlikely(key != -1) && (key < 0 || key >= 16 || !(mm->pkeys >> key & 1)))
+        return -EINVAL;
     vaddr_t end = addr + len;
     for (;;) {
         struct protect_result done;
         done.changed = TLB_RANGE_NONE;
         done.populate = false;
         rwlock_write(&mm->lock);
-        long err = protect_locked(mm, addr, end, prot, &done);
+        long err = protect_locked(mm, addr, end, prot, key, &done);
         if (done.changed.start < done.changed.end)
             tlb_flush_range(mm, done.changed.start, done.changed.end);
         mm_check(mm);

@@ -247,7 +247,7 @@ static long remap_arguments(const struct remap *r)
 long sys_mremap(vaddr_t old, size_t old_len, size_t new_len, int flags, vaddr_t new)
 {
     struct remap r = {
-        current_mm(), old, new, ALIGN_UP(old_len, PAGE_SIZE), ALIGN_UP(new_len, PAGE_SIZE), flags};
+        calling_mm(), old, new, ALIGN_UP(old_len, PAGE_SIZE), ALIGN_UP(new_len, PAGE_SIZE), flags};
     bool populate = false;
     long at = remap_arguments(&r);
     if (at)

@@ -293,7 +293,7 @@ static struct mm *next_mm(struct vm_object *obj, u64 pass)
 }
 
 static __cold void zap_object_in(struct mm *mm, struct vm_object *obj, u64 first, u64 last,
-                          enum pt_zap_mode mode)
+                                 enum pt_zap_mode mode)
 {
     struct tlb_gather g;
     rwlock_write(&mm->lock);

@@ -571,6 +571,11 @@ static inline struct protect protect_rights(const struct vma *vma, struct tlb_ra
     u64 access = vma->flags & VM_ACCESS;
     struct protect pr = {.changed = changed, .rights = user_rights[access]};
     pr.rights_ro = access & VM_WRITE ? user_rights[(access & ~(u64)VM_WRITE) | VM_READ] : pr.rights;
+    if (unlikely(vma->flags >> VM_PKEY_SHIFT)) {
+        pte_t key = pte_rights(pt_prot_of(vma->flags & VM_PKEY)) & ~pte_rights(PTE_USER);
+        pr.rights |= key;
+        pr.rights_ro |= key;
+    }
     if (vma->flags & VM_SHARED)
         pr.rights = pr.rights_ro;  // writing is noticed by a fault
     return pr;
@@ -607,7 +612,7 @@ struct copy {
 // Takes the right to write and the exclusive mark away. => the entry as it is now
 static pte_t share_entry(pte_t *slot, pte_t e)
 {
-    pte_t rights = pte_rights(pte_prot(e) & (PTE_READ | PTE_EXEC | PTE_USER)), new;
+    pte_t rights = pte_rights(pte_prot(e) & (PTE_READ | PTE_EXEC | PTE_USER | PTE_KEY)), new;
     do
         new = pte_set_rights(pte_clear_soft2(e), rights);
     while (!pte_replace(slot, e, new) && (e = READ_ONCE(*slot), true));

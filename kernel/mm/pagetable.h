@@ -65,7 +65,8 @@ static inline unsigned pt_prot_of(u64 vm_flags)
     _Static_assert((int)VM_READ == PTE_READ && (int)VM_WRITE == PTE_WRITE &&
                        (int)VM_EXEC == PTE_EXEC,
                    "the same bits");
-    return (unsigned)(vm_flags & 7) | ((vm_flags & 6) != 0) | PTE_USER;
+    return (unsigned)(vm_flags & 7) | ((vm_flags & 6) != 0) | PTE_USER |
+           ((unsigned)(vm_flags >> (VM_PKEY_SHIFT - PTE_KEY_SHIFT)) & PTE_KEY);
 }
 
 // Replaces a 2 MiB leaf by a table with the same translations. => false: no memory, nothing changed

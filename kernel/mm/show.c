@@ -212,6 +212,8 @@ void mm_show_smaps(struct mm *mm, struct seq_buf *out, bool rollup)
         show_usage(out, &u);
         seq_printf(out, "THPeligible:    %8d\n",
                    thp_allowed(v) && ALIGN_UP(v->start, HUGE_SIZE) + HUGE_SIZE <= v->end);
+        if (arch_n_pkeys())
+            seq_printf(out, "ProtectionKey:  %8u\n", (unsigned)(v->flags >> VM_PKEY_SHIFT) & 15);
         show_vm_flags(out, v->flags);
     }
     if (rollup && mm->first) {

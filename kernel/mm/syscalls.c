@@ -59,7 +59,7 @@ static int check_anonymous_type(struct mapping *m)
     case MAP_DROPPABLE:
         if (m->flags & (MAP_LOCKED | MAP_GROWSDOWN))
             return -EINVAL;
-        current_mm()->has_droppable = true;
+        calling_mm()->has_droppable = true;
         m->r.flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
         return 0;
     case MAP_PRIVATE: return 0;
@@ -154,7 +154,7 @@ static long refuse_hugetlb(size_t len, int flags)
 
 long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     struct mapping m;
     m.hint = addr;
     m.prot = prot;
@@ -196,24 +196,7 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     return err;
 }
 
-long sys_munmap(vaddr_t addr, size_t len) { return do_munmap(current_mm(), addr, len); }
-
-long sys_mprotect(vaddr_t addr, size_t len, int prot)
-{
-    int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
-    if (grows == (PROT_GROWSDOWN | PROT_GROWSUP))
-        return -EINVAL;
-    return mm_protect(current_mm(), addr, len, prot);
-}
-
-long sys_pkey_mprotect(vaddr_t addr, size_t len, int prot, int pkey)
-{
-    return pkey == -1 ? sys_mprotect(addr, len, prot) : -EINVAL;
-}
-
-long sys_pkey_alloc(u64 flags, u64 rights) { return flags || (rights & ~3ull) ? -EINVAL : -ENOSPC; }
-
-long sys_pkey_free(int pkey) { return -EINVAL; }
+long sys_munmap(vaddr_t addr, size_t len) { return do_munmap(calling_mm(), addr, len); }
 
 // ---- brk
 
@@ -251,7 +234,7 @@ static bool over_data_limit(const struct mm *mm, vaddr_t end)
 
 long sys_brk(vaddr_t end)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     bool populate = false;
     rwlock_write(&mm->lock);
     vaddr_t old = mm->brk_end;
@@ -282,7 +265,7 @@ out:
 
 long sys_madvise(vaddr_t addr, size_t len, int advice)
 {
-    return madvise_range(current_mm(), addr, len, advice);
+    return madvise_range(calling_mm(), addr, len, advice);
 }
 
 #define MAX_ADVISE_VECTORS 1024
@@ -323,7 +306,7 @@ __cold long sys_process_madvise(int pidfd, vaddr_t vector, size_t n, int advice,
         return PTR_ERR(parts);
     struct mm *mm = pidfd_get_mm(pidfd);
     long done = IS_ERR(mm) ? PTR_ERR(mm) : 0;
-    if (!done && mm != current_mm()) {
+    if (!done && mm != calling_mm()) {
         if (!remote_advice(advice))
             done = -EINVAL;
         else if (!capable_sys_nice())
@@ -414,7 +397,7 @@ static long core_chunk(struct mm *mm, vaddr_t start, vaddr_t end, u8 *out)
 
 long sys_mincore(vaddr_t start, size_t len, vaddr_t vector)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     if (!IS_ALIGNED(start, PAGE_SIZE))
         return -EINVAL;
     if (start > USER_END || len > USER_END - start)
@@ -446,8 +429,8 @@ long sys_mincore(vaddr_t start, size_t len, vaddr_t vector)
 
 // One area's part, from start on. Every mapping of an object shares its pages, so only MS_SYNC has work: what
 // lives on a disk is written there. => mm->lock held for reading on entry and exit; *dropped: it was not between.
-static __cold long msync_part(struct mm *mm, const struct vma *v, vaddr_t start, vaddr_t end, int flags,
-                       bool *dropped)
+static __cold long msync_part(struct mm *mm, const struct vma *v, vaddr_t start, vaddr_t end,
+                              int flags, bool *dropped)
 {
     struct vm_object *obj = v->object;
     if ((flags & MS_INVALIDATE) && (v->flags & VM_LOCKED))
@@ -467,7 +450,7 @@ static __cold long msync_part(struct mm *mm, const struct vma *v, vaddr_t start,
 
 __cold long sys_msync(vaddr_t start, size_t len, int flags)
 {
-    struct mm *mm = current_mm();
+    struct mm *mm = calling_mm();
     if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) || !IS_ALIGNED(start, PAGE_SIZE))
         return -EINVAL;
     if ((flags & MS_ASYNC) && (flags & MS_SYNC))

@@ -740,6 +740,14 @@ bool trap_page_fault(struct regs *r, vaddr_t addr, unsigned access, bool user)
     return false;
 }
 
+__cold void trap_key_fault(vaddr_t addr)
+{
+    struct siginfo info = {.signo = SIGSEGV, .code = SEGV_PKUERR};
+    info.fault.addr = addr;
+    info.fault.pkey = mm_pkey_at(current->mm, addr);
+    force_info(&info);
+}
+
 void trap_user_exception(struct regs *r, int sig, int code, vaddr_t addr, int trap_nr, u64 error)
 {
     signal_force(sig, code, addr);

@@ -75,6 +75,7 @@ enum {
 #define SEGV_MAPERR 1
 #define SEGV_ACCERR 2
 #define SEGV_PKUERR 4
+#define SEGV_PKUERR 4
 #define BUS_ADRALN 1
 #define BUS_ADRERR 2
 #define BUS_MCEERR_AR 4
@@ -115,6 +116,8 @@ struct siginfo {
         struct {
             u64 addr;
             s16 addr_lsb;
+            s16 pad2[3];
+            u32 pkey;
         } fault;
         struct {
             s64 band;

@@ -66,6 +66,7 @@ static void detect(struct x86_features *f)
         c = cpuid(0xd, 1);
         f->xsaveopt = c.eax & BIT(0);
         f->xsavec = c.eax & BIT(1);
+        f->pku = (f->leaf7_ecx & BIT(3)) && (cpuid(0xd, 0).eax & XCR0_PKRU);
     }
     f->max_ext_leaf = cpuid(0x80000000, 0).eax;
     c = cpuid(0x80000001, 0);
@@ -91,6 +92,8 @@ static void enable_features(const struct x86_features *f)
         cr4 |= CR4_SMEP;
     if (f->smap)
         cr4 |= CR4_SMAP;
+    if (f->pku)
+        cr4 |= CR4_PKE;
     write_cr4(cr4);
 }
 

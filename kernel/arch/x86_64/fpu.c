@@ -27,7 +27,6 @@
 #define XCR0_SSE 2u
 #define XCR0_AVX 4u
 #define XCR0_AVX512 0xe0u
-#define XCR0_PKRU 0x200u
 
 #define MXCSR_DEFAULT 0x1f80
 #define FCW_DEFAULT 0x37f
@@ -47,8 +46,10 @@ void fpu_init(void)
         want |= XCR0_AVX;
     if ((want & XCR0_AVX) && (can & XCR0_AVX512) == XCR0_AVX512)
         want |= XCR0_AVX512;
-    if ((can & XCR0_PKRU) && (read_cr4() & (1u << 22)))
+    if (x86_features.pku) {
         want |= XCR0_PKRU;
+        fpu.pkru_offset = cpuid(0xd, 9).ebx;
+    }
     fpu.features = want;
     fpu.xsave = true;
     fpu.xsaveopt = x86_features.xsaveopt;
@@ -87,12 +88,16 @@ static inline void load(const struct xsave_area *area)
         __asm__ volatile("fxrstor64 %0" : : "m"(*area) : "memory");
 }
 
-// The initial state: everything as after INIT, all exceptions masked.
+// The initial state: everything as after INIT, all exceptions masked, and the rights of PKRU_START.
 static void area_reset(struct xsave_area *area)
 {
     memset(area, 0, sizeof(*area));
     area->fcw = FCW_DEFAULT;
     area->mxcsr = MXCSR_DEFAULT;
+    if (fpu.features & XCR0_PKRU) {
+        area->xstate_bv = XCR0_PKRU;
+        *(u32 *)((char *)area + fpu.pkru_offset) = PKRU_START;
+    }
 }
 
 struct xsave_area *fpu_area_alloc(void)
@@ -148,4 +153,13 @@ void fpu_switch(struct thread *from, struct thread *to)
     load(t->vector);
     *owner = t;
     t->vector_cpu = id;
+}
+
+// ---- protection keys
+
+unsigned arch_n_pkeys(void) { return fpu.features & XCR0_PKRU ? 16 : 0; }
+
+void arch_set_pkey_rights(unsigned key, unsigned rights)
+{
+    write_pkru((read_pkru() & ~(3u << 2 * key)) | rights << 2 * key);
 }

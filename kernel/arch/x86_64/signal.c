@@ -158,14 +158,18 @@ static vaddr_t place_frame(const struct regs *r, vaddr_t altstack_top,
     return frame;
 }
 
-int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct sigaction *action,
-                        u64 old_mask, vaddr_t altstack_top, const struct stack_user *uc_stack)
+// => 0, -EFAULT; *vector: where the vector state lies
+static __always_inline int write_frame(struct regs *r, const struct siginfo *info,
+                                       const struct sigaction *action, u64 old_mask,
+                                       vaddr_t altstack_top, const struct stack_user *uc_stack,
+                                       vaddr_t *vector_at)
 {
     if (!(action->flags & SA_RESTORER))
         return -EFAULT;
     vaddr_t vector, at = place_frame(r, altstack_top, uc_stack, &vector);
     if (at == 0 || at >= USER_END || vector >= USER_END - vector_frame_size())
         return -EFAULT;
+    *vector_at = vector;
     if (save_vector(vector))
         return -EFAULT;
 
@@ -196,6 +200,32 @@ int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct
     r->ss = SEL_USER_DS;
     r->orig_rax = (u64)-1;
     return 0;
+}
+
+// The end of a delivery whose frame was written with all rights: the frame gets those of the interrupted code, the handler
+// has those of the start. => err, -EFAULT
+static __cold int settle_keys(u32 pkru, vaddr_t vector, int err)
+{
+    const vaddr_t present_at = vector + offsetof(struct xsave_area, xstate_bv);
+    u64 present;
+    if (!err &&
+        (put_user_u32(vector + fpu.pkru_offset, pkru) || get_user_u64(&present, present_at) ||
+         put_user_u64(present_at, present | XCR0_PKRU)))
+        err = -EFAULT;
+    write_pkru(err ? pkru : PKRU_START);
+    return err;
+}
+
+int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct sigaction *action,
+                        u64 old_mask, vaddr_t altstack_top, const struct stack_user *uc_stack)
+{
+    vaddr_t vector = 0;
+    u32 pkru = fpu.features & XCR0_PKRU ? read_pkru() : PKRU_START;
+    if (unlikely(pkru != PKRU_START))
+        write_pkru(
+            0);  // the frame's place may have a key that the interrupted code had no right to
+    int err = write_frame(r, info, action, old_mask, altstack_top, uc_stack, &vector);
+    return likely(pkru == PKRU_START) ? err : settle_keys(pkru, vector, err);
 }
 
 // ------------------------------------------------------------------ return

@@ -28,6 +28,7 @@ enum {
 #define PF_USER 4u
 #define PF_RESERVED 8u
 #define PF_INSTR 16u
+#define PF_KEY 32u
 
 // si_code values that only this file produces
 #define ILL_ILLOPN 2
@@ -134,11 +135,14 @@ void x86_page_fault(struct regs *r, vaddr_t addr, u64 error)
         at->trap_error = error;
         at->trap_addr = addr;
         at->trap_sum = sum_of(r);
-        trap_page_fault(r, addr, access, true);
+        if (unlikely(error & PF_KEY))
+            trap_key_fault(addr);
+        else
+            trap_page_fault(r, addr, access, true);
         return;
     }
     if (in_range(r->rip, uaccess_text_start, uaccess_text_end)) {
-        if (addr < USER_END && trap_page_fault(r, addr, access, false))
+        if (addr < USER_END && !(error & PF_KEY) && trap_page_fault(r, addr, access, false))
             return;
         if (addr < USER_END && extable_fixup(r))
             return;

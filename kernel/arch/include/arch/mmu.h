@@ -29,6 +29,11 @@ void arch_mm_destroy(struct arch_mm *am);
 // Loads the address space on this CPU (cr3, ttbr0) and drops all user translations of the one before;
 // NULL: the kernel half only. mm/tlb.c keeps the mask of CPUs.
 void arch_mm_switch(struct arch_mm *am);
+// Protection keys of user memory (pkeys(7)): how many the CPU has, key 0 counted; 0: none. mm/pkey.c has the answer of an
+// architecture without them.
+unsigned arch_n_pkeys(void);
+// The running thread's rights to pages of a key: PKEY_DISABLE_* of mm/mman.h. => key < arch_n_pkeys()
+void arch_set_pkey_rights(unsigned key, unsigned rights);
 // Maps device registers; uncached, never freed. => kernel address.
 void *arch_map_device(phys_t pa, size_t len_bytes);
 // Adds [start, end) of RAM to the direct map (largest pages the CPU has).

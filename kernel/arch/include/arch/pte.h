@@ -34,7 +34,10 @@ enum pte_prot_bits {
     PTE_UNCACHED = 32,
     PTE_DIRTY = 64,   // preset the dirty flag
     PTE_YOUNG = 128,  // preset the accessed flag
+    PTE_KEY =
+        0xf00,  // the protection key (pkeys(7)), 0 unless arch_n_pkeys() says that there are some
 };
+#define PTE_KEY_SHIFT 8
 
 #include "arch_impl/pte.h"
 

@@ -23,6 +23,8 @@
 // A page fault; access is FAULT_* (mm/mm.h). user: from user mode. Kernel-mode faults on user
 // addresses inside arch/uaccess code come here too; false means "not resolved: use the fixup".
 bool trap_page_fault(struct regs *r, vaddr_t addr, unsigned access, bool user);
+// The program touched a page whose protection key it has no right to: SIGSEGV, SEGV_PKUERR.
+void trap_key_fault(vaddr_t addr);
 // A synchronous CPU exception of user code that becomes a signal (SIGFPE, SIGILL, SIGTRAP, …).
 void trap_user_exception(struct regs *r, int sig, int code, vaddr_t addr, int trap_nr, u64 error);
 // Work before going back to user mode: signals, rescheduling, exit. Called when thread->work != 0.

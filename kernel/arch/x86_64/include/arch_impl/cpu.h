@@ -10,7 +10,7 @@ struct thread;
 
 // What CPUID said on the boot CPU; the others are taken to be equal.
 struct x86_features {
-    bool pdpe1gb, pge, smep, smap, umip, fsgsbase, invpcid, rdtscp;
+    bool pdpe1gb, pge, smep, smap, umip, fsgsbase, invpcid, rdtscp, pku;
     bool xsave, xsaveopt, xsavec;
     bool x2apic, tsc_deadline, invariant_tsc, arat;
     bool rdrand, rdseed;

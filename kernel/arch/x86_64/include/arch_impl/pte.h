@@ -2,7 +2,7 @@
 // x86-64 half of arch/pte.h: page-table entries (Intel SDM vol. 3A, 4.5; AMD APM vol. 2, 5.3).
 //
 //   63 62..59 58..52 51......12 11 10 9       8      7    6 5 4   3   2  1  0
-//   NX   0      0    frame      0  s2 special G/none PS   D A PCD PWT US RW P
+//   NX  key     0    frame      0  s2 special G/none PS   D A PCD PWT US RW P
 //
 // An entry with a frame but no access right (PROT_NONE over a populated page) has P = 0 and bit 8
 // set: the hardware ignores it, pte_present() is true. A software entry has P = 0, bit 8 clear:
@@ -29,6 +29,7 @@ typedef u64 pte_t;
 #define X86_PTE_NOACCESS BIT(8)  // without P: a frame that nobody may touch now
 #define X86_PTE_SPECIAL BIT(9)
 #define X86_PTE_SOFT2 BIT(10)
+#define X86_PTE_KEY_SHIFT 59  // SDM vol. 3A, 4.6.2: looked at when CR4.PKE is set
 #define X86_PTE_NX BIT(63)
 #define X86_PTE_FRAME 0x000ffffffffff000ull
 
@@ -42,7 +43,8 @@ static inline pte_t x86_pte_bits(unsigned prot)
     pte_t e = p & (PTE_READ | PTE_WRITE | PTE_EXEC) ? X86_PTE_P | (p & PTE_GLOBAL) << 4
                                                     : X86_PTE_NOACCESS;
     return e | (p & (PTE_WRITE | PTE_DIRTY)) | (~p & PTE_EXEC) << 61 | (p & PTE_USER) >> 1 |
-           (p & PTE_YOUNG) >> 2 | (p & PTE_UNCACHED) >> 1 | (p & PTE_UNCACHED) >> 2;
+           (p & PTE_YOUNG) >> 2 | (p & PTE_UNCACHED) >> 1 | (p & PTE_UNCACHED) >> 2 |
+           (p & PTE_KEY) << (X86_PTE_KEY_SHIFT - PTE_KEY_SHIFT);
 }
 
 static inline pte_t pte_make(phys_t pa, unsigned prot) { return pa | x86_pte_bits(prot); }
@@ -64,7 +66,7 @@ static inline phys_t pte_phys(pte_t p) { return p & X86_PTE_FRAME; }
 
 static inline unsigned pte_prot(pte_t p)
 {
-    unsigned prot = 0;
+    unsigned prot = (unsigned)(p >> (X86_PTE_KEY_SHIFT - PTE_KEY_SHIFT)) & PTE_KEY;
     if (p & X86_PTE_P) {
         prot |= PTE_READ;
         if (p & X86_PTE_RW)

@@ -34,6 +34,7 @@
 #define CR4_OSXSAVE 0x40000
 #define CR4_SMEP 0x100000
 #define CR4_SMAP 0x200000
+#define CR4_PKE 0x400000
 
 #define EFLAGS_CF 0x1
 #define EFLAGS_TF 0x100
