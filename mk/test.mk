@@ -7,6 +7,12 @@ test:
 	@$(MAKE) --no-print-directory tool kernel examples
 	@test/run-all
 
+## fuzz: memory calls at random, the same on Linux and in the guest: make fuzz SEEDS=0..199 (CPUS='1 4', STEPS=2000)
+fuzz:
+	@mk/setup.sh test
+	@$(MAKE) --no-print-directory tool kernel
+	@SEEDS='$(or $(SEEDS),0..199)' STEPS='$(or $(STEPS),2000)' CPUS='$(or $(CPUS),1)' SHARE=1 test/guest/mmdiff/run
+
 ## bench: Lethe and a Debian Linux guest side by side, one table
 bench:
 	@mk/setup.sh bench
@@ -35,4 +41,4 @@ format:
 	@mk/setup.sh lint
 	@clang-format -i $(C_SRCS)
 
-.PHONY: test bench lint format
+.PHONY: test fuzz bench lint format

@@ -477,6 +477,9 @@ static long fallocate_check(struct file *f, int mode, loff_t offset, loff_t len)
     if (!f->ops->fallocate ||
         (mode & (FALLOC_COLLAPSE_RANGE | FALLOC_INSERT_RANGE | FALLOC_UNSHARE_RANGE)))
         return -EOPNOTSUPP;
+    // tmpfs and memfd have none of it, as on Linux
+    if ((mode & FALLOC_ZERO_RANGE) && (f->inode->file.object.flags & VMO_ANON))
+        return -EOPNOTSUPP;
     return 0;
 }
 

@@ -724,8 +724,9 @@ void file_identity(struct file *f, u32 *dev, u64 *ino)
 #define F_SEAL_FUTURE_WRITE 16u
 
 // mmap(2), ERRORS.
-static long mmap_check(struct file *f, int prot, bool shared, u64 *may)
+static long mmap_check(struct file *f, int prot, int flags, u64 *may)
 {
+    bool shared = flags & MAP_SHARED;  // MAP_SHARED_VALIDATE too
     *may = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
     if (shared) {
         if ((prot & PROT_WRITE) && !(f->fmode & FMODE_WRITE))
@@ -744,6 +745,8 @@ static long mmap_check(struct file *f, int prot, bool shared, u64 *may)
     }
     if (!f->ops->mmap_object)
         return -ENODEV;
+    if (flags & MAP_GROWSDOWN)
+        return -EINVAL;
     if (shared && f->inode && (f->inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))) {
         if (prot & PROT_WRITE)
             return -EPERM;
@@ -758,7 +761,7 @@ long file_mmap_object(int fd, int prot, int flags, struct file **file, struct vm
     struct file *f = fd_get_file(fd);
     if (!f)
         return -EBADF;
-    long err = mmap_check(f, prot, flags & 1 /* MAP_SHARED, MAP_SHARED_VALIDATE */, may_flags);
+    long err = mmap_check(f, prot, flags, may_flags);
     if (!err) {
         *obj = f->ops->mmap_object(f, prot, flags);
         err = !*obj ? -ENODEV : IS_ERR(*obj) ? PTR_ERR(*obj) : 0;

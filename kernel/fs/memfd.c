@@ -106,6 +106,8 @@ long memfd_add_seals(struct file *f, u32 seals)
         if ((seals & F_SEAL_EXEC) && (inode->mode & 0111))
             seals |= F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
         inode->seals |= seals;
+        if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+            inode->file.object.flags |= VMO_SEALED;
     }
     mutex_unlock(&inode->lock);
     return err;

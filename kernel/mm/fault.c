@@ -648,8 +648,9 @@ static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end, bool only_
     u64 flags = v ? v->flags : 0;
     rwlock_read_done(&mm->lock);
     *start = to;
-    if (from >= end || (flags & VM_SPECIAL) ||
-        (only_locked && (flags & VM_LOCK_FLAGS) != VM_LOCKED))
+    // What is locked when it is touched is not populated, MAP_POPULATE or not.
+    if (from >= end || (flags & (VM_SPECIAL | VM_LOCKONFAULT)) ||
+        (only_locked && !(flags & VM_LOCKED)))
         return 0;
     if (!(flags & VM_ACCESS))
         return -EFAULT;

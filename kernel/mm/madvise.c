@@ -111,10 +111,11 @@ static int advise_flags(struct advise *a, struct vma **v, vaddr_t start, vaddr_t
 
 // ---- giving memory back
 
-// mseal(2): a sealed area that the caller cannot write keeps its private contents.
+// mseal(2): sealed anonymous memory that the caller cannot write keeps its contents. Mappings of objects do not, as on
+// Linux.
 static bool discard_sealed(const struct vma *v)
 {
-    return (v->flags & VM_SEALED) && !(v->flags & (VM_SHARED | VM_WRITE));
+    return (v->flags & VM_SEALED) && !(v->flags & VM_WRITE) && !v->object;
 }
 
 static int advise_dontneed(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
@@ -363,7 +364,7 @@ static int advise_guard(struct advise *a, struct vma *v, vaddr_t start, vaddr_t 
     if (discard_sealed(v))
         return -EPERM;
     pt_zap(&a->g, start, end, ZAP_DISCARD);
-    v->backed |= VMA_TOUCHED;
+    v->backed |= VMA_TOUCHED | VMA_GUARDED;
     for (vaddr_t va = start; va < end; va += PAGE_SIZE) {
         bool huge;
         pte_t *slot = pt_make_slot(a->mm, va, &huge);
@@ -455,6 +456,8 @@ static long remove_part(const struct part *p)
         return -EACCES;
     if (!(p->obj->flags & VMO_ANON))
         return -EOPNOTSUPP;
+    if (p->obj->flags & VMO_SEALED)
+        return -EPERM;
     return vm_object_punch(p->obj, p->from_bytes, p->from_bytes + (p->stop - p->start));
 }
 
@@ -590,12 +593,16 @@ long madvise_vector(struct mm *mm, const struct advise_part *parts, size_t n, in
 {
     int lock = lock_for(advice);
     long done = 0, err = 0;
-    if (lock < 0)
-        return n ? -EINVAL : 0;
+    size_t left =
+        0;  // bytes: Linux looks at nothing behind the last of them, not even at the advice
+    for (size_t i = 0; i < n; i++)
+        left += parts[i].len;
+    if (lock < 0 || !left)
+        return left ? -EINVAL : 0;
     struct advise a = {.mm = mm, .advice = advice};
     advise_lock(mm, (enum lock_kind)lock);
     tlb_gather_init(&a.g, mm);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; left; left -= parts[i++].len) {
         vaddr_t start = parts[i].start, end;
         if (!advise_range_ok(start, parts[i].len, &end))
             err = -EINVAL;

@@ -140,7 +140,7 @@ static int fork_vma(struct tlb_gather *g, struct mm *to, const struct vma *v)
     vma_insert_between(to, to->last, copy, NULL);
     if (v->flags & VM_WIPEONFORK)
         return 0;
-    if ((v->flags & VM_SHARED) && !(v->flags & VM_SPECIAL))
+    if ((v->flags & VM_SHARED) && !(v->flags & VM_SPECIAL) && !(v->backed & VMA_GUARDED))
         return 0;  // shared pages fault in again from the object
     return pt_copy(g, to, v);
 }

@@ -43,7 +43,7 @@ enum vma_flags {  // the low four are PROT_* >> nothing: VM_READ == PROT_READ an
 #define VM_PKEY (15ull << VM_PKEY_SHIFT)
 
 // What page tables may hold for a VMA. Never set for memory that nobody touched: it is unmapped and changed for nothing.
-enum vma_backed { VMA_TOUCHED = 1, VMA_HUGE = 2 };
+enum vma_backed { VMA_TOUCHED = 1, VMA_HUGE = 2, VMA_GUARDED = 4 };
 
 struct vma {
     struct rb_node node;  // [mm->lock] by start
@@ -56,7 +56,7 @@ struct vma {
     struct file *file;         // for /proc/self/maps and fault policy; holds a reference
     char *name;                // PR_SET_VMA_ANON_NAME, or NULL
     struct list object_link;   // [object->map_lock]
-    u8 backed;  // VMA_TOUCHED, VMA_HUGE; faults set them, so they may be set while others look
+    u8 backed;  // enum vma_backed; faults set them, so they may be set while others look
     struct mm *mm;
     struct vma *prev, *next;  // [mm->lock] in address order
 };

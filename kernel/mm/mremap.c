@@ -189,8 +189,6 @@ static long remap_grow(struct remap *r, struct vma *v)
     vaddr_t old_end = r->old + r->old_len, new_end = r->old + r->new_len;
     if (v->end == old_end && new_end > old_end && new_end <= USER_END) {
         vaddr_t limit = v->next ? v->next->start : USER_END;
-        if (v->next && (v->next->flags & VM_GROWSDOWN))
-            limit -= MIN(limit, STACK_GUARD_GAP);
         if (new_end <= limit) {
             struct vma_attr a = {v->flags, v->object, v->file, v->name,
                                  v->pgoff + ((old_end - v->start) >> PAGE_SHIFT)};

@@ -374,16 +374,17 @@ __cold int vm_object_truncate(struct vm_object *obj, u64 size_bytes)
 
 __cold int vm_object_punch(struct vm_object *obj, u64 start_bytes, u64 end_bytes)
 {
-    end_bytes = MIN(end_bytes, obj->size_bytes);
+    u64 size = obj->size_bytes;
     if (start_bytes >= end_bytes)
         return 0;
     u64 first = DIV_ROUND_UP(start_bytes, PAGE_SIZE), end = end_bytes / PAGE_SIZE;
-    if (end_bytes == obj->size_bytes)
+    if (end_bytes >=
+        size)  // nothing in the last page is left; behind it fallocate(2) may have put pages
         end = DIV_ROUND_UP(end_bytes, PAGE_SIZE);
     if (first > end)  // inside one page
         return zero_part(obj, end, start_bytes % PAGE_SIZE, end_bytes % PAGE_SIZE);
     int err = 0;
-    if (start_bytes % PAGE_SIZE)
+    if (start_bytes % PAGE_SIZE && start_bytes < size)
         err = zero_part(obj, first - 1, start_bytes % PAGE_SIZE, PAGE_SIZE);
     if (!err && end_bytes % PAGE_SIZE && end_bytes / PAGE_SIZE >= end)
         err = zero_part(obj, end, 0, end_bytes % PAGE_SIZE);

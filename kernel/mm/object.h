@@ -51,6 +51,7 @@ enum vm_object_flags {
     VMO_NOBLOCK =
         8,  // get_page(!write) only finds the page (the root image): no waiting, so it may
             // be called with mm->lock held and for the neighbours of a fault
+    VMO_SEALED = 32,     // a seal forbids writing: no hole may be punched through a mapping
     VMO_COMMITTED = 16,  // vm_object_create_anon: its size counts against the commit limit
 };
 

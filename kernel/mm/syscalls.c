@@ -14,7 +14,7 @@
 #define MAP_LEGACY_MASK                                                                      \
     (MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | \
      MAP_UNINITIALIZED | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |         \
-     MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE | 0x200 | 0x400)
+     MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | 0x200 | 0x400)
 
 struct mapping {
     struct map_request r;

@@ -15,10 +15,12 @@
 // its code and place, and a digest of some of the memory. Every 50 steps: the arena's areas from /proc/self/maps,
 // equal neighbours joined, because Linux does not always join them.
 //
-// Not done, because Linux itself gives no fixed answer: addresses that the kernel chooses; what MADV_FREE leaves (each
-// one is followed by DONTNEED); residency; MADV_COLLAPSE and MERGEABLE, which depend on the configuration;
-// mremap of memory that may be several areas on Linux and one here (its source is mapped afresh each time); what a
-// mapping left behind a file's end when a write makes the file longer (tmpfs keeps it, other file systems do not).
+// One thread also forks, locks everything to come, moves the break and has a small RLIMIT_MEMLOCK (one seed in four):
+// these concern the whole process. With several threads each has its own arena, files and pipe, so that the
+// transcripts do not depend on who runs when; what they share is the kernel's.
+//
+// Which calls and advices are made, and what is left out because Linux itself gives no fixed answer, is told in
+// docs/testing.md.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -33,8 +35,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096ul
@@ -43,10 +51,14 @@
 #define ARENA_BASE 0x100000200000ul  // 2 MiB aligned, with room below
 #define FILE_PAGES 128ul
 #define MAX_THREADS 8
+#define N_FILES 3  // the last one with seals
+#define SEALED 2
+#define N_MARKS \
+    20  // digests of the transcript on the way, so that the place of a rare difference is known
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static long n_steps = 2000;
-static bool quiet;
+static bool quiet, alone = true;  // alone: one thread
 static const char *chosen;
 
 struct job {
@@ -54,12 +66,14 @@ struct job {
     uint64_t seed;
     int number;
     char *arena;
-    int files[2], pipe[2];
-    uint64_t state;   // of the random numbers of this step
-    uint64_t digest;  // of the transcript
-    char *text;       // the transcript, when it is wanted
+    int files[N_FILES], pipe[2], self;  // self: a pidfd
+    uintptr_t brk;                      // the break at the start, on a page boundary
+    uint64_t state;                     // of the random numbers of this step
+    uint64_t digest;                    // of the transcript
+    char *text;                         // the transcript, when it is wanted
     size_t used, room;
     long step;
+    unsigned short marks[N_MARKS];
 };
 
 static __thread sigjmp_buf jump;
@@ -124,6 +138,9 @@ static const char *error_name(int error)
     case ENOSYS: return "ENOSYS";
     case EOPNOTSUPP: return "EOPNOTSUPP";
     case ENXIO: return "ENXIO";
+    case ESRCH: return "ESRCH";
+    case EFBIG: return "EFBIG";
+    case ESPIPE: return "ESPIPE";
     case EOVERFLOW: return "EOVERFLOW";
     default: break;
     }
@@ -168,15 +185,21 @@ static uint64_t page_digest(char *page, int *fault)
     return (uint64_t)(seen_address - (uintptr_t)page);
 }
 
-static void say_digest(struct job *job, size_t at, size_t n)
+static uint64_t range_digest(char *start, size_t n)
 {
     uint64_t digest = 0;
     for (size_t i = 0; i < n; i++) {
         int fault;
-        uint64_t one = page_digest(job->arena + (at + i) * PAGE, &fault);
+        uint64_t one = page_digest(start + i * PAGE, &fault);
         digest = (digest ^ one ^ ((uint64_t)fault << 48)) * 0x100000001b3 + 1;
     }
-    say(job, "  holds %zu+%zu %016llx\n", at, n, (unsigned long long)digest);
+    return digest;
+}
+
+static void say_digest(struct job *job, size_t at, size_t n)
+{
+    say(job, "  holds %zu+%zu %016llx\n", at, n,
+        (unsigned long long)range_digest(job->arena + at * PAGE, n));
 }
 
 // Writes a page's samples, or one of them; false when that faults.
@@ -251,21 +274,34 @@ static void step_map(struct job *job)
     int protection = pick_protection(job);
     uint64_t kind = next_random(job, 10);
     bool shared = next_random(job, 3) == 0;
-    int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd = -1;
+    int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, fd = -1, which = -1;
     size_t offset = 0;
     if (kind < 6) {
         flags |= MAP_ANONYMOUS;
     } else {
-        fd = job->files[kind % 2];
+        which = kind == 9 ? SEALED : (int)(kind % 2);
+        fd = job->files[which];
         offset = next_random(job, FILE_PAGES) * PAGE;
+        if (shared && next_random(job, 4) == 0)
+            flags = (flags & ~MAP_SHARED) | 3;  // SHARED_VALIDATE
     }
-    static const int extras[] = {0, 0, 0, 0, MAP_POPULATE, MAP_NORESERVE, MAP_LOCKED, MAP_STACK};
+    static const int extras[] = {0,
+                                 0,
+                                 0,
+                                 0,
+                                 0,
+                                 MAP_POPULATE,
+                                 MAP_POPULATE | MAP_NONBLOCK,
+                                 MAP_NORESERVE,
+                                 MAP_LOCKED,
+                                 MAP_STACK,
+                                 MAP_DENYWRITE,
+                                 MAP_GROWSDOWN};
     flags |= extras[next_random(job, COUNT(extras))];
     if (next_random(job, 6) == 0)
         flags = (flags & ~MAP_FIXED) | 0x100000;  // FIXED_NOREPLACE
     say_range(job, "mmap", &r);
-    say(job, " prot %d flags %x file %d off %zu", protection, flags, fd < 0 ? -1 : (int)(kind % 2),
-        offset / PAGE);
+    say(job, " prot %d flags %x file %d off %zu", protection, flags, which, offset / PAGE);
     void *result = (void *)syscall(SYS_mmap, r.start, r.len, protection, flags, fd, offset);
     say_address(job, result);
 }
@@ -297,16 +333,22 @@ static void step_protect(struct job *job)
 {
     struct range r = pick_range(job);
     int protection = pick_protection(job);
-    say_range(job, "mprotect", &r);
+    static const int extras[] = {0, 0, 0, 0, 0, 0, 8 /* SEM */, 0x10};
+    protection |= extras[next_random(job, COUNT(extras))];
+    uint64_t key = next_random(job, 16);
+    say_range(job, key ? "mprotect" : "pkey_mprotect", &r);
     say(job, " prot %d", protection);
-    say_result(job, syscall(SYS_mprotect, r.start, r.len, protection));
+    if (key)
+        say_result(job, syscall(SYS_mprotect, r.start, r.len, protection));
+    else
+        say_result(job, syscall(SYS_pkey_mprotect, r.start, r.len, protection, -1));
 }
 
 static void step_advise(struct job *job)
 {
-    static const int advices[] = {0,  1,  2,  3,   4,   4,   4,   4,  4,  4,  8,  9,
-                                  10, 11, 14, 15,  16,  17,  18,  19, 20, 21, 22, 22,
-                                  23, 23, 24, 102, 102, 103, 103, 5,  26, 99};
+    static const int advices[] = {0,  1,   2,   3,   4,   4,  4,  4,  4,  4,  8,  9,  10,
+                                  11, 14,  15,  16,  17,  18, 19, 20, 21, 22, 22, 23, 23,
+                                  24, 102, 102, 103, 103, 5,  6,  7,  26, 99, -1};
     struct range r = pick_range(job);
     int advice = advices[next_random(job, COUNT(advices))];
     say_range(job, "madvise", &r);
@@ -314,6 +356,13 @@ static void step_advise(struct job *job)
     say_result(job, syscall(SYS_madvise, r.start, r.len, advice));
     if (advice == 8)
         syscall(SYS_madvise, r.start, r.len, 4);
+}
+
+#define MREMAP_KEEP 4  // MREMAP_DONTUNMAP, which musl does not have
+
+static bool in_arena(const struct job *job, const char *p)
+{
+    return p >= job->arena && p < job->arena + ARENA_PAGES * PAGE;
 }
 
 static void step_remap(struct job *job)
@@ -340,17 +389,31 @@ static void step_remap(struct job *job)
                               MREMAP_MAYMOVE | MREMAP_FIXED,
                               MREMAP_MAYMOVE | MREMAP_FIXED,
                               MREMAP_MAYMOVE | MREMAP_FIXED,
-                              MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* DONTUNMAP */,
+                              MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_KEEP,
+                              MREMAP_MAYMOVE | MREMAP_KEEP,
+                              MREMAP_MAYMOVE,
                               MREMAP_FIXED,
                               16};
     int mode = how[next_random(job, COUNT(how))];
-    say(job, "%ld mremap %zu+%zu kind %d to %zu+%zu mode %d", job->step, at, n, (int)kind, to,
-        new_n, mode);
-    void *result =
-        (void *)syscall(SYS_mremap, source, n * PAGE, new_n * PAGE, mode, job->arena + to * PAGE);
-    say_address(job, result);
-    if (result != MAP_FAILED)
-        say_digest(job, (size_t)((char *)result - job->arena) / PAGE, new_n);
+    size_t old_len = next_random(job, 8) ? n * PAGE : 0;  // 0: a second mapping
+    if (next_random(job, 6) == 0)
+        to = at + next_random(job, 40);  // over itself
+    if (mode & MREMAP_KEEP) {  // Linux unlocks the whole area that the source has become part of
+        munmap(source - PAGE, at ? PAGE : 0);
+        munmap(source + n * PAGE, PAGE);
+    }
+    say(job, "%ld mremap %zu+%zu kind %d to %zu+%zu mode %d", job->step, at, old_len / PAGE,
+        (int)kind, to, new_n, mode);
+    char *result =
+        (char *)syscall(SYS_mremap, source, old_len, new_n * PAGE, mode, job->arena + to * PAGE);
+    if (result == MAP_FAILED || in_arena(job, result)) {
+        say_address(job, result);
+        if (result != MAP_FAILED)
+            say_digest(job, (size_t)(result - job->arena) / PAGE, new_n);
+        return;
+    }
+    say(job, " elsewhere %016llx\n", (unsigned long long)range_digest(result, new_n));
+    munmap(result, new_n * PAGE);
 }
 
 static void step_write(struct job *job)
@@ -427,40 +490,107 @@ static void step_kernel_access(struct job *job)
     }
 }
 
+static void write_file(struct job *job, int which, size_t page)
+{
+    uint64_t words[512];
+    for (size_t i = 0; i < 512; i++)
+        words[i] = (uint64_t)job->step * 7 + i;
+    say(job, "%ld pwrite %d %zu", job->step, which, page);
+    clear_tail(job->files[which]);
+    say_result(job, pwrite(job->files[which], words, PAGE, (off_t)(page * PAGE)));
+}
+
+static void read_file(struct job *job, int which, size_t page)
+{
+    uint64_t words[512] = {0};
+    say(job, "%ld pread %d %zu", job->step, which, page);
+    say_result(job, pread(job->files[which], words, PAGE, (off_t)(page * PAGE)));
+    say(job, "  %llx %llx %llx\n", (unsigned long long)words[0], (unsigned long long)words[256],
+        (unsigned long long)words[511]);
+}
+
+// Which pages of a file are there: mincore(2) and the two lseek(2). All are brought in and some thrown out before,
+// because pages that were only read go when Linux likes.
+static void look_at_pages(struct job *job, int which, size_t page, size_t n)
+{
+    unsigned char resident[FILE_PAGES] = {0};
+    int fd = job->files[which];
+    clear_tail(fd);
+    char *p = mmap(NULL, FILE_PAGES * PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    say(job, "%ld pages of %d", job->step, which);
+    say_result(job, madvise(p, FILE_PAGES * PAGE, 22));
+    fallocate(fd, 3, (off_t)(page * PAGE), (off_t)((1 + n % 16) * PAGE));
+    say_result(job, mincore(p, FILE_PAGES * PAGE, resident));
+    for (size_t i = 0; i < FILE_PAGES; i++)
+        say(job, resident[i] & 1 ? "X" : i % 10 ? "." : "0");
+    say(job, "\n  lseek %zu", page);
+    say_result(job, lseek(fd, (off_t)(page * PAGE), SEEK_DATA));
+    say_result(job, lseek(fd, (off_t)(n / 2 * PAGE), SEEK_HOLE));
+    munmap(p, FILE_PAGES * PAGE);
+}
+
 static void step_file(struct job *job)
 {
-    int which = (int)next_random(job, 2), fd = job->files[which];
+    int which = (int)next_random(job, N_FILES), fd = job->files[which];
     size_t page = next_random(job, FILE_PAGES), n = next_random(job, FILE_PAGES + 40);
-    uint64_t words[512];
-    switch (next_random(job, 5)) {
+    size_t size = n * PAGE - (n && page % 3 == 0 ? 100 : 0);
+    static const int modes[] = {0, 1, 3, 2, 8, 16, 0x40};
+    switch (next_random(job, 8)) {
     case 0:
-        say(job, "%ld ftruncate %d %zu", job->step, which,
-            n * PAGE - (n && page % 3 == 0 ? 100 : 0));
-        say_result(job, ftruncate(fd, (off_t)(n * PAGE - (n && page % 3 == 0 ? 100 : 0))));
+        say(job, "%ld ftruncate %d %zu", job->step, which, size);
+        say_result(job, ftruncate(fd, (off_t)size));
         break;
-    case 1:
-        for (size_t i = 0; i < 512; i++)
-            words[i] = (uint64_t)job->step * 7 + i;
-        say(job, "%ld pwrite %d %zu", job->step, which, page);
-        clear_tail(fd);
-        say_result(job, pwrite(fd, words, PAGE, (off_t)(page * PAGE)));
-        break;
-    case 2:
-        memset(words, 0, sizeof words);
-        say(job, "%ld pread %d %zu", job->step, which, page);
-        say_result(job, pread(fd, words, PAGE, (off_t)(page * PAGE)));
-        say(job, "  %llx %llx %llx\n", (unsigned long long)words[0], (unsigned long long)words[256],
-            (unsigned long long)words[511]);
-        break;
+    case 1: write_file(job, which, page); break;
+    case 2: read_file(job, which, page); break;
     case 3:
         say(job, "%ld punch %d %zu", job->step, which, page);
         say_result(job, fallocate(fd, 3, (off_t)(page * PAGE), (off_t)((1 + n % 8) * PAGE)));
         break;
     case 4:
         say(job, "%ld extend %d", job->step, which);
+        clear_tail(fd);
         say_result(job, ftruncate(fd, FILE_PAGES * PAGE));
         break;
+    case 5: {
+        if (which == SEALED)
+            fd = job->files[0];
+        int mode = modes[next_random(job, COUNT(modes))];
+        say(job, "%ld fallocate %d %zu+%zu mode %d", job->step, which, page, n % 8, mode);
+        clear_tail(fd);
+        long result = fallocate(fd, mode, (off_t)(page * PAGE), (off_t)(n % 8 * PAGE));
+        say_result(job, result);
+        // Pages that are there but were never written count as a hole on Linux and as data in Lethe.
+        if (result == 0 && mode < 2 && fallocate(fd, 3, (off_t)(page * PAGE), 8 * PAGE) != 0)
+            say(job, "  they stay\n");
+        break;
     }
+    case 6: look_at_pages(job, which, page, n); break;
+    case 7: write_file(job, which, page); break;
+    }
+}
+
+static void open_sealed(struct job *job)
+{
+    job->files[SEALED] = (int)syscall(SYS_memfd_create, "two", 2u /* MFD_ALLOW_SEALING */);
+    if (job->files[SEALED] < 0 || ftruncate(job->files[SEALED], FILE_PAGES * PAGE) != 0)
+        perror("memfd"), exit(3);
+}
+
+// Seals never go, so the file is a new one when it has many.
+static void step_seal(struct job *job)
+{
+    static const int seals[] = {2,  4, 8,
+                                16, 6, 1};  // SHRINK GROW WRITE FUTURE_WRITE, both sizes, SEAL
+    int seal = seals[next_random(job, COUNT(seals))], fd = job->files[SEALED];
+    int have = fcntl(fd, 1034 /* F_GET_SEALS */);
+    if (have & 9 || next_random(job, 4) == 0) {
+        say(job, "%ld a new sealed file after %d\n", job->step, have);
+        close(fd);
+        open_sealed(job);
+        return;
+    }
+    say(job, "%ld seal %d", job->step, seal);
+    say_result(job, fcntl(fd, 1033 /* F_ADD_SEALS */, seal));
 }
 
 static void step_lock(struct job *job)
@@ -494,6 +624,171 @@ static void step_ask(struct job *job)
     }
 }
 
+// An area that grows downwards, in a place made free for it.
+static void step_grow(struct job *job)
+{
+    size_t room = 2 + next_random(job, 300), n = 1 + next_random(job, 4);
+    size_t at = next_random(job, ARENA_PAGES - 310), low = next_random(job, room);
+    char *start = job->arena + at * PAGE, *area = start + room * PAGE;
+    munmap(start, (room + n) * PAGE);
+    say(job, "%ld stack %zu+%zu+%zu down to %zu", job->step, at, room, n, low);
+    say_address(job, mmap(area, n * PAGE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0));
+    bool wrote = write_page(job, at + low, (uint64_t)job->step, -1);
+    say(job, "  %s\n", wrote ? "grown" : "refused");
+    if (!wrote)
+        say(job, "  signal %d code %d at %+ld\n", seen_signal, seen_code,
+            (long)(seen_address - (uintptr_t)start) / (long)PAGE - (long)low);
+    if (next_random(job, 2)) {
+        say(job, "  protected down");
+        say_result(job, syscall(SYS_mprotect, area + (n - 1) * PAGE, PAGE,
+                                PROT_READ | 0x01000000 /* GROWSDOWN */));
+    }
+    say_digest(job, at, room + n);
+}
+
+// How many of the range's entries are present: none after DONTNEED, all after populating.
+static void say_present(struct job *job, const struct range *r)
+{
+    static __thread uint64_t entries[ARENA_PAGES];
+    int fd = open("/proc/self/pagemap", O_RDONLY);
+    ssize_t n = pread(fd, entries, r->n * 8, (off_t)(r->start / PAGE * 8));
+    size_t present = 0;
+    for (size_t i = 0; n > 0 && i < (size_t)n / 8; i++)
+        present += entries[i] >> 63;
+    say(job, "  %zu of %zd entries present\n", present, n / 8);
+    close(fd);
+}
+
+static void step_present(struct job *job)
+{
+    struct range r = pick_range(job);
+    int write = (int)next_random(job, 2);
+    r.start = (uintptr_t)job->arena + r.at * PAGE, r.len = r.n * PAGE;
+    say_range(job, "present", &r);
+    long result = syscall(SYS_madvise, r.start, r.len, 4);
+    say_result(job, result);
+    if (result == 0)
+        say_present(job, &r);
+    result = syscall(SYS_madvise, r.start, r.len, 22 + write);
+    say_result(job, result);
+    if (result == 0)
+        say_present(job, &r);
+}
+
+static void step_advise_vector(struct job *job)
+{
+    static const int advices[] = {3, 4, 4, 4, 20, 21, 99};
+    struct iovec parts[3];
+    size_t n = 1 + next_random(job, COUNT(parts));
+    int advice = advices[next_random(job, COUNT(advices))];
+    for (size_t i = 0; i < n; i++) {
+        struct range r = pick_range(job);
+        say_range(job, "part", &r);
+        say(job, "\n");
+        parts[i] = (struct iovec){(void *)r.start, r.len};
+    }
+    int flags = next_random(job, 12) == 0;
+    say(job, "%ld process_madvise %zu advice %d flags %d", job->step, n, advice, flags);
+    say_result(job, syscall(SYS_process_madvise, job->self, parts, n, advice, flags));
+}
+
+// remap_file_pages(2) in a fresh shared mapping, so that it is one area on Linux too.
+static void step_rearrange(struct job *job)
+{
+    size_t n = 4 + next_random(job, 40), at = next_random(job, ARENA_PAGES - 50);
+    size_t first = next_random(job, n), count = 1 + next_random(job, n - first);
+    size_t page = next_random(job, FILE_PAGES);
+    char *start = job->arena + at * PAGE;
+    int which = (int)next_random(job, 2);
+    mmap(start, n * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, job->files[which], 0);
+    for (size_t i = 0; i < n; i += 3)
+        write_page(job, at + i, (uint64_t)job->step * 77 + i, -1);
+    say(job, "%ld remap_file_pages %zu+%zu of %d, %zu+%zu to %zu", job->step, at, n, which, first,
+        count, page);
+    say_result(job, syscall(SYS_remap_file_pages, start + first * PAGE, count * PAGE, 0, page, 0));
+    say_digest(job, at, n);
+}
+
+// A System V segment over a part of the arena; it goes with its last mapping.
+static void step_segment(struct job *job)
+{
+    size_t n = 1 + next_random(job, 40), at = next_random(job, ARENA_PAGES - 50);
+    int flags = (next_random(job, 4) ? SHM_REMAP : 0) | (next_random(job, 3) ? 0 : SHM_RDONLY);
+    int id = shmget(IPC_PRIVATE, n * PAGE - next_random(job, 2) * 100, IPC_CREAT | 0600);
+    say(job, "%ld shmat %zu+%zu flags %d", job->step, at, n, flags);
+    char *p = shmat(id, job->arena + at * PAGE, flags);
+    say_address(job, p);
+    shmctl(id, IPC_RMID, NULL);
+    if (p == MAP_FAILED)
+        return;
+    write_page(job, at, (uint64_t)job->step, -1);
+    say_digest(job, at, n);
+    if (next_random(job, 3) == 0) {
+        say(job, "%ld shmdt", job->step);
+        say_result(job, shmdt(p));
+    }
+}
+
+// ---- steps of the whole process: one thread only ----
+
+// What a child sees of a range, and after it wrote to some of it; then what the parent sees.
+static void step_fork(struct job *job)
+{
+    size_t at = next_random(job, ARENA_PAGES - 100), n = 1 + next_random(job, 100);
+    size_t write_at = at + next_random(job, n), seals = next_random(job, 3);
+    uint64_t seen[3] = {0};
+    say(job, "%ld fork %zu+%zu %zu\n", job->step, at, n, write_at);
+    pid_t child = fork();
+    if (child == 0) {
+        char *start = job->arena + at * PAGE;
+        seen[0] = range_digest(start, n);
+        for (size_t i = write_at; i < write_at + 8 && i < ARENA_PAGES; i++)
+            write_page(job, i, (uint64_t)job->step * 99 + i, -1);
+        if (seals == 0) {  // a sealed range may be looked at, but not changed
+            seen[2] = (uint64_t)syscall(462 /* mseal */, start, n * PAGE, 0) + 1;
+            seen[2] = seen[2] * 10 + (uint64_t)munmap(start, PAGE) + 1;
+            seen[2] = seen[2] * 10 + (uint64_t)mprotect(start, n * PAGE, PROT_READ) + 1;
+            seen[2] = seen[2] * 10 + (uint64_t)madvise(start, PAGE, MADV_DONTNEED) + 1;
+            seen[2] = seen[2] * 10 + (mremap(start, PAGE, 2 * PAGE, 1) == MAP_FAILED);
+            seen[2] = seen[2] * 10 + (uint64_t)mlock(start, PAGE) + 1;
+        }
+        seen[1] = range_digest(start, n);
+        _exit(write(job->pipe[1], seen, sizeof seen) != sizeof seen);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    if (read(job->pipe[0], seen, sizeof seen) != sizeof seen)
+        say(job, "  nothing from the child\n");
+    say(job, "  status %d, child %016llx, then %016llx, sealed %llu\n", status,
+        (unsigned long long)seen[0], (unsigned long long)seen[1], (unsigned long long)seen[2]);
+    say_digest(job, at, n);
+}
+
+static void step_lock_all(struct job *job)
+{
+    static const int flags[] = {2 | 4, 2 | 4, 1 | 4, 4, 8, 0};  // CURRENT 1, FUTURE 2, ONFAULT 4
+    if (next_random(job, 3)) {
+        say(job, "%ld munlockall", job->step);
+        say_result(job, syscall(SYS_munlockall));
+        return;
+    }
+    int how = flags[next_random(job, COUNT(flags))];
+    say(job, "%ld mlockall %d", job->step, how);
+    say_result(job, syscall(SYS_mlockall, how));
+}
+
+static void step_break(struct job *job)
+{
+    uintptr_t to = job->brk + next_random(job, 60) * PAGE - (next_random(job, 4) ? 0 : 100);
+    uintptr_t at = (uintptr_t)syscall(SYS_brk, to);
+    say(job, "%ld brk %+ld = %+ld\n", job->step, (long)(to - job->brk), (long)(at - job->brk));
+    size_t n = at > job->brk ? (at - job->brk) / PAGE : 0;
+    say(job, "  %016llx\n", (unsigned long long)range_digest((char *)job->brk, n));
+    for (size_t i = next_random(job, 8); i < n; i += 1 + next_random(job, 8))
+        *(volatile uint64_t *)(job->brk + i * PAGE) = (uint64_t)job->step;
+}
+
 // ---- the arena's areas ----
 
 struct area {
@@ -506,7 +801,7 @@ static bool joins(const struct area *a, const struct area *b)
 {
     if (a->end != b->start || a->kind != b->kind || strcmp(a->perms, b->perms) != 0)
         return false;
-    return (a->kind != '0' && a->kind != '1') || a->offset + (a->end - a->start) == b->offset;
+    return a->kind > '2' || a->offset + (a->end - a->start) == b->offset;
 }
 
 static void say_area(struct job *job, const struct area *a)
@@ -515,7 +810,7 @@ static void say_area(struct job *job, const struct area *a)
         say(job, "  area %ld+%ld %s %c %ld\n",
             (long)(a->start - (uintptr_t)job->arena) / (long)PAGE,
             (long)(a->end - a->start) / (long)PAGE, a->perms, a->kind,
-            a->kind == '0' || a->kind == '1' ? (long)(a->offset / PAGE) : 0L);
+            a->kind <= '2' ? (long)(a->offset / PAGE) : 0L);
 }
 
 static void say_maps(struct job *job)
@@ -578,15 +873,27 @@ static bool is_chosen(long step)
 static void one_step(struct job *job)
 {
     static void (*const steps[])(struct job *) = {
-        step_map,    step_map,           step_map,     step_map,     step_map_hint, step_unmap,
-        step_unmap,  step_protect,       step_protect, step_protect, step_advise,   step_advise,
-        step_advise, step_advise,        step_advise,  step_remap,   step_write,    step_write,
-        step_write,  step_write,         step_write,   step_read,    step_read,     step_touch,
-        step_touch,  step_kernel_access, step_file,    step_file,    step_lock,     step_ask};
+        step_map,     step_map,     step_map,           step_map,           step_map,
+        step_map,     step_map,     step_map,           step_map_hint,      step_unmap,
+        step_unmap,   step_unmap,   step_unmap,         step_protect,       step_protect,
+        step_protect, step_protect, step_protect,       step_protect,       step_advise,
+        step_advise,  step_advise,  step_advise,        step_advise,        step_advise,
+        step_advise,  step_advise,  step_advise,        step_advise,        step_advise_vector,
+        step_remap,   step_remap,   step_remap,         step_write,         step_write,
+        step_write,   step_write,   step_write,         step_write,         step_write,
+        step_write,   step_write,   step_read,          step_read,          step_read,
+        step_read,    step_touch,   step_touch,         step_touch,         step_touch,
+        step_file,    step_file,    step_kernel_access, step_kernel_access, step_lock,
+        step_file,    step_file,    step_file,          step_ask,           step_lock,
+        step_seal,    step_grow,    step_present,       step_rearrange,     step_segment};
+    static void (*const process_steps[])(struct job *) = {step_fork, step_lock_all, step_break};
     job->state = job->seed * 0x9e3779b97f4a7c15 + (uint64_t)job->step * 0xd1342543de82ef95 +
                  (uint64_t)job->number;
     next_random(job, 2);
-    steps[next_random(job, COUNT(steps))](job);
+    if (alone && next_random(job, 20) == 0)
+        process_steps[next_random(job, COUNT(process_steps))](job);
+    else
+        steps[next_random(job, COUNT(steps))](job);
     if (job->step % 10 == 9) {
         size_t at = next_random(job, ARENA_PAGES - 64);
         say_digest(job, at, 64);
@@ -603,8 +910,20 @@ static void open_files(struct job *job)
         if (job->files[i] < 0 || ftruncate(job->files[i], FILE_PAGES * PAGE) != 0)
             perror("memfd"), exit(3);
     }
+    open_sealed(job);
     if (pipe(job->pipe) != 0)
         perror("pipe"), exit(3);
+    job->self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    job->brk = ((uintptr_t)syscall(SYS_brk, 0) + PAGE - 1) & -PAGE;
+}
+
+static void close_files(struct job *job)
+{
+    for (int i = 0; i < N_FILES; i++)
+        close(job->files[i]);
+    close(job->pipe[0]), close(job->pipe[1]), close(job->self);
+    if (alone)
+        syscall(SYS_brk, job->brk), syscall(SYS_munlockall);
 }
 
 // What the arena holds before the first step depends on the seed: nothing, private memory, or files.
@@ -633,13 +952,15 @@ static void *run_seed(void *argument)
     job->used = 0;
     open_files(job);
     start_arena(job);
-    for (job->step = 0; job->step < n_steps; job->step++)
+    for (job->step = 0; job->step < n_steps; job->step++) {
         if (is_chosen(job->step))
             one_step(job);
+        job->marks[job->step * N_MARKS / n_steps] = (unsigned short)(job->digest >> 20);
+    }
     say_digest(job, 0, ARENA_PAGES);
     say_maps(job);
     munmap(job->arena, ARENA_PAGES * PAGE);
-    close(job->files[0]), close(job->files[1]), close(job->pipe[0]), close(job->pipe[1]);
+    close_files(job);
     return NULL;
 }
 
@@ -669,6 +990,7 @@ int main(int argc, char **argv)
         fputs("usage: mmdiff [-n STEPS] [-t THREADS] [-q] [-k LIST] FIRST [LAST]\n", stderr);
         return 2;
     }
+    alone = threads == 1;
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
@@ -686,10 +1008,14 @@ int main(int argc, char **argv)
         for (int i = 0; i < threads; i++) {
             if (threads > 1)
                 pthread_join(jobs[i].id, NULL);
-            char line[100];
+            char line[100 + 5 * N_MARKS];
             put(jobs[i].text, jobs[i].used);
-            put(line, (size_t)snprintf(line, sizeof line, "seed %lu thread %d %016llx\n", seed, i,
-                                       (unsigned long long)jobs[i].digest));
+            int n = snprintf(line, sizeof line, "seed %lu thread %d %016llx", seed, i,
+                             (unsigned long long)jobs[i].digest);
+            for (int k = 0; k < N_MARKS; k++)
+                n += snprintf(line + n, sizeof line - (size_t)n, ".%04x", jobs[i].marks[k]);
+            line[n++] = '\n';
+            put(line, (size_t)n);
         }
     }
     return 0;

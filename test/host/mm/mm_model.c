@@ -418,8 +418,6 @@ static void op_fork(void)
             *p = (struct mpage){0};
         else if (p->wipe)
             p->value = 0, p->lazy = p->guard = false;
-        else if (p->kind == SHARED)
-            p->guard = false;
     }
 }
 
