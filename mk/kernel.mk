@@ -30,6 +30,7 @@ KCOLD := $(addprefix kernel/fs/,attr.c ext4.c fcntl.c gen.c inotify.c locks.c me
          $(addprefix platform/x86_64/,acpi.c firmware.c ioapic.c mptable.c pci.c platform.c pvh.c tsc.c) \
          platform/pci.c platform/random.c $(wildcard platform/virtio/*.c)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
+CFLAGS-kernel/task/futex.c := -fno-inline-functions
 
 # ---- generated headers: structure offsets for assembly
 ASM_OFFSETS_C := $(wildcard kernel/arch/$(ARCH)/asm_offsets.c)
@@ -43,7 +44,7 @@ $(OUT)/gen/asm_offsets.h: $(ASM_OFFSETS_C) $(OUT)/flags
 	      sed -n 's/.*->\([A-Za-z0-9_]*\) \(-\{0,1\}[0-9]*\).*/#define \1 \2/p' $@.s; } > $@
 
 # ---- objects; a change of flags rebuilds them all
-KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS) $(KCFLAGS_COLD) $(KCOLD)
+KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS) $(KCFLAGS_COLD) $(KCOLD) $(CFLAGS-kernel/task/futex.c)
 $(OUT)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' $(foreach f,$(KFLAGS_LINE),'$(subst ','\'',$(f))') | cmp -s - $@ || \

@@ -8,8 +8,10 @@
 extern const u64 kallsyms_base;
 extern const u32 kallsyms_count;
 extern const u16 kallsyms_sizes[];
-extern const char kallsyms_words[];
+extern const u8 kallsyms_pairs[256][2];
 extern const char kallsyms_names[];
+
+#define PAIRS_DEPTH 64  // more than a name has letters, so more than pairs can nest in one
 
 static const char *nth(const char *texts, u32 n)
 {
@@ -18,16 +20,26 @@ static const char *nth(const char *texts, u32 n)
     return texts;
 }
 
-// Writes a name out; its bytes from 128 on stand for whole words.
+// Writes a name out: the pairs that its bytes stand for, the left half first, the right one kept until then.
 static void expand(const char *name, char *buf, size_t size)
 {
     size_t len = 0;
     for (; *name; name++) {
-        u8 c = (u8)*name;
-        char letter[2] = {(char)c, '\0'};
-        const char *part = c < 128 ? letter : nth(kallsyms_words, c - 128u);
-        while (*part && len + 1 < size)
-            buf[len++] = *part++;
+        u8 kept[PAIRS_DEPTH], c = (u8)*name;
+        unsigned n = 0;
+        for (;;) {
+            const u8 *pair = kallsyms_pairs[c];
+            if (pair[1] && n < PAIRS_DEPTH) {
+                kept[n++] = pair[1];
+                c = pair[0];
+                continue;
+            }
+            if (len + 1 < size)
+                buf[len++] = (char)c;
+            if (n == 0)
+                break;
+            c = kept[--n];
+        }
     }
     buf[len] = '\0';
 }
