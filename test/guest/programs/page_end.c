@@ -22,7 +22,8 @@ static _Noreturn void leave(long status)
 void _start(void)
 {
     const volatile char *p = _end;
-    if ((unsigned long)_edata / 4096 != (unsigned long)_end / 4096 || in_data != 1 || in_bss[3] != 0)
+    if ((unsigned long)_edata / 4096 != (unsigned long)_end / 4096 || in_data != 1 ||
+        in_bss[3] != 0)
         leave(1);
     for (; (unsigned long)p % 4096; p++)
         if (*p)
