@@ -11,7 +11,7 @@ GOARCH_aarch64 := arm64
 GO_ENV := CGO_ENABLED=0 GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-trimpath GOOS=linux \
           GOARCH=$(GOARCH_$(ARCH)) GOCACHE=$(abspath $(BUILD))/gocache GOPATH=$(abspath $(BUILD))/gopath
 
-EXAMPLES := c-hello go-hello go-heap $(if $(RUSTC),rust-hello)
+EXAMPLES := c-hello c-reuse go-hello go-heap $(if $(RUSTC),rust-hello)
 
 $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(call say,GO,$@)

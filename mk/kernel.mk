@@ -25,7 +25,7 @@ KCOLD := $(addprefix kernel/fs/,attr.c ext4.c fcntl.c gen.c inotify.c locks.c me
              rootfs.c signalfd.c splice.c sysfs.c sysv_shm.c tty.c xattr.c) \
          $(addprefix kernel/task/,clone.c creds.c exit.c groups.c misc.c proc_info.c process.c rseq.c schedcalls.c timers.c wait.c) \
          $(addprefix kernel/core/,cmdline.c debug.c kallsyms.c kmain.c lock.c log.c random.c seq_buf.c smp.c) \
-         $(addprefix kernel/mm/,attach.c madvise.c mlock.c mm.c mremap.c show.c) kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
+         $(addprefix kernel/mm/,attach.c hugetlb.c madvise.c mlock.c mm.c mremap.c pkey.c show.c) kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
          $(wildcard kernel/exec/*.c) $(addprefix kernel/arch/x86_64/,backtrace.c cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
          $(addprefix platform/x86_64/,acpi.c firmware.c ioapic.c mptable.c pci.c platform.c pvh.c tsc.c) \
          platform/pci.c platform/random.c $(wildcard platform/virtio/*.c)

@@ -9,7 +9,8 @@
 extern const struct gen_dir_ops proc_root_ops;  // proc_pid.c: the PIDs
 int proc_readlink_self(u64 arg, char *buf, size_t size);
 int proc_readlink_thread_self(u64 arg, char *buf, size_t size);
-extern const struct gen_entry proc_sys_entries[];  // proc_sys.c
+extern const struct gen_entry proc_sys_entries[];
+extern const struct gen_ops hugetlb_pool_ops;  // nr_hugepages (proc_sys.c)  // proc_sys.c
 
 // "0-3,5" without a newline (proc.c).
 void seq_cpu_list(struct seq_buf *out, cpumask_t mask);

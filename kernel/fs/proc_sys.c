@@ -6,6 +6,7 @@
 #include "core/random.h"
 #include "core/uts.h"
 #include "fs/proc_internal.h"
+#include "mm/hugetlb.h"
 
 #define CAP_LAST_CAP 40
 #define NR_OPEN_MAX (1u << 20)
@@ -87,6 +88,16 @@ static ssize_t write_pipe_max(u64 arg, const char *data, size_t len)
     while (rounded < value)
         rounded *= 2;
     *(u32 *)(uintptr_t)arg = rounded;
+    return (ssize_t)len;
+}
+
+static int show_pool(struct seq_buf *out, u64 arg) { return show_number(out, hugetlb_total()); }
+static ssize_t write_pool(u64 arg, const char *data, size_t len)
+{
+    u64 pages;
+    if (!parse_u64(data, &pages))
+        return -EINVAL;
+    hugetlb_resize(pages);
     return (ssize_t)len;
 }
 
@@ -197,6 +208,7 @@ OPS(overcommit_ops, .show = show_u32, .write = write_overcommit);
 OPS(ratio_ops, .show = show_u32, .write = write_ratio);
 OPS(commit_kbytes_ops, .show = show_u64, .write = write_commit_kbytes);
 OPS(map_count_ops, .show = show_u32, .write = write_map_count);
+const struct gen_ops hugetlb_pool_ops = {.show = show_pool, .write = write_pool};
 OPS(min_addr_ops, .show = show_u64, .write = write_min_addr);
 OPS(pipe_max_ops, .show = show_u32, .write = write_pipe_max);
 OPS(file_max_ops, .show = show_file_max);
@@ -232,7 +244,7 @@ static const struct gen_entry kernel_entries[] = {
 static const struct gen_entry vm_entries[] = {
     GEN_FILE_ARG("max_map_count", 0644, &map_count_ops, &vm_max_map_count),
     GEN_FILE_ARG("mmap_min_addr", 0644, &min_addr_ops, &vm_mmap_min_addr),
-    GEN_FILE_ARG("nr_hugepages", 0444, &number_ops, 0),
+    GEN_FILE("nr_hugepages", 0644, &hugetlb_pool_ops),
     GEN_FILE_ARG("nr_overcommit_hugepages", 0444, &number_ops, 0),
     GEN_FILE_ARG("overcommit_kbytes", 0644, &commit_kbytes_ops, &vm_overcommit_kbytes),
     GEN_FILE_ARG("overcommit_memory", 0644, &overcommit_ops, &vm_overcommit_memory),

@@ -5,6 +5,7 @@
 
 #include "core/platform.h"
 #include "fs/proc_internal.h"
+#include "mm/hugetlb.h"
 
 #define SYSFS_MAGIC 0x62656572
 
@@ -363,10 +364,19 @@ static const struct gen_entry thp_entries[] = {
     TEXT("use_zero_page", "0"),
     GEN_END,
 };
+static int show_count(struct seq_buf *out, u64 arg)
+{
+    seq_printf(out, "%llu\n", (unsigned long long)((u64(*)(void))(uintptr_t)arg)());
+    return 0;
+}
+OPS(count_ops, .show = show_count);
 static const struct gen_entry hugetlb_2m_entries[] = {
-    TEXT("free_hugepages", "0"),          TEXT("nr_hugepages", "0"),
-    TEXT("nr_overcommit_hugepages", "0"), TEXT("resv_hugepages", "0"),
-    TEXT("surplus_hugepages", "0"),       GEN_END,
+    GEN_FILE_ARG("free_hugepages", 0444, &count_ops, hugetlb_free_count),
+    GEN_FILE("nr_hugepages", 0644, &hugetlb_pool_ops),
+    TEXT("nr_overcommit_hugepages", "0"),
+    GEN_FILE_ARG("resv_hugepages", 0444, &count_ops, hugetlb_reserved_count),
+    TEXT("surplus_hugepages", "0"),
+    GEN_END,
 };
 static const struct gen_entry hugepages_entries[] = {
     GEN_DIR("hugepages-2048kB", 0755, hugetlb_2m_entries),

@@ -399,6 +399,8 @@ static enum fault_kind soft_entry(pte_t e)
 // A fault inside a 2 MiB leaf: rights changed, or another CPU was faster.
 static enum fault_kind huge_present(struct fault *f, pte_t e)
 {
+    if (f->vma->flags & VM_HUGETLB)
+        return hugetlb_fault(f->mm, f->vma, f->addr, is_write(f));
     if (is_write(f) && !pte_writable(e) && (f->vma->flags & VM_WRITE)) {
         pte_t new = pte_mk_dirty(pte_mk_young(pte_with_prot(e, pt_prot_of(f->vma->flags))));
         pte_replace(f->level1, e, new);
@@ -431,6 +433,8 @@ static enum fault_kind resolve(struct fault *f)
         return FK_OOM;
     pte_t e1 = READ_ONCE(*f->level1);
     if (unlikely(pte_is_none(e1))) {
+        if (v->flags & VM_HUGETLB)
+            return hugetlb_fault(f->mm, v, f->addr, is_write(f));
         bool eager = (f->access & FAULT_POPULATE) || (v->flags & VM_HUGEPAGE);
         if (eager && is_write(f) && huge_fits(v, f->addr) && thp_allowed(v) && map_huge(f))
             return FK_OK;
@@ -467,7 +471,7 @@ static bool access_allowed(u64 flags, unsigned access)
     return flags & VM_ACCESS;
 }
 
-static void promote(struct mm *mm, vaddr_t addr)
+static __cold void promote(struct mm *mm, vaddr_t addr)
 {
     rwlock_write(&mm->lock);
     struct vma *v = vma_at(mm, addr);
@@ -539,7 +543,7 @@ static int count_collapsible(const pte_t *table)
     return n;
 }
 
-static void fill_huge(struct tlb_gather *g, struct page *huge, const pte_t *table)
+static __cold void fill_huge(struct tlb_gather *g, struct page *huge, const pte_t *table)
 {
     char *to = page_address(huge);
     for (unsigned i = 0; i < PT_ENTRIES; i++, to += PAGE_SIZE) {
@@ -553,7 +557,7 @@ static void fill_huge(struct tlb_gather *g, struct page *huge, const pte_t *tabl
     }
 }
 
-int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
+__cold int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
 {
     v->backed |= VMA_TOUCHED;
     pte_t *level1 = pt_make_level1(mm, base);
@@ -602,7 +606,8 @@ int collapse_range(struct mm *mm, struct vma *v, vaddr_t base, bool force)
 
 // Touches [start, end), pages whose area has none of the rights `needed` excepted.
 // => 0, -ENOMEM (a hole, or no memory), -EINVAL (no right), -EFAULT (SIGBUS, SIGSEGV), -EHWPOISON, -EINTR
-static long touch_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned access, u64 needed)
+static __cold long touch_range(struct mm *mm, vaddr_t start, vaddr_t end, unsigned access,
+                               u64 needed)
 {
     bool write = access & FAULT_WRITE;
     while (start < end) {
@@ -640,7 +645,7 @@ long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write)
 }
 
 // The part of [*start, end) in one area, touched as its owner may; *start moves behind it.
-static long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end, bool only_locked)
+static __cold long populate_area(struct mm *mm, vaddr_t *start, vaddr_t end, bool only_locked)
 {
     rwlock_read(&mm->lock);
     struct vma *v = vma_find(mm, *start);

@@ -69,7 +69,7 @@ static int new_flags(const struct vma *v, int advice, u64 *flags)
         f &= ~(u64)VM_DONTFORK;
         break;
     case MADV_WIPEONFORK:
-        if (v->object || v->file || (f & VM_SHARED))
+        if (v->object || v->file || (f & (VM_SHARED | VM_HUGETLB)))
             return -EINVAL;
         f |= VM_WIPEONFORK;
         break;
@@ -102,6 +102,8 @@ static int advise_flags(struct advise *a, struct vma **v, vaddr_t start, vaddr_t
     int err = new_flags(*v, a->advice, &flags);
     if (err)
         return err;
+    if (((*v)->flags & VM_HUGETLB) && flags != (*v)->flags && !IS_ALIGNED(start | end, HUGE_SIZE))
+        return -EINVAL;
     struct vma *changed = vma_modify(a->mm, *v, start, end, flags, (*v)->name);
     if (!changed)
         return -EAGAIN;  // as Linux words a shortage of kernel memory here
@@ -125,6 +127,11 @@ static int advise_dontneed(struct advise *a, struct vma *v, vaddr_t start, vaddr
         return -EINVAL;
     if (discard_sealed(v))
         return -EPERM;
+    if (v->flags & VM_HUGETLB) {  // no byte more than was asked for
+        end = ALIGN_DOWN(end, HUGE_SIZE);
+        if (!IS_ALIGNED(start, HUGE_SIZE) || start >= end)
+            return IS_ALIGNED(start, HUGE_SIZE) ? 0 : -EINVAL;
+    }
     pt_zap(&a->g, start, end, ZAP_DISCARD);
     return 0;
 }
@@ -132,7 +139,7 @@ static int advise_dontneed(struct advise *a, struct vma *v, vaddr_t start, vaddr
 // MADV_FREE_REUSABLE (docs/memory.md): as MADV_DONTNEED, of private anonymous memory only.
 static int advise_reusable(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
-    if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_GROWSDOWN)) || v->object)
+    if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_GROWSDOWN | VM_HUGETLB)) || v->object)
         return -EINVAL;
     if (discard_sealed(v))
         return -EPERM;
@@ -186,7 +193,7 @@ static bool free_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
 // makes it dirty, by the hardware or by a fault.
 static int advise_free(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
-    if ((v->flags & (VM_SPECIAL | VM_LOCKED)) || v->object || v->file)
+    if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_HUGETLB)) || v->object || v->file)
         return -EINVAL;
     if (discard_sealed(v))
         return -EPERM;
@@ -240,7 +247,7 @@ static u64 reclaim_from(struct mm *mm, u64 wanted)
     tlb_gather_init(&g, mm);
     for (struct vma *v = mm->first; v && fw.n < wanted; v = v->next) {
         fw.droppable = v->flags & VM_DROPPABLE;
-        if (!v->object && !(v->flags & VM_SPECIAL))
+        if (!v->object && !(v->flags & (VM_SPECIAL | VM_HUGETLB)))
             pt_walk(mm, &fw.walk, v->start, v->end);
     }
     if (fw.n < wanted)
@@ -323,7 +330,7 @@ static int advise_cold(struct advise *a, struct vma *v, vaddr_t start, vaddr_t e
 
 static int advise_collapse(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
-    if (v->object || (v->flags & (VM_SPECIAL | VM_NOHUGEPAGE)) ||
+    if (v->object || (v->flags & (VM_SPECIAL | VM_NOHUGEPAGE | VM_HUGETLB)) ||
         a->mm->thp_disabled == THP_DISABLED)
         return -EINVAL;
     vaddr_t first = ALIGN_UP(start, HUGE_SIZE), last = ALIGN_DOWN(end, HUGE_SIZE);
@@ -454,7 +461,7 @@ static long remove_part(const struct part *p)
         return -EINVAL;
     if ((p->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
         return -EACCES;
-    if (!(p->obj->flags & VMO_ANON))
+    if (!(p->obj->flags & VMO_ANON) || (p->obj->flags & VMO_HUGETLB))
         return -EOPNOTSUPP;
     if (p->obj->flags & VMO_SEALED)
         return -EPERM;
@@ -481,7 +488,7 @@ static long willneed_part(const struct part *p)
 // MADV_FREE_REUSE: frames for the whole part, from the stock of zeroed ones as far as it reaches.
 static long reuse_part(const struct part *p)
 {
-    if (p->obj || (p->flags & (VM_SPECIAL | VM_GROWSDOWN)))
+    if (p->obj || (p->flags & (VM_SPECIAL | VM_GROWSDOWN | VM_HUGETLB)))
         return -EINVAL;
     s64 before = p->mm->rss_anon;
     long err = mm_populate_error(p->mm, p->start, p->stop, true);
@@ -540,7 +547,10 @@ static __cold long advise_poison(struct mm *mm, vaddr_t start, vaddr_t end, bool
         rwlock_read(&mm->lock);
         const struct vma *v = vma_at(mm, start);
         bool write = v && (v->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
+        bool of_pool = v && (v->flags & VM_HUGETLB);
         rwlock_read_done(&mm->lock);
+        if (of_pool)
+            return -EBUSY;
         long err = mm_populate_error(mm, start, start + PAGE_SIZE, write);
         if (err)
             return err == -EINVAL ? -EFAULT : err;
@@ -654,7 +664,7 @@ long mm_set_vma_name(struct mm *mm, vaddr_t start, size_t len_in, const char *na
         }
         if (v->start > start)
             err = -ENOMEM;
-        if (v->file || (v->flags & VM_SPECIAL)) {
+        if (v->file || (v->flags & (VM_SPECIAL | VM_HUGETLB))) {
             err = -EBADF;
             break;
         }

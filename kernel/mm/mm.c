@@ -18,6 +18,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/wait.h"
+#include "mm/hugetlb.h"
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
@@ -100,7 +101,7 @@ void mm_put(struct mm *mm)
     tlb_forget_mm(mm);
     mm_clear(mm);
     KASSERT(mm->n_table_pages == 0 && mm->rss_anon == 0 && mm->rss_file == 0 &&
-            mm->rss_shmem == 0 && mm->n_huge == 0 && mm->n_committed == 0);
+            mm->rss_shmem == 0 && mm->n_huge == 0 && mm->n_hugetlb == 0 && mm->n_committed == 0);
     arch_mm_destroy(&mm->arch);
     if (mm->exe_file)
         file_put(mm->exe_file);
@@ -137,6 +138,8 @@ static int fork_vma(struct tlb_gather *g, struct mm *to, const struct vma *v)
     copy->start = v->start;
     copy->end = v->end;
     copy->flags &= ~(u64)VM_LOCK_FLAGS;
+    if ((v->flags & (VM_HUGETLB | VM_SHARED)) == VM_HUGETLB)
+        copy->flags |= VM_NORESERVE;  // the reservations are the parent's
     vma_insert_between(to, to->last, copy, NULL);
     if (v->flags & VM_WIPEONFORK)
         return 0;
@@ -160,6 +163,7 @@ static void fork_layout(struct mm *to, const struct mm *from)
     to->data_start = from->data_start, to->data_end = from->data_end;
     to->thp_disabled = from->thp_disabled;
     to->has_sealed = from->has_sealed;
+    to->has_hugetlb = from->has_hugetlb;
     to->pkeys = from->pkeys;
     memcpy(to->auxv, from->auxv, sizeof to->auxv);
     to->exe_file = from->exe_file;
@@ -287,7 +291,7 @@ void mm_init(void)
 
 // The stock of zeroed frames is filled by the idle loop (page_zero_idle), so there is no thread to start: a
 // busy machine clears in the fault, an idle one in advance.
-void mm_init_late(void) {}
+void mm_init_late(void) { hugetlb_init(); }
 
 void mm_verify(struct mm *mm)
 {

@@ -88,13 +88,15 @@ struct mm {
     u8 thp_disabled;  // prctl(PR_SET_THP_DISABLE): THP_DISABLED, with THP_EXCEPT_ADVISED or without
     bool has_sealed;  // [lock] mseal(2) was used
     bool has_droppable;  // [lock] MAP_DROPPABLE was used
+    bool has_hugetlb;    // [lock] MAP_HUGETLB was used
     u64 n_lazyfree;      // atomic, a hint: entries that MADV_FREE made clean
     u64 n_committed;     // [lock] pages that count against the commit limit
     u64 n_mapped_pages;  // [lock] total_vm in pages
     u64 n_locked_pages;  // [lock]
     u64 n_data_pages, n_stack_pages, n_exec_pages;     // [lock]
     s64 rss_anon, rss_file, rss_shmem, n_table_pages;  // atomic
-    s64 n_huge;                                        // atomic: 2 MiB leaves
+    s64 n_huge;                   // atomic: 2 MiB leaves, those of the pool excepted
+    s64 n_hugetlb;                // atomic: 2 MiB leaves of the pool (hugetlb.c)
     u64 hiwater_rss, hiwater_vm;  // peaks in pages, noted before something goes; see mm_peak_rss
     u64 def_flags;                // mlockall(MCL_FUTURE), PR_SET_THP_DISABLE
     u64 n_minor_faults, n_major_faults;  // atomic

@@ -110,6 +110,8 @@ static inline bool over_memlock(struct mm *mm, size_t len)
 }
 // pkey_mprotect(2): the pages get a protection key too; -1: they keep theirs. => -EINVAL: it is not allocated
 long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key);
+// Lies at inside an area of 2 MiB pages, and inside such a page?
+bool cuts_hugetlb(struct mm *mm, vaddr_t at);
 bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end);
 bool within_rlimit_as(struct mm *mm, u64 flags, size_t len);
 long do_munmap(struct mm *mm, vaddr_t start, size_t len);  // takes the lock
@@ -149,6 +151,10 @@ long mm_populate_error(struct mm *mm, vaddr_t start, vaddr_t end, bool write);
 long mm_populate_locked_areas(struct mm *mm, vaddr_t start, size_t len);
 // Locked private memory that became writable gets its own frames now (mprotect).
 void mm_repopulate_locked(struct mm *mm, vaddr_t start, vaddr_t end);
+
+// ---- hugetlb.c
+// A touch of a VM_HUGETLB area. => FK_SIGBUS: the pool has no page; mm->lock held for reading
+enum fault_kind hugetlb_fault(struct mm *mm, struct vma *v, vaddr_t addr, bool write);
 
 // ---- object.c
 void object_link_vma(struct vma *vma);

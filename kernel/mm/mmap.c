@@ -8,6 +8,7 @@
 
 #include "core/log.h"
 #include "core/wait.h"
+#include "mm/hugetlb.h"
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
@@ -25,7 +26,7 @@ u64 mm_commit_limit(void)
 {
     if (vm_overcommit_kbytes)
         return vm_overcommit_kbytes >> (PAGE_SHIFT - 10);
-    return page_total_count() * vm_overcommit_ratio / 100;
+    return (page_total_count() - (hugetlb_total() << PAGE_MAX_ORDER)) * vm_overcommit_ratio / 100;
 }
 
 // Beyond Linux's rule for mode 0 (RAM plus swap), so that a machine of 10 MiB runs Go: its runtime maps
@@ -64,9 +65,15 @@ bool range_sealed(struct mm *mm, vaddr_t start, vaddr_t end)
     return false;
 }
 
+__cold bool cuts_hugetlb(struct mm *mm, vaddr_t at)
+{
+    const struct vma *v = vma_at(mm, at);
+    return v && (v->flags & VM_HUGETLB) && !IS_ALIGNED(at, HUGE_SIZE);
+}
+
 bool thp_allowed(const struct vma *v)
 {
-    if (v->object || (v->flags & (VM_NOHUGEPAGE | VM_GROWSDOWN | VM_SPECIAL)))
+    if (v->object || (v->flags & (VM_NOHUGEPAGE | VM_GROWSDOWN | VM_SPECIAL | VM_HUGETLB)))
         return false;
     if (unlikely(v->mm->thp_disabled) &&
         (v->mm->thp_disabled == THP_DISABLED || !(v->flags & VM_HUGEPAGE)))
@@ -89,26 +96,26 @@ static bool range_free(const struct vma *next, vaddr_t addr, size_t len)
 
 long find_place(struct mm *mm, struct map_request *r, vaddr_t hint, int flags)
 {
-    size_t len = r->len;
+    size_t len = r->len, align = r->flags & VM_HUGETLB ? HUGE_SIZE : PAGE_SIZE;
     r->placed = true;
     if (len > USER_END)
         return -ENOMEM;
     if (hint) {
-        vaddr_t at = ALIGN_UP(hint, PAGE_SIZE);
+        vaddr_t at = ALIGN_UP(hint, align);
         r->above = vma_find(mm, at);
         if (at >= mm->mmap_low && at <= USER_END - len && range_free(r->above, at, len))
             return (long)(r->addr = at);
     }
     vaddr_t at = 0;
     if (flags & MAP_32BIT) {
-        at = vma_find_gap(mm, len, 0x40000000, 0x80000000, PAGE_SIZE, &r->above);
+        at = vma_find_gap(mm, len, 0x40000000, 0x80000000, align, &r->above);
     } else {
         if (len >= HUGE_SIZE && !r->object && IS_ALIGNED(len, HUGE_SIZE))
             at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, HUGE_SIZE, &r->above);
         if (!at)
-            at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, PAGE_SIZE, &r->above);
+            at = vma_find_gap(mm, len, mm->mmap_low, mm->mmap_top, align, &r->above);
         if (!at)
-            at = vma_find_gap(mm, len, mm->mmap_top, USER_END, PAGE_SIZE, &r->above);
+            at = vma_find_gap(mm, len, mm->mmap_top, USER_END, align, &r->above);
     }
     r->addr = at;
     return at ? (long)at : -ENOMEM;
@@ -126,6 +133,8 @@ int unmap_prepare(struct mm *mm, vaddr_t start, vaddr_t end, struct unmap_plan *
     plan->first = v;
     if (range_sealed(mm, start, end))
         return -EPERM;
+    if (unlikely(mm->has_hugetlb) && (cuts_hugetlb(mm, start) || cuts_hugetlb(mm, end)))
+        return -EINVAL;
     if (v->start < start && end < v->end) {
         if (mm->n_vmas >= vm_max_map_count)
             return -ENOMEM;
@@ -337,8 +346,8 @@ long map_locked(struct mm *mm, struct map_request *r)
     return (long)r->addr;
 }
 
-long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct vm_object *object,
-            struct file *file, u64 pgoff)
+__cold long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags,
+                   struct vm_object *object, struct file *file, u64 pgoff)
 {
     u64 vm = prot_to_vm(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
     if (flags & MAP_SHARED)
@@ -482,8 +491,12 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
     u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
     if (unlikely(key >= 0))
         flags = (flags & ~VM_PKEY) | (u64)key << VM_PKEY_SHIFT;
-    if (old & VM_SEALED)
-        return -EPERM;
+    if (unlikely(old & (VM_SEALED | VM_HUGETLB))) {
+        if (old & VM_SEALED)
+            return -EPERM;
+        if (flags != old && !IS_ALIGNED(start | end, HUGE_SIZE))
+            return -EINVAL;
+    }
     if (flags == old)
         return 0;
     if (prot & ~(old >> 4))  // VM_MAYREAD and so on are the rights four bits up
@@ -492,7 +505,7 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
         if (!(old & VM_WRITE) && unlikely(!within_rlimit_as(mm, flags, end - start)) &&
             within_rlimit_as(mm, old, end - start))
             return -ENOMEM;
-        if (!(old & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE))) {
+        if (!(old & (VM_ACCOUNT | VM_WRITE | VM_SHARED | VM_NORESERVE | VM_HUGETLB))) {
             if (!commit_allowed(pages))
                 return -ENOMEM;
             flags |= VM_ACCOUNT;

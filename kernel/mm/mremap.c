@@ -30,12 +30,19 @@ static inline size_t growth(const struct remap *r)
 }
 
 // What v and the limits say to it, before anything is changed. => 0, -EFAULT, -EPERM, -EINVAL, -EAGAIN, -ENOMEM
-static long remap_check(const struct remap *r, const struct vma *v)
+static long remap_check(struct remap *r, const struct vma *v)
 {
     if (!v)
         return -EFAULT;
     if (v->flags & VM_SEALED)
         return -EPERM;
+    if (v->flags & VM_HUGETLB) {
+        r->old_len = ALIGN_UP(r->old_len, HUGE_SIZE);
+        r->new_len = ALIGN_UP(r->new_len, HUGE_SIZE);
+        if (!IS_ALIGNED(r->old | (names_place(r) ? r->new : 0), HUGE_SIZE) || growth(r) ||
+            (r->flags & MREMAP_DONTUNMAP))
+            return -EINVAL;
+    }
     size_t grow = growth(r);
     if (!grow && !names_place(r))
         return 0;

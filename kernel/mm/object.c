@@ -69,7 +69,8 @@ static void detach(struct vm_object *obj, struct page *p)
 {
     p->object = NULL;
     obj->n_pages--;
-    atomic_sub(&n_cached[is_shmem(obj)], 1);
+    if (!(obj->flags & VMO_HUGETLB))
+        atomic_sub(&n_cached[is_shmem(obj)], 1);
 }
 
 static void attach(struct vm_object *obj, u64 index, struct page *p)
@@ -78,7 +79,8 @@ static void attach(struct vm_object *obj, u64 index, struct page *p)
     p->object = obj;
     p->index = index;
     obj->n_pages++;
-    atomic_add(&n_cached[is_shmem(obj)], 1);
+    if (!(obj->flags & VMO_HUGETLB))
+        atomic_add(&n_cached[is_shmem(obj)], 1);
 }
 
 struct page *vm_object_find(struct vm_object *obj, u64 index)

@@ -51,8 +51,9 @@ enum vm_object_flags {
     VMO_NOBLOCK =
         8,  // get_page(!write) only finds the page (the root image): no waiting, so it may
             // be called with mm->lock held and for the neighbours of a fault
+    VMO_COMMITTED = 16,  // its size is promised: vm_object_create_anon, hugetlb_create_object
     VMO_SEALED = 32,     // a seal forbids writing: no hole may be punched through a mapping
-    VMO_COMMITTED = 16,  // vm_object_create_anon: its size counts against the commit limit
+    VMO_HUGETLB = 64,    // its pages are of 2 MiB, of the pool (hugetlb.c)
 };
 
 void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u32 flags,

@@ -36,7 +36,9 @@ enum page_flags {
     PG_REPORTED = 64,  // given to the host by free page reporting
     PG_SLAB = 128,
     PG_REFERENCED = 256,
-    PG_SHMEM = 512,  // with PG_CACHE: of a memory-only object
+    PG_SHMEM = 512,          // with PG_CACHE: of a memory-only object
+    PG_HUGETLB = 1024,       // 2 MiB of the pool (hugetlb.c), in their first frame
+    PG_HUGETLB_KEPT = 2048,  // fills a reservation, which comes back with it
 };
 
 enum page_alloc_flags {

@@ -37,6 +37,7 @@
 // a cross-call (drain), which takes buddy.lock, so nobody waits for a cross-call while holding it. A
 // CPU that waits for buddy.lock serves such calls: what it read of its cache before is stale then.
 #include "mm/page.h"
+#include "mm/hugetlb.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -535,7 +536,7 @@ static struct page *take_zeroed_block(void)
     return p;
 }
 
-static struct page *take_block(unsigned order, unsigned flags)
+static __cold struct page *take_block(unsigned order, unsigned flags)
 {
     u64 keep = flags & PAGE_USER ? buddy.reserve : 0;
     if (available() < keep + (1ull << order))
@@ -549,7 +550,7 @@ static struct page *take_block(unsigned order, unsigned flags)
     return p;
 }
 
-static __noinline struct page *alloc_block(unsigned order, unsigned flags)
+static __cold __noinline struct page *alloc_block(unsigned order, unsigned flags)
 {
     struct page *p = NULL;
     bool clear = flags & PAGE_ZERO;
@@ -663,7 +664,10 @@ void page_free(struct page *p, unsigned order)
 void page_free_last(struct page *p)
 {
     KASSERT(!(p->flags & (PG_RESERVED | PG_FREE | PG_SLAB)));
-    page_free(p, 0);
+    if (unlikely(p->flags & PG_HUGETLB))
+        hugetlb_free_last(p);
+    else
+        page_free(p, 0);
 }
 
 void page_free_chain(struct page_chain *chain)
@@ -710,7 +714,7 @@ void page_retire(struct page *p)
 
 // Takes a block to clear, while that leaves at least half of the free memory uncleared. Only blocks
 // that have been used: the host has no memory behind virgin and reported ones, and should not need any.
-static bool start_zeroing(struct page_cache *c)
+static __cold bool start_zeroing(struct page_cache *c)
 {
     if (buddy.zeroed_blocks >= buddy.zero_max_blocks ||
         buddy.free_pages + buddy.virgin_pages < (buddy.zeroed_blocks + 2) * BLOCK_PAGES)
@@ -723,7 +727,7 @@ static bool start_zeroing(struct page_cache *c)
     return c->work != NULL;
 }
 
-bool page_zero_idle(void)
+__cold bool page_zero_idle(void)
 {
     struct page_cache *c = percpu_ptr(page_cache);
     if (READ_ONCE(buddy.loose)) {

@@ -4,7 +4,8 @@
 // Invariants (pt_verify):
 //  P1  Level 3 and 2 entries are empty or tables. A level 1 entry is empty, a table or a 2 MiB leaf.
 //  P2  Every leaf lies in a VMA, and every table serves at least one VMA.
-//  P3  A 2 MiB leaf maps an anonymous frame of order 9 that nothing else refers to (fork splits).
+//  P3  A 2 MiB leaf maps an anonymous frame of order 9 that nothing else refers to (fork splits), or one of the pool of
+//      hugetlb.c, which counts nowhere else but in n_hugetlb.
 //  P4  A writable leaf of a private mapping maps an exclusively owned anonymous frame, dirty unless
 //      MADV_FREE made it clean. Frames shared after fork and cached frames are read-only there.
 //  P5  A leaf holds one reference to its frame, except special ones (zero page, vDSO).
@@ -203,7 +204,7 @@ static void fill_split(pte_t *table, pte_t leaf)
     }
 }
 
-bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va)
+__cold bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va)
 {
     struct page *p = page_alloc(0, 0);
     if (!p)
@@ -382,7 +383,14 @@ static pte_t zap_leaf(struct tlb_gather *g, pte_t *slot, vaddr_t start, vaddr_t 
         e = READ_ONCE(*slot);
     if (!pte_is_huge(e))
         return e;
-    page_chain_push(&g->huge, phys_to_page(pte_phys(e)));
+    struct page *p = phys_to_page(pte_phys(e));
+    if (unlikely(p->flags & PG_HUGETLB)) {
+        atomic_sub(&g->mm->n_hugetlb, 1);
+        tlb_gather_range(g, start, end);
+        tlb_gather_put(g, p);
+        return e;
+    }
+    page_chain_push(&g->huge, p);
     g->anon += PT_ENTRIES;
     // Even if it was never used: who is splitting the leaf at this moment writes to the struct pages behind it, and
     // answers no flush before that is done.
@@ -489,6 +497,7 @@ struct protect {
     struct tlb_range *changed;
     pte_t rights;     // for frames that nobody else uses
     pte_t rights_ro;  // for all others: without write
+    bool of_pool;     // 2 MiB leaves are of the pool (hugetlb.c)
 };
 
 // Gives an entry other rights; what the hardware sets meanwhile is kept. => the entry as it was
@@ -524,7 +533,7 @@ static inline bool protect_entry(const struct protect *pr, pte_t *slot, pte_t e,
     if (unlikely(!pte_settled(e) || !(any || pte_exclusive(e))))
         return protect_other(pr, slot, e);
     *slot = pte_set_rights(e, pr->rights);  // dirty, so it is present
-    return pte_young(e);
+    return true;
 }
 
 static void protect_entries(const struct protect *pr, pte_t *slot, vaddr_t start, vaddr_t end)
@@ -557,7 +566,9 @@ static inline bool protect_level1(void *ctx, pte_t *table, vaddr_t start, vaddr_
             continue;
         }
         KCHECK(next - start == HUGE_SIZE);
-        set_rights(slot, e, pr->rights);
+        // Of the pool it may be shared after a fork.
+        bool shared = pr->of_pool && phys_to_page(pte_phys(e))->refcount != 1;
+        set_rights(slot, e, shared ? pr->rights_ro : pr->rights);
         first = last ? first : start;
         last = next;
     }
@@ -585,6 +596,7 @@ void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end
                 struct tlb_range *changed)
 {
     struct protect pr = protect_rights(vma, changed);
+    pr.of_pool = vma->flags & VM_HUGETLB;
     walk_tables(mm, start, end, &pr, protect_level1, no_hole);
 }
 
@@ -666,13 +678,32 @@ static void copy_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
         tlb_gather_range(c->from, start, end);
 }
 
+// Of the pool: both sides have it read-only from now on. => false: no memory
+static __cold bool copy_pool_leaf(struct copy *c, pte_t *slot, struct page *p, vaddr_t va)
+{
+    pte_t *target = pt_make_level1(c->to, va);
+    if (!target)
+        return false;
+    if (pte_writable(*slot))
+        tlb_gather_range(c->from, va, va + HUGE_SIZE);
+    page_get(p);
+    *target = share_entry(slot, *slot);
+    c->to->n_hugetlb++;
+    return true;
+}
+
 // P3: a 2 MiB frame has one mapping. Splitting costs some thousand instructions; a program that forks
 // and goes on writing would break it up by copying anyway.
 static bool copy_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
 {
     struct copy *c = container_of(w, struct copy, walk);
-    if (pt_split_huge(c->from->mm, slot, start))
+    struct page *p = phys_to_page(pte_phys(*slot));
+    if (p->flags & PG_HUGETLB) {
+        if (copy_pool_leaf(c, slot, p, start))
+            return false;
+    } else if (pt_split_huge(c->from->mm, slot, start)) {
         return true;
+    }
     c->err = -ENOMEM;
     w->stop = true;
     return false;
@@ -801,7 +832,7 @@ int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len)
 
 struct verify {
     struct mm *mm;
-    s64 tables, anon, file, shmem, huge;
+    s64 tables, anon, file, shmem, huge, pool;
 };
 
 static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
@@ -814,6 +845,12 @@ static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
     const struct page *p = phys_to_page(pte_phys(e));
     KASSERT(p->refcount > 0 && !(p->flags & (PG_FREE | PG_SLAB)));
     KASSERT(!pte_writable(e) || (vma->flags & VM_WRITE));
+    if (level == 1 && (vma->flags & VM_HUGETLB)) {
+        KASSERT((p->flags & PG_HUGETLB) && IS_ALIGNED(pte_phys(e), HUGE_SIZE));
+        KASSERT(!pte_writable(e) || p->refcount == 1 || (vma->flags & VM_SHARED));
+        v->pool++;
+        return;
+    }
     if (level == 1) {
         KASSERT(IS_ALIGNED(pte_phys(e), HUGE_SIZE) && p->refcount == 1 && !(p->flags & PG_CACHE));
         v->anon += PT_ENTRIES;
@@ -856,6 +893,6 @@ void pt_verify(struct mm *mm)
 {
     struct verify v = {.mm = mm};
     verify_table(&v, arch_mm_root(&mm->arch), PT_LEVELS - 1, 0, pt_index(USER_END - 1, 3) + 1);
-    KASSERT(v.tables == mm->n_table_pages && v.huge == mm->n_huge);
+    KASSERT(v.tables == mm->n_table_pages && v.huge == mm->n_huge && v.pool == mm->n_hugetlb);
     KASSERT(v.anon == mm->rss_anon && v.file == mm->rss_file && v.shmem == mm->rss_shmem);
 }

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "core/seq_buf.h"
+#include "mm/hugetlb.h"
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
@@ -24,6 +25,8 @@ static const char *vma_name(const struct mm *mm, const struct vma *v, char *buf,
         snprintf(buf, size, v->flags & VM_SHARED ? "[anon_shmem:%s]" : "[anon:%s]", v->name);
         return buf;
     }
+    if (v->flags & VM_HUGETLB)
+        return "/anon_hugepage (deleted)";
     if (v->object && v->object->ops->describe) {
         v->object->ops->describe(v->object, buf, size, ino);
         return buf;
@@ -78,7 +81,8 @@ void mm_show_maps(struct mm *mm, struct seq_buf *out)
 struct usage {
     struct pt_walk walk;
     u64 rss, pss, pss_dirty, shared_clean, shared_dirty, private_clean, private_dirty;
-    u64 referenced, anonymous, lazyfree, huge, shmem_huge, locked;  // all in bytes; pss times 4096
+    u64 referenced, anonymous, lazyfree, huge, locked;  // all in bytes; pss times 4096
+    u64 private_pool, shared_pool;                      // pages of hugetlb.c
 };
 
 static void count_leaf(struct usage *u, pte_t e, u64 size)
@@ -117,6 +121,12 @@ static void usage_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
 static bool usage_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
 {
     struct usage *u = container_of(w, struct usage, walk);
+    const struct page *p = phys_to_page(pte_phys(*slot));
+    if (p->flags & PG_HUGETLB) {
+        bool shared = p->refcount > (p->flags & PG_CACHE ? 2u : 1u);
+        *(shared ? &u->shared_pool : &u->private_pool) += end - start;
+        return false;
+    }
     count_leaf(u, *slot, end - start);
     u->huge += end - start;
     return false;
@@ -129,6 +139,7 @@ static void add_usage(struct usage *sum, const struct usage *u)
     sum->private_clean += u->private_clean, sum->private_dirty += u->private_dirty;
     sum->referenced += u->referenced, sum->anonymous += u->anonymous;
     sum->lazyfree += u->lazyfree, sum->huge += u->huge, sum->locked += u->locked;
+    sum->private_pool += u->private_pool, sum->shared_pool += u->shared_pool;
 }
 
 static void show_kb(struct seq_buf *out, const char *name, u64 bytes)
@@ -154,8 +165,8 @@ static void show_usage(struct seq_buf *out, const struct usage *u)
     show_kb(out, "AnonHugePages", u->huge);
     show_kb(out, "ShmemPmdMapped", 0);
     show_kb(out, "FilePmdMapped", 0);
-    show_kb(out, "Shared_Hugetlb", 0);
-    show_kb(out, "Private_Hugetlb", 0);
+    show_kb(out, "Shared_Hugetlb", u->shared_pool);
+    show_kb(out, "Private_Hugetlb", u->private_pool);
     show_kb(out, "Swap", 0);
     show_kb(out, "SwapPss", 0);
     show_kb(out, "Locked", u->locked);
@@ -207,8 +218,9 @@ void mm_show_smaps(struct mm *mm, struct seq_buf *out, bool rollup)
             continue;
         show_vma_line(mm, v, out, buf);
         show_kb(out, "Size", v->end - v->start);
-        show_kb(out, "KernelPageSize", PAGE_SIZE);
-        show_kb(out, "MMUPageSize", PAGE_SIZE);
+        size_t page_size = v->flags & VM_HUGETLB ? HUGE_SIZE : PAGE_SIZE;
+        show_kb(out, "KernelPageSize", page_size);
+        show_kb(out, "MMUPageSize", page_size);
         show_usage(out, &u);
         seq_printf(out, "THPeligible:    %8d\n",
                    thp_allowed(v) && ALIGN_UP(v->start, HUGE_SIZE) + HUGE_SIZE <= v->end);
@@ -270,6 +282,7 @@ void mm_show_status(struct mm *mm, struct seq_buf *out)
     show_status_kb(out, "VmLib", mm->n_exec_pages > text ? mm->n_exec_pages - text : 0);
     show_status_kb(out, "VmPTE", (u64)mm->n_table_pages);
     show_status_kb(out, "VmSwap", 0);
+    show_status_kb(out, "HugetlbPages", (u64)mm->n_hugetlb * PT_ENTRIES);
 }
 
 // ---- pagemap
@@ -438,10 +451,11 @@ void mm_show_meminfo(struct seq_buf *out)
     meminfo_line(out, "Committed_AS", (u64)MAX(vm_committed, 0));
     seq_printf(out, "VmallocTotal:   34359738367 kB\nVmallocUsed:           0 kB\n");
     meminfo_line(out, "AnonHugePages", t.huge);
-    seq_printf(
-        out,
-        "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
-        "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    seq_printf(out,
+               "HugePages_Total:   %5llu\nHugePages_Free:    %5llu\nHugePages_Rsvd:    %5llu\n"
+               "HugePages_Surp:        0\nHugepagesize:       2048 kB\n",
+               (ull)hugetlb_total(), (ull)hugetlb_free_count(), (ull)hugetlb_reserved_count());
+    meminfo_line(out, "Hugetlb", hugetlb_total() << PAGE_MAX_ORDER);
     meminfo_line(out, "ZeroedFree", page_zeroed_count());
 }
 

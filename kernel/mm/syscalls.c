@@ -5,6 +5,7 @@
 #include "arch/uaccess.h"
 #include "core/log.h"
 #include "core/wait.h"
+#include "mm/hugetlb.h"
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 #include "mm/syscalls.h"
@@ -97,8 +98,43 @@ static void complete_flags(struct mm *mm, struct mapping *m)
         m->r.flags |= VM_NOHUGEPAGE;
     if ((m->flags & MAP_NORESERVE) && vm_overcommit_memory != 2)
         m->r.flags |= VM_NORESERVE;
-    if ((m->r.flags & (VM_WRITE | VM_SHARED | VM_NORESERVE)) == VM_WRITE)
+    if ((m->r.flags & (VM_WRITE | VM_SHARED | VM_NORESERVE | VM_HUGETLB)) == VM_WRITE)
         m->r.flags |= VM_ACCOUNT;
+}
+
+// MAP_HUGETLB (mmap(2)): the size is coded in the flags; there is a pool of 2 MiB pages and none of 1 GiB.
+// => 0, -EINVAL, -ENOMEM
+static __cold long prepare_hugetlb(struct mapping *m, size_t len)
+{
+    unsigned shift = ((unsigned)m->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
+    int type = m->flags & MAP_TYPE;
+    if ((shift && shift != HUGE_SHIFT && shift != 30) || !len ||
+        (type != MAP_PRIVATE && type != MAP_SHARED) || (m->flags & MAP_GROWSDOWN))
+        return -EINVAL;
+    m->r.len = ALIGN_UP(len, HUGE_SIZE);
+    m->r.flags = VM_HUGETLB | (m->flags & MAP_NORESERVE ? VM_NORESERVE : 0);
+    if (shift == 30 || !m->r.len)
+        return -ENOMEM;
+    if ((m->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && !IS_ALIGNED(m->hint, HUGE_SIZE))
+        return -EINVAL;
+    return 0;
+}
+
+// The reservation comes before the area that holds it.
+static __cold long map_hugetlb(struct mm *mm, struct mapping *m)
+{
+    bool promised = !(m->r.flags & VM_NORESERVE), shared = m->r.flags & VM_SHARED;
+    m->r.flags &= ~(u64)VM_LOCK_FLAGS;
+    m->r.pgoff = 0;
+    mm->has_hugetlb = true;
+    if (shared && !(m->r.object = hugetlb_create_object(m->r.len, promised)))
+        return -ENOMEM;
+    if (!shared && promised && !hugetlb_reserve(m->r.len))
+        return -ENOMEM;
+    long at = map_locked(mm, &m->r);
+    if (!shared && promised)
+        hugetlb_unreserve(m->r.len);
+    return at;
 }
 
 static long map_checked(struct mm *mm, struct mapping *m)
@@ -116,6 +152,8 @@ static long map_checked(struct mm *mm, struct mapping *m)
     if (err)
         return err;
     complete_flags(mm, m);
+    if (unlikely(m->r.flags & VM_HUGETLB))
+        return map_hugetlb(mm, m);
     if (!m->r.file && (m->r.flags & VM_SHARED)) {
         m->r.pgoff = 0;
         if (!(m->r.object = vm_object_create_anon(m->r.len)))
@@ -141,17 +179,6 @@ static long open_backing(struct mapping *m, int fd)
     return m->refused == -EBADF ? -EBADF : m->flags & MAP_HUGETLB ? -EINVAL : 0;
 }
 
-// MAP_HUGETLB (mmap(2)): the size is coded in the flags; there are pages of 2 MiB and of 1 GiB, none in the pool.
-// => -EINVAL, -ENOMEM
-static long refuse_hugetlb(size_t len, int flags)
-{
-    unsigned shift = ((unsigned)flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
-    int type = flags & MAP_TYPE;
-    if (shift && shift != 21 && shift != 30)
-        return -EINVAL;
-    return !len || (type != MAP_PRIVATE && type != MAP_SHARED) ? -EINVAL : -ENOMEM;
-}
-
 long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
 {
     struct mm *mm = calling_mm();
@@ -167,10 +194,10 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     m.r.fixed = m.r.moved = m.r.placed = false;
     if (off & (PAGE_SIZE - 1))
         return -EINVAL;
-    if ((flags & MAP_HUGETLB) && (flags & MAP_ANONYMOUS))
-        return refuse_hugetlb(len, flags);
     long err = open_backing(&m, fd);
     m.r.len = ALIGN_UP(len, PAGE_SIZE);
+    if (unlikely(flags & MAP_HUGETLB) && !err)
+        err = prepare_hugetlb(&m, len);
     if (err)
         ;
     else if (!len)
@@ -190,6 +217,7 @@ long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off)
     if (m.r.file)
         file_put(m.r.file);
     bool populate = (m.r.flags & VM_LOCK_FLAGS) == VM_LOCKED ||
+                    ((m.r.flags & VM_HUGETLB) && (flags & MAP_LOCKED)) ||
                     (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
     if (err >= 0 && populate)
         mm_populate(mm, (vaddr_t)err, m.r.len);
@@ -334,7 +362,7 @@ static void core_fill(struct core_walk *c, vaddr_t start, vaddr_t end)
     const struct vma *v = c->vma;
     u8 *out = c->out + ((start - c->start) >> PAGE_SHIFT);
     size_t n = (end - start) >> PAGE_SHIFT;
-    if (!v->object) {
+    if (!v->object || (v->flags & VM_HUGETLB)) {
         memset(out, 0, n);
         return;
     }

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "mm/hugetlb.h"
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
@@ -242,6 +243,8 @@ void vma_account(struct mm *mm, u64 flags, s64 pages)
         mm->n_exec_pages += (u64)pages;
     else if ((flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
         mm->n_data_pages += (u64)pages;
+    if (unlikely(flags & VM_HUGETLB))
+        hugetlb_account_area(flags, pages);  // last, so that the others save no register
 }
 
 static inline s64 vma_pages(const struct vma *v)
@@ -371,7 +374,7 @@ struct vma *vma_split(struct mm *mm, struct vma *vma, vaddr_t addr)
 static inline bool attributes_match(const struct vma *v, const struct vma_attr *a)
 {
     return v->flags == a->flags && v->object == a->object && v->file == a->file &&
-           !(a->flags & VM_SPECIAL) && same_name(v->name, a->name);
+           !(a->flags & (VM_SPECIAL | VM_HUGETLB)) && same_name(v->name, a->name);
 }
 
 // v ends where a range with the attributes starts (distance pages further on in the object).
@@ -423,19 +426,30 @@ struct vma *vma_merge_range(struct mm *mm, struct vma *prev, struct vma *next, v
 // What vma_account looks at.
 #define ACCOUNTED_FLAGS (VM_ACCOUNT | VM_LOCKED | VM_GROWSDOWN | VM_EXEC | VM_WRITE | VM_SHARED)
 
-static void set_flags(struct mm *mm, struct vma *v, u64 flags)
+static __noinline void set_other_flags(struct mm *mm, struct vma *v, u64 flags)
 {
     u64 changed = v->flags ^ flags;
-    if ((changed & ACCOUNTED_FLAGS) == VM_WRITE && !(flags & (VM_GROWSDOWN | VM_EXEC | VM_SHARED)))
-        mm->n_data_pages +=
-            (u64)(flags & VM_WRITE ? vma_pages(v) : -vma_pages(v));  // the usual mprotect
-    else if (changed & ACCOUNTED_FLAGS) {
+    if (changed & ACCOUNTED_FLAGS) {
         vma_account(mm, v->flags, -vma_pages(v));
         vma_account(mm, flags, vma_pages(v));
     }
     v->flags = flags;
     if (changed & VM_GROWSDOWN)
         gap_changed(v);
+}
+
+// The usual mprotect is done here, and calls nothing.
+static inline void set_flags(struct mm *mm, struct vma *v, u64 flags)
+{
+    u64 changed = v->flags ^ flags;
+    if (unlikely((changed & ACCOUNTED_FLAGS & ~(u64)VM_WRITE) ||
+                 (flags & (VM_GROWSDOWN | VM_EXEC | VM_SHARED)))) {
+        set_other_flags(mm, v, flags);
+        return;
+    }
+    if (changed & VM_WRITE)
+        mm->n_data_pages += (u64)(flags & VM_WRITE ? vma_pages(v) : -vma_pages(v));
+    v->flags = flags;
 }
 
 // => false: no memory for the name, nothing changed
@@ -497,6 +511,8 @@ struct vma *vma_modify(struct mm *mm, struct vma *v, vaddr_t start, vaddr_t end,
         return next;
     }
     struct vma *upper = NULL, *middle = v;
+    if ((v->flags & VM_HUGETLB) && !IS_ALIGNED(start | end, HUGE_SIZE))
+        return NULL;
     if (mm->n_vmas + (start > v->start) + (end < v->end) > vm_max_map_count)
         return NULL;
     if (end < v->end && !(upper = vma_split(mm, v, end)))

@@ -23,6 +23,8 @@ for kib in 2300 2350 2400 2430 2460 2490 2520 2550 2600; do
     *) fail "guest/memory_${kib}k: status $status: $(head -n 1 "$err")" ;;
     esac
 done
+run lethe build/examples/c-reuse
+holds guest/reuse_example sh -c "[ $status = 0 ] && grep -q 'zeroed, 0 page faults' '$out'"
 expect guest/too_little_memory 125 'could not boot' lethe -m 2 "$PROBE"
 
 expect_output guest/args 0 "</probe>

@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "host.h"
+#include "mm/hugetlb.h"
 #include "mm/mm_internal.h"
 #include "mm/syscalls.h"
 
@@ -109,6 +110,38 @@ static long remap_areas(void)
     return sys_mremap(AT(1000 + done), (60 - done) * PAGE_SIZE, (60 - done) * PAGE_SIZE,
                       MREMAP_MAYMOVE | MREMAP_FIXED, AT(3000 + done));
 }
+// Pages of a pool: mapped, written, shared with a child, given back.
+static long pool_pages(void)
+{
+    hugetlb_resize(4);
+    long p = hugetlb_total() < 4
+                 ? -ENOMEM
+                 : sys_mmap(0, 2 * HUGE_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    long s =
+        p < 0 ? p : sys_mmap(0, HUGE_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+    long err = s < 0 ? s : 0;
+    struct mm *child = NULL;
+    if (!err && (user_write((vaddr_t)p + 8, 1) || user_write((vaddr_t)s + 8, 2)))
+        err = -ENOMEM;
+    if (!err && IS_ERR(child = mm_fork(mm)))
+        err = PTR_ERR(child);
+    if (!err && user_write((vaddr_t)p + 12, 3))
+        err = -ENOMEM;
+    mm_verify(mm);
+    if (child && !IS_ERR(child)) {
+        mm_verify(child);
+        mm_put(child);
+    }
+    if (p > 0)
+        mm_unmap(mm, (vaddr_t)p, 2 * HUGE_SIZE);
+    if (s > 0)
+        mm_unmap(mm, (vaddr_t)s, HUGE_SIZE);
+    const char *name = "pool pages";
+    MUST(hugetlb_free_count() == hugetlb_total() && hugetlb_reserved_count() == 0);
+    hugetlb_resize(0);
+    MUST(hugetlb_total() == 0);
+    return err;
+}
 static long dontneed(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_DONTNEED); }
 static long guard(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_GUARD_INSTALL); }
 static long lock(void) { return sys_mlock2(AT(600), 10 * PAGE_SIZE, MLOCK_ONFAULT); }
@@ -148,6 +181,7 @@ static const struct op ops[] = {
     {"mremap move", remap_move, false},
     {"mremap of 2 MiB", remap_table, false},
     {"mremap of areas", remap_areas, true},
+    {"pool pages", pool_pages, false},
     {"dontneed", dontneed, true},
     {"guard", guard, true},
     {"mlock", lock, false},
