@@ -100,16 +100,21 @@ static __cold ssize_t eventfd_read(struct file *f, struct uio *to, loff_t *pos)
     return err ? err : uio_copy_to(to, &value, sizeof(value));
 }
 
+// Each piece of a vector is a write of its own.
 static __cold ssize_t eventfd_write(struct file *f, struct uio *from, loff_t *pos)
 {
-    u64 value;
-    if (uio_remaining(from) < sizeof(value))
-        return -EINVAL;
-    ssize_t n = uio_copy_from(from, &value, sizeof(value));
-    if (n != sizeof(value))
-        return n < 0 ? n : -EFAULT;
-    int err = eventfd_put(f, value);
-    return err ? err : n;
+    ssize_t done = 0;
+    do {
+        u64 value;
+        ssize_t n =
+            from->len == sizeof(value) ? uio_copy_from(from, &value, sizeof(value)) : -EINVAL;
+        if (n >= 0)
+            n = n < (ssize_t)sizeof(value) ? -EFAULT : eventfd_put(f, value);
+        if (n < 0)
+            return done ? done : n;
+        done += sizeof(value);
+    } while (uio_remaining(from));
+    return done;
 }
 
 static ssize_t eventfd_read_user(struct file *f, uptr_t to, size_t len)
@@ -124,7 +129,7 @@ static ssize_t eventfd_read_user(struct file *f, uptr_t to, size_t len)
 static ssize_t eventfd_write_user(struct file *f, uptr_t from, size_t len)
 {
     u64 value;
-    if (unlikely(len < sizeof(value)))
+    if (unlikely(len != sizeof(value)))
         return -EINVAL;
     if (unlikely(get_user_bytes8(&value, from)))
         return -EFAULT;

@@ -29,6 +29,12 @@ static struct page *page_for_read(struct inode *inode, u64 index)
     return rootfs_page_is_hole(inode, index) ? NULL : vm_object_get_page(obj, index, false);
 }
 
+// Somebody wants to hear of reads and writes (inotify(7)).
+static inline bool watched(const struct file *f)
+{
+    return f->inode->watches || f->dentry->parent->inode->watches;
+}
+
 ssize_t object_read(struct file *f, struct uio *to, loff_t *ppos)
 {
     struct inode *inode = f->inode;
@@ -67,7 +73,7 @@ ssize_t object_read(struct file *f, struct uio *to, loff_t *ppos)
     }
     *ppos = pos;
     file_accessed(f);
-    if (unlikely(inode->watches || f->dentry->parent->inode->watches) && done)
+    if (unlikely(watched(f)) && done)
         fs_notify_slow(f->dentry, IN_ACCESS, 0);
     return done ? done : err;
 }
@@ -231,9 +237,62 @@ ssize_t object_write(struct file *f, struct uio *from, loff_t *ppos)
     inode_recharge(inode);
 out:
     mutex_unlock_quick(&inode->lock);
-    if (unlikely(inode->watches || f->dentry->parent->inode->watches) && done)
+    if (unlikely(watched(f)) && done)
         fs_notify_slow(f->dentry, IN_MODIFY, 0);
     return done ? done : err;
+}
+
+// ------------------------------------------------------------------------------- within one page
+
+static long read_at_by_uio(struct file *f, uptr_t buf, size_t len, loff_t pos);
+static long write_at_by_uio(struct file *f, uptr_t buf, size_t len, loff_t pos);
+
+static inline bool in_one_page(loff_t pos, size_t len)
+{
+    return len - 1 < PAGE_SIZE && ((u64)pos & (PAGE_SIZE - 1)) + len <= PAGE_SIZE;
+}
+
+// A read that one page in memory holds whole.
+static ssize_t object_read_at_user(struct file *f, uptr_t to, size_t len, loff_t pos)
+{
+    struct vm_object *obj = &f->inode->file.object;
+    bool done = false;
+    if (likely(in_one_page(pos, len) && (u64)pos + len <= READ_ONCE(obj->size_bytes) &&
+               !watched(f))) {
+        struct page *p = vm_object_find(obj, page_index(pos));
+        if (likely(p)) {
+            done = !copy_to_user(to, (char *)page_address(p) + pos % PAGE_SIZE, len);
+            page_put(p);
+        }
+    }
+    if (unlikely(!done))
+        return read_at_by_uio(f, to, len, pos);
+    file_accessed(f);
+    return (ssize_t)len;
+}
+
+// A write over bytes of one page that the memory layer holds already, and that nobody wants to hear of.
+static ssize_t object_write_at_user(struct file *f, uptr_t from, size_t len, loff_t pos)
+{
+    struct inode *inode = f->inode;
+    struct vm_object *obj = &inode->file.object;
+    bool done = false;
+    mutex_lock_quick(&inode->lock);
+    if (likely(in_one_page(pos, len) && (u64)pos + len <= obj->size_bytes && !watched(f) &&
+               !inode->seals && !(inode->mode & (S_ISUID | S_ISGID)) && !(f->flags & O_APPEND) &&
+               current->process->rlimits[RLIMIT_FSIZE].cur == UINT64_MAX)) {
+        struct page *p = vm_object_find(obj, page_index(pos));
+        if (likely(p && !(p->flags & PG_RESERVED)) &&
+            likely(!copy_from_user((char *)page_address(p) + pos % PAGE_SIZE, from, len))) {
+            p->flags |= PG_DIRTY;
+            inode->mtime_ns = inode->ctime_ns = now_ns();
+            done = true;
+        }
+        if (likely(p))
+            page_put(p);
+    }
+    mutex_unlock_quick(&inode->lock);
+    return likely(done) ? (ssize_t)len : write_at_by_uio(f, from, len, pos);
 }
 
 // ------------------------------------------------------------------------------- regular files
@@ -321,6 +380,8 @@ static int memory_fsync(struct file *f, bool data_only) { return 0; }
 const struct file_ops regular_file_ops = {
     .read = object_read,
     .write = object_write,
+    .read_at_user = object_read_at_user,
+    .write_at_user = object_write_at_user,
     .lseek = regular_lseek,
     .mmap_object = regular_mmap_object,
     .fsync = memory_fsync,
@@ -472,13 +533,38 @@ static __always_inline long rw_file_at(struct file *f, uptr_t buf, size_t len, l
     return fn(f, &u, &pos);
 }
 
+static __noinline long read_at_by_uio(struct file *f, uptr_t buf, size_t len, loff_t pos)
+{
+    return rw_file_at(f, buf, len, pos, do_read);
+}
+
+static __noinline long write_at_by_uio(struct file *f, uptr_t buf, size_t len, loff_t pos)
+{
+    return rw_file_at(f, buf, len, pos, do_write);
+}
+
+static __always_inline long read_file_at(struct file *f, uptr_t buf, size_t len, loff_t pos)
+{
+    if (likely(f->ops->read_at_user && (f->fmode & FMODE_READ) && !odd_range(buf, len) &&
+               (s64)((u64)pos + len) >= 0))
+        return f->ops->read_at_user(f, buf, len, pos);
+    return read_at_by_uio(f, buf, len, pos);
+}
+
+static __always_inline long write_file_at(struct file *f, uptr_t buf, size_t len, loff_t pos)
+{
+    if (likely(f->ops->write_at_user && (f->fmode & FMODE_WRITE) && !odd_range(buf, len) &&
+               (s64)((u64)pos + len) >= 0))
+        return f->ops->write_at_user(f, buf, len, pos);
+    return write_at_by_uio(f, buf, len, pos);
+}
+
 static __noinline long rw_shared_at(int fd, uptr_t buf, size_t len, loff_t pos, bool write)
 {
     struct fd f = fd_get_shared(fd);
     if (unlikely(!f.file))
         return -EBADF;
-    long n = write ? rw_file_at(f.file, buf, len, pos, do_write)
-                   : rw_file_at(f.file, buf, len, pos, do_read);
+    long n = write ? write_file_at(f.file, buf, len, pos) : read_file_at(f.file, buf, len, pos);
     file_put(f.file);
     return n;
 }
@@ -491,7 +577,7 @@ long sys_pread64(int fd, uptr_t buf, size_t len, loff_t pos)
     if (unlikely(files_are_shared(t)))
         return rw_shared_at(fd, buf, len, pos, false);
     struct file *f = fd_borrow(t, fd);
-    return likely(f) ? rw_file_at(f, buf, len, pos, do_read) : -EBADF;
+    return likely(f) ? read_file_at(f, buf, len, pos) : -EBADF;
 }
 
 long sys_pwrite64(int fd, uptr_t buf, size_t len, loff_t pos)
@@ -502,7 +588,7 @@ long sys_pwrite64(int fd, uptr_t buf, size_t len, loff_t pos)
     if (unlikely(files_are_shared(t)))
         return rw_shared_at(fd, buf, len, pos, true);
     struct file *f = fd_borrow(t, fd);
-    return likely(f) ? rw_file_at(f, buf, len, pos, do_write) : -EBADF;
+    return likely(f) ? write_file_at(f, buf, len, pos) : -EBADF;
 }
 
 #define AT_FILE_POS (-1)

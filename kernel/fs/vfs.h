@@ -167,6 +167,9 @@ struct file_ops {
     // speed: for what passes small messages. They do what read and write do. NULL: these are called.
     ssize_t (*read_user)(struct file *f, uptr_t to, size_t len);
     ssize_t (*write_user)(struct file *f, uptr_t from, size_t len);
+    // The same for pread(2) and pwrite(2), at a pos that is not negative and neither is pos + len.
+    ssize_t (*read_at_user)(struct file *f, uptr_t to, size_t len, loff_t pos);
+    ssize_t (*write_at_user)(struct file *f, uptr_t from, size_t len, loff_t pos);
     loff_t (*lseek)(struct file *f, loff_t offset, int whence);  // NULL: -ESPIPE; vfs_lseek_generic
     u32 (*poll)(struct file *f, struct poll_table *pt);          // NULL: always readable, writable
     long (*ioctl)(struct file *f, unsigned cmd, uptr_t arg);     // NULL: -ENOTTY

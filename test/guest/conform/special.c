@@ -172,13 +172,16 @@ TEST(pipe_pieces_of_every_size)
         REQUIRE(left == (int)(next_in - next_out));
     }
     CHECK_EQ(read(p[0], out, 0), 0);
+    while (read(p[0], out, sizeof out) > 0) {
+    }
     CHECK_ERRNO(write(p[1], (void *)8, 5), EFAULT);
     CHECK_ERRNO(write(p[0], in, 1), EBADF);
     CHECK_ERRNO(read(p[1], in, 1), EBADF);
     close(p[0]), close(p[1]);
 }
 
-// An eventfd's eight bytes may lie anywhere, across two pages and in two pieces too.
+// An eventfd's eight bytes may lie anywhere, across two pages too. A read may ask for more and may be in pieces; each
+// piece of a vector that is written counts by itself. (Until Linux 6.9 a write might be longer than eight bytes.)
 TEST(eventfd_at_any_address)
 {
     int fd = eventfd(0, EFD_NONBLOCK);
@@ -188,7 +191,7 @@ TEST(eventfd_at_any_address)
         unsigned char *at = page + PAGE - 8 + i;
         uint64_t value = 0x0102030405060708 + i, got = 0;
         memcpy(at, &value, 8);
-        CHECK_EQ(write(fd, at, 8 + i), 8);
+        CHECK_EQ(write(fd, at, 8), 8);
         memset(at, 0, 8);
         CHECK_EQ(read(fd, at, 8 + i), 8);
         memcpy(&got, at, 8);
@@ -196,12 +199,13 @@ TEST(eventfd_at_any_address)
         CHECK_ERRNO(read(fd, at, 8), EAGAIN);
         CHECK_ERRNO(read(fd, at, 7), EINVAL);
         CHECK_ERRNO(write(fd, at, 7), EINVAL);
-        struct iovec v[2] = {{at, 3}, {at + 3, 5}};
-        CHECK_EQ(writev(fd, v, 2), 8);
+        struct iovec v[2] = {{at, 3}, {at + 3, 5}}, w[2] = {{at, 8}, {at, 8}};
+        CHECK_ERRNO(writev(fd, v, 2), EINVAL);
+        CHECK_EQ(writev(fd, w, 2), 16);
         memset(at, 0, 8);
         CHECK_EQ(readv(fd, v, 2), 8);
         memcpy(&got, at, 8);
-        CHECK_EQ(got, value);
+        CHECK_EQ(got, 2 * value);
     }
     CHECK_ERRNO(write(fd, (void *)8, 8), EFAULT);
     CHECK_ERRNO(write(fd, (void *)UINTPTR_MAX, 8), EFAULT);
