@@ -4,7 +4,7 @@
 // One tree of pages per object serves read, write and every mapping, so they are coherent. The tree holds a
 // reference to each page, every page-table entry another.
 //
-// Lock order:   mm->lock -> object->lock -> object->tree_lock (leaf), object->map_lock (leaf)
+// Lock order:   pass_lock -> mm->lock -> object->lock -> object->tree_lock (leaf), object->map_lock (leaf)
 //
 // Taking pages away from mappings needs the mm->lock of each, which comes before the object's locks.
 // So truncation and hole punching go in steps that need no two locks in the wrong order:
@@ -27,7 +27,9 @@
 #include "mm/mm_internal.h"
 #include "mm/pagetable.h"
 
-static u64 next_unmap_pass;  // atomic
+// Two passes at once would each take the other's marks for their own and go round and round.
+static struct mutex pass_lock = MUTEX_INIT(pass_lock);  // before any mm->lock
+static u64 next_unmap_pass;                             // [pass_lock]
 static u64 n_cached[2];      // atomic: pages of files, of memory-only objects
 
 u64 vm_cached_pages(bool shmem) { return atomic_load(&n_cached[shmem]); }
@@ -313,11 +315,13 @@ static __cold void zap_object_in(struct mm *mm, struct vm_object *obj, u64 first
 
 static void unmap_everywhere(struct vm_object *obj, u64 first, u64 last, enum pt_zap_mode mode)
 {
-    u64 pass = atomic_add(&next_unmap_pass, 1);
+    mutex_lock(&pass_lock);
+    u64 pass = ++next_unmap_pass;
     for (struct mm *mm; (mm = next_mm(obj, pass));) {
         zap_object_in(mm, obj, first, last, mode);
         mm_put(mm);
     }
+    mutex_unlock(&pass_lock);
 }
 
 void vm_object_unmap_range(struct vm_object *obj, u64 first, u64 last)

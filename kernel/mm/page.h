@@ -116,6 +116,8 @@ void page_retire(struct page *p);
 unsigned page_report_begin(struct page **blocks, unsigned max);
 void page_report_end(struct page **blocks, unsigned n, bool reported);
 u64 page_reported_count(void);  // frames, free and without memory of the host's
+// Puts what the caches of all CPUs, the loose batches and the stock of zeroed frames hold into the buddy lists. For shortage, and tests.
+void page_drain_all(void);
 // Called when memory is short, in order of registration; gives the number of frames freed.
 typedef u64 (*page_reclaim_fn)(u64 wanted);
 void page_register_reclaim(page_reclaim_fn fn);

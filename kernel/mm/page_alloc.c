@@ -323,7 +323,7 @@ static void insert_frames(struct page *from, struct page *to)
     insert_run(from - page_array, to - page_array);
 }
 
-// Empties this CPU's cache into the buddy lists; the cross-call of drain_all.
+// Empties this CPU's cache into the buddy lists; the cross-call of page_drain_all.
 static __cold void drain_this_cpu(void *arg)
 {
     struct page_cache *c = percpu_ptr(page_cache);
@@ -347,7 +347,7 @@ static __cold void drain_this_cpu(void *arg)
 }
 
 // Everything that is cached anywhere becomes a buddy block.
-static __cold void drain_all(void)
+__cold void page_drain_all(void)
 {
     stats[PAGE_STAT_DRAINS]++;
     if (n_cpus > 1)
@@ -471,7 +471,7 @@ static __cold __noinline struct page *alloc_one_slow(unsigned flags)
         if (p)
             return p;
         if (attempt == 0)
-            drain_all();
+            page_drain_all();
         else if ((flags & PAGE_NORECLAIM) || !page_reclaim(BLOCK_PAGES / 4))
             return NULL;
     }
@@ -565,7 +565,7 @@ static __cold __noinline struct page *alloc_block(unsigned order, unsigned flags
             percpu_ptr(page_cache)->chain.n <= CACHE_HIGH)
             return NULL;
         if (attempt == 0)
-            drain_all();
+            page_drain_all();
         else if ((flags & PAGE_NORECLAIM) || !page_reclaim(1ull << order))
             return NULL;
         p = take_block(order, flags);

@@ -38,6 +38,8 @@ struct tlb_entry {
     bool huge;
 };
 static struct tlb_entry tlbs[FAKE_CPUS][TLB_SLOTS];
+static bool
+    has_huge[FAKE_CPUS];  // some slot was filled from a 2 MiB leaf since the last full flush
 
 static struct tlb_entry *tlb_slot(vaddr_t va)
 {
@@ -46,15 +48,19 @@ static struct tlb_entry *tlb_slot(vaddr_t va)
 
 void arch_tlb_flush_page(vaddr_t va)
 {
-    for (unsigned i = 0; i < TLB_SLOTS; i++) {
-        struct tlb_entry *t = &tlbs[fake_cpu->id][i];
-        if (t->page == (va & PAGE_MASK) || (t->huge && t->page >> HUGE_SHIFT == va >> HUGE_SHIFT))
+    struct tlb_entry *t = tlb_slot(va);
+    if (t->page == (va & PAGE_MASK))
+        t->page = 1;
+    for (unsigned i = 0; has_huge[fake_cpu->id] && i < TLB_SLOTS; i++) {
+        t = &tlbs[fake_cpu->id][i];
+        if (t->huge && t->page >> HUGE_SHIFT == va >> HUGE_SHIFT)
             t->page = 1;
     }
 }
 
 void arch_tlb_flush_all_user(void)
 {
+    has_huge[fake_cpu->id] = false;
     for (unsigned i = 0; i < TLB_SLOTS; i++)
         tlbs[fake_cpu->id][i].page = 1;
 }
@@ -90,6 +96,7 @@ static bool walk(struct mm *mm, vaddr_t va, bool write, struct tlb_entry *out, u
     if (write)
         *slot = pte_mk_dirty(*slot);
     *out = (struct tlb_entry){va & PAGE_MASK, *slot, level == 1};
+    has_huge[fake_cpu->id] |= level == 1;
     return true;
 }
 
@@ -134,6 +141,83 @@ int user_read(vaddr_t va, u32 *value)
     return sig;
 }
 
+// ---- frames on their way back: no CPU may still hold a translation to one of them
+
+void __real_page_free(struct page *p, unsigned order);
+void __real_page_free_last(struct page *p);
+void __real_page_free_chain(struct page_chain *chain);
+void __real_page_free_clean_chain(struct page_chain *chain);
+void __wrap_page_free(struct page *p, unsigned order);
+void __wrap_page_free_last(struct page *p);
+void __wrap_page_free_chain(struct page_chain *chain);
+void __wrap_page_free_clean_chain(struct page_chain *chain);
+
+// A CPU that is lazy flushes before it runs user code again (mm/tlb.c).
+static bool cpu_sees(unsigned cpu)
+{
+    const struct mm *mm = cpus[cpu]->active_mm;
+    return mm && (mm->cpus >> cpu & 1);
+}
+
+static u8 *leaving;  // of each frame: it is about to be free
+
+static void check_leaving(void)
+{
+    for (unsigned cpu = 0; cpu < n_cpus; cpu++) {
+        if (!cpu_sees(cpu))
+            continue;
+        for (const struct tlb_entry *t = tlbs[cpu]; t < tlbs[cpu] + TLB_SLOTS; t++)
+            if (t->page != 1 && leaving[pte_phys(t->e) >> PAGE_SHIFT])
+                panic("CPU %u still reaches a frame that is freed, through page %#lx", cpu,
+                      (unsigned long)t->page);
+    }
+}
+
+static void mark_chain(const struct page_chain *chain, bool mark)
+{
+    const struct page *p = chain->first;
+    for (u64 n = chain->n; n; n--, p = page_chain_next(p))
+        leaving[p - page_array] = mark;
+}
+
+static void check_chain(const struct page_chain *chain)
+{
+    mark_chain(chain, true);
+    check_leaving();
+    mark_chain(chain, false);
+}
+
+static void check_block(const struct page *p, unsigned order)
+{
+    memset(&leaving[p - page_array], 1, 1ul << order);
+    check_leaving();
+    memset(&leaving[p - page_array], 0, 1ul << order);
+}
+
+void __wrap_page_free(struct page *p, unsigned order)
+{
+    check_block(p, order);
+    __real_page_free(p, order);
+}
+
+void __wrap_page_free_last(struct page *p)
+{
+    check_block(p, 0);
+    __real_page_free_last(p);
+}
+
+void __wrap_page_free_chain(struct page_chain *chain)
+{
+    check_chain(chain);
+    __real_page_free_chain(chain);
+}
+
+void __wrap_page_free_clean_chain(struct page_chain *chain)
+{
+    check_chain(chain);
+    __real_page_free_clean_chain(chain);
+}
+
 // ---- CPUs
 
 static struct cpu cpu_areas[FAKE_CPUS];
@@ -171,9 +255,12 @@ void cross_wait(cpumask_t *waiting)
         panic("a CPU has not answered");
 }
 
+static unsigned n_cross_calls;  // under way
+
 void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
 {
     struct cpu *me = fake_cpu;
+    n_cross_calls++;
     for (unsigned i = 0; i < n_cpus; i++) {
         if (!(mask & (1ull << i)))
             continue;
@@ -181,6 +268,109 @@ void cross_run(cpumask_t mask, void (*fn)(void *), void *arg)
         fn(arg);
     }
     fake_cpu = me;
+    n_cross_calls--;
+}
+
+// ---- what other CPUs do while this one waits for a spinlock
+
+void (*host_before_lock)(void);
+u64 host_others_seed = 1;
+static bool acting;
+
+enum { N_HELD = 64 };
+static struct {
+    struct page *page;
+    void *piece;
+    size_t size;
+} held[N_HELD];
+
+static void give_back(unsigned i)
+{
+    if (held[i].page) {
+        const u64 *words = page_address(held[i].page);
+        for (unsigned k = 0; k < PAGE_SIZE / 8; k += 73)
+            if (words[k] != i + 1)
+                panic("a frame of another CPU holds %#llx", (unsigned long long)words[k]);
+        page_free(held[i].page, 0);
+        held[i].page = NULL;
+    } else if (held[i].piece) {
+        for (size_t k = 0; k < held[i].size; k++)
+            if (((u8 *)held[i].piece)[k] != (u8)i)
+                panic("a piece of another CPU was written to");
+        kfree(held[i].piece);
+        held[i].piece = NULL;
+    }
+}
+
+static void take(unsigned i, bool frame)
+{
+    if (frame) {
+        bool zero = i % 2;
+        held[i].page = page_alloc(0, zero ? PAGE_ZERO | PAGE_USER : PAGE_USER);
+        u64 *words = held[i].page ? page_address(held[i].page) : NULL;
+        for (unsigned k = 0; words && k < PAGE_SIZE / 8; k++) {
+            if (zero && words[k])
+                panic("a zeroed frame holds %#llx", (unsigned long long)words[k]);
+            words[k] = i + 1;
+        }
+        return;
+    }
+    held[i].size = 1 + rnd(&host_others_seed) % 300;
+    if ((held[i].piece = kmalloc(held[i].size)))
+        memset(held[i].piece, (int)i, held[i].size);
+}
+
+// Runs act on another CPU. A cross-call under way keeps others from making one.
+static void elsewhere(void (*act)(void))
+{
+    struct cpu *me = fake_cpu;
+    u64 fail_at = page_fail_at;
+    if (acting || n_cross_calls)
+        return;
+    acting = true;
+    page_fail_at = 0;
+    fake_cpu = cpus[(me->id + 1 + rnd(&host_others_seed) % (n_cpus - 1)) % n_cpus];
+    act();
+    fake_cpu = me;
+    page_fail_at = fail_at;
+    acting = false;
+}
+
+static void act_at_random(void)
+{
+    struct page *blocks[4];
+    switch (rnd(&host_others_seed) % 8) {
+    case 0: page_drain_all(); break;
+    case 1: page_report_end(blocks, page_report_begin(blocks, ARRAY_SIZE(blocks)), false); break;
+    case 2:
+        for (unsigned n = 0; n < 140 && page_zero_idle(); n++)
+            ;
+        break;
+    case 3: kmalloc_drain_cpu(); break;
+    default:
+        for (unsigned n = 0; n < 8; n++) {
+            unsigned i = (unsigned)(rnd(&host_others_seed) % N_HELD);
+            if (held[i].page || held[i].piece)
+                give_back(i);
+            else
+                take(i, rnd(&host_others_seed) % 2);
+        }
+    }
+}
+
+void host_drain_elsewhere(void) { elsewhere(page_drain_all); }
+
+void host_others_act(void)
+{
+    if (rnd(&host_others_seed) % 64 == 0)
+        elsewhere(act_at_random);
+}
+
+void host_others_stop(void)
+{
+    host_before_lock = NULL;
+    for (unsigned i = 0; i < N_HELD; i++)
+        give_back(i);
 }
 
 void cross_poll(void) {}
@@ -208,6 +398,7 @@ void host_boot(size_t ram_bytes)
     fake_ram = mmap(NULL, ram_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     memset(fake_ram, 0xa5, MIN(ram_bytes, 32u << 20));  // what firmware leaves is not zero
+    leaving = calloc(ram_bytes / PAGE_SIZE, 1);
     boot_info.n_mem = 2;
     boot_info.mem[0] = (struct mem_range){0, 640 << 10, MEM_RAM};
     boot_info.mem[1] = (struct mem_range){1 << 20, ram_bytes, MEM_RAM};

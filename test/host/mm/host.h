@@ -21,6 +21,15 @@ void host_settle(void);     // all caches drained, so that counters can be compa
 extern bool host_oom;       // the last fault ran out of memory
 extern u64 host_rlimits[16];
 
+// Before every spinlock is taken (include/core/lock.h); NULL: nothing.
+extern void (*host_before_lock)(void);
+// Hooks for it: another CPU empties all CPUs' caches; other CPUs do at random what they may do then. What they hold
+// is theirs and is looked at when they give it back.
+void host_drain_elsewhere(void);
+void host_others_act(void);
+extern u64 host_others_seed;
+void host_others_stop(void);  // they give everything back
+
 static inline u64 rnd(u64 *state)
 {
     *state ^= *state << 13;

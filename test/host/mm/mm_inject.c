@@ -46,6 +46,7 @@ static void build(const char *name)
     MUST(mm_map(mm, AT(1024), 64 * PAGE_SIZE, RW, FIXED, obj, NULL, 0) == (long)AT(1024));
     MUST(mm_map(mm, AT(1100), 64 * PAGE_SIZE, RW, MAP_SHARED | MAP_FIXED, obj, NULL, 0) ==
          (long)AT(1100));
+    MUST(mm_map(mm, AT(1200), 16 * PAGE_SIZE, RW, FIXED, NULL, NULL, 0) == (long)AT(1200));
     MUST(madvise_range(mm, AT(0), HUGE_SIZE, MADV_NOHUGEPAGE) == 0);
     for (unsigned i = 0; i < 1024; i += i < 512 ? 37 : 1)
         MUST(user_write(AT(i), i + 1) == 0);
@@ -171,6 +172,96 @@ static long hugepage(void)
     return madvise_range(mm, AT(0), HUGE_SIZE, MADV_HUGEPAGE) ?: collapse();
 }
 
+static long read_fault(void)
+{
+    u32 value;
+    int sig = user_read(AT(1025), &value);
+    return sig == 9 ? -ENOMEM : sig;
+}
+static long zero_page_fault(void)
+{
+    u32 value;
+    int sig = user_read(AT(1200), &value);
+    return sig == 9 ? -ENOMEM : sig;
+}
+static long copy_of_object(void)
+{
+    int sig = user_write(AT(1026), 7);
+    return sig == 9 ? -ENOMEM : sig;
+}
+static long copy_after_fork(void)
+{
+    struct mm *child = mm_fork(mm);
+    if (IS_ERR(child))
+        return PTR_ERR(child);
+    int sig = user_write(AT(600), 601);
+    mm_verify(child);
+    mm_put(child);
+    return sig == 9 ? -ENOMEM : sig;
+}
+static long populate_read(void)
+{
+    return madvise_range(mm, AT(1024), 64 * PAGE_SIZE, MADV_POPULATE_READ);
+}
+static long populate_write(void)
+{
+    return madvise_range(mm, AT(0), 300 * PAGE_SIZE, MADV_POPULATE_WRITE);
+}
+static long map_populated(void)
+{
+    return sys_mmap(AT(3000), 300 * PAGE_SIZE, RW,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0);
+}
+static long free_part(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_FREE); }
+static long cold_part(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_COLD); }
+static long reuse(void)
+{
+    return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_FREE_REUSABLE)
+               ?: madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_FREE_REUSE);
+}
+static long remove_hole(void) { return madvise_range(mm, AT(1100), 10 * PAGE_SIZE, MADV_REMOVE); }
+static long area_flags(void) { return madvise_range(mm, AT(600), 10 * PAGE_SIZE, MADV_DONTFORK); }
+static long across_areas(void) { return madvise_range(mm, AT(0), 1024 * PAGE_SIZE, MADV_RANDOM); }
+static long lock_all(void) { return sys_mlockall(MCL_CURRENT | MCL_FUTURE); }
+static long lock_now(void) { return sys_mlock(AT(100), 100 * PAGE_SIZE); }
+static long seal(void) { return sys_mseal(AT(600), 10 * PAGE_SIZE, 0); }
+static long remap_shared(void)
+{
+    return sys_mremap(AT(1100), 0, 20 * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, AT(3000));
+}
+static long remap_keep(void)
+{
+    return sys_mremap(AT(600), 20 * PAGE_SIZE, 20 * PAGE_SIZE,
+                      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, AT(3000));
+}
+static long rearrange(void) { return sys_remap_file_pages(AT(1110), 5 * PAGE_SIZE, 0, 40, 0); }
+static long grow_break(void)
+{
+    mm->brk_start = AT(5000);
+    if (!mm->brk_end)
+        mm->brk_end = AT(5000);
+    return (vaddr_t)sys_brk(AT(5010)) == AT(5010) ? 0 : -ENOMEM;
+}
+static long truncate(void) { return vm_object_truncate(obj, 30 * PAGE_SIZE + 100); }
+static long insert_page(void)
+{
+    struct page *p = vm_object_get_page(obj, 63, true);
+    if (IS_ERR(p))
+        return PTR_ERR(p);
+    page_put(p);
+    return 0;
+}
+static long read_outside(void)
+{
+    u32 value;
+    return mm_read(mm, AT(1200), &value, sizeof value) == -ENOMEM ? -ENOMEM : 0;
+}
+static long write_outside(void)
+{
+    u32 value = 601;
+    return mm_write(mm, AT(600), &value, sizeof value);
+}
+
 static const struct op ops[] = {
     {"mmap over", do_map, false},
     {"mmap shared", do_map_shared, false},
@@ -190,6 +281,30 @@ static const struct op ops[] = {
     {"write fault", write_fault, false},
     {"object fault", object_fault, false},
     {"collapse", hugepage, false},
+    {"read fault of an object", read_fault, false},
+    {"zero page fault", zero_page_fault, false},
+    {"private copy of an object", copy_of_object, true},
+    {"copy after fork", copy_after_fork, false},
+    {"populate for reading", populate_read, false},
+    {"populate for writing", populate_write, false},
+    {"mmap populated", map_populated, false},
+    {"free of a part of 2 MiB", free_part, true},
+    {"cold part of 2 MiB", cold_part, false},
+    {"reusable and reuse", reuse, true},
+    {"remove", remove_hole, true},
+    {"flags of a part", area_flags, false},
+    {"flags across areas", across_areas, false},
+    {"mlockall", lock_all, false},
+    {"mlock at once", lock_now, false},
+    {"mseal", seal, false},
+    {"mremap of size 0", remap_shared, false},
+    {"mremap, keeping", remap_keep, true},
+    {"remap_file_pages", rearrange, true},
+    {"brk", grow_break, false},
+    {"truncate", truncate, true},
+    {"page of an object", insert_page, false},
+    {"access from outside", read_outside, false},
+    {"write from outside", write_outside, false},
 };
 
 static unsigned try_op(const struct op *op)

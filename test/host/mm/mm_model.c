@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // mm_model.c: random memory operations of a few processes on several CPUs, against the simplest model there is: an
-// array that says for each page what it must read as. Usage: mm_model SEED OPERATIONS [-v]
+// array that says for each page what it must read as. With odd seeds other CPUs allocate, free, drain and report
+// whenever a spinlock is about to be taken. Usage: mm_model SEED OPERATIONS [-v]
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -592,6 +593,7 @@ int main(int argc, char **argv)
     verbose = argc > 3;
     state = seed * 0x9e3779b97f4a7c15ull + 1;
     host_boot(160 << 20);
+    host_others_seed = seed | 1;
     u64 pages = page_free_count();
     host_settle();
     for (unsigned i = 0; i < N_OBJECTS; i++)
@@ -600,12 +602,15 @@ int main(int argc, char **argv)
     cur->mm = mm_create();
     host_run(cur->mm);
     for (op_number = 0; op_number < n; op_number++) {
+        host_before_lock = seed % 2 ? host_others_act : NULL;
         operations[r(ARRAY_SIZE(operations))]();
         for (unsigned k = 0; k < 3; k++)
             check_page((unsigned)r(N_PAGES));
-        if (op_number % 16 == 0 || verbose)
-            verify(op_number % 512 == 0);
+        host_before_lock = NULL;
+        if (op_number % 64 == 0 || verbose)
+            verify(op_number % 4096 == 0);
     }
+    host_others_stop();
     for (unsigned i = 0; i < N_PROCS; i++) {
         for (unsigned c = 0; c < FAKE_CPUS; c++) {
             host_set_cpu(c);

@@ -294,6 +294,72 @@ static void test_huge(void)
     mm_put(mm);
 }
 
+// Another CPU empties this one's cache at the moment when this one waits for the lock: no frame is given away twice.
+static void test_contention(void)
+{
+    enum { N = 3000 };
+    static struct page *frames[N];
+    host_set_cpu(0);
+    page_drain_all();
+    host_settle();
+    u64 free = page_free_count();
+    for (unsigned how = 0; how < 2; how++) {
+        for (unsigned i = 0; i < N; i++)
+            MUST((frames[i] = page_alloc(0, PAGE_USER)));
+        host_before_lock = host_drain_elsewhere;
+        struct page_chain chain = {0};
+        for (unsigned i = 0; i < N; i++) {
+            if (how == 0) {
+                page_free(frames[i], 0);
+                continue;
+            }
+            page_chain_push(&chain, frames[i]);
+            if (chain.n == 700)
+                page_free_chain(&chain);
+        }
+        page_free_chain(&chain);
+        host_before_lock = NULL;
+        page_allocator_verify();
+        MUST(page_free_count() == free);
+    }
+    u64 reports = page_report_begin(frames, 1);
+    page_report_end(frames, (unsigned)reports, false);
+    for (unsigned i = 0; i < 2 * 512 / 4; i++) {
+        // the last piece of a block is cleared while everything is drained
+        host_before_lock =
+            page_free_count() == free && i % 128 == 127 ? host_drain_elsewhere : NULL;
+        page_zero_idle();
+        host_before_lock = NULL;
+        page_allocator_verify();
+        MUST(page_free_count() == free);
+    }
+}
+
+// A hole is punched in an object of which another CPU has used every page: no frame goes before its translation.
+static void test_punch_flushes_first(void)
+{
+    enum { PAGES = 200 };
+    struct mm *mm = mm_create();
+    struct vm_object *obj = vm_object_create_anon(PAGES * PAGE_SIZE);
+    MUST(mm && obj);
+    host_run(mm);
+    MUST(mm_map(mm, BASE, PAGES * PAGE_SIZE, 3, MAP_SHARED | MAP_FIXED, obj, NULL, 0) == BASE);
+    host_set_cpu(1);
+    host_run(mm);
+    for (unsigned i = 0; i < PAGES; i++)
+        MUST(user_write(BASE + i * PAGE_SIZE, i + 1) == 0);
+    host_set_cpu(0);
+    MUST(vm_object_punch(obj, 0, PAGES * PAGE_SIZE) == 0);
+    MUST(obj->n_pages == 0 && mm->rss_shmem == 0);
+    for (unsigned cpu = 0; cpu < 2; cpu++) {
+        host_set_cpu(cpu);
+        host_run(NULL);
+    }
+    host_set_cpu(0);
+    mm_put(mm);
+    vm_object_put(obj);
+}
+
 static void test_million_rounds(void)
 {
     struct mm *mm = mm_create();
@@ -335,6 +401,8 @@ int main(int argc, char **argv)
         test_radix();
         test_kmalloc();
         test_zero_stock();
+        test_contention();
+        test_punch_flushes_first();
         test_report();
         test_huge();
         test_frames();
