@@ -35,10 +35,6 @@ int pidfd_install(struct process *p, unsigned flags)
     return anon_fd(&pidfd_ops, p, O_RDWR | O_CLOEXEC | (flags & O_NONBLOCK));
 }
 
-// PIDFD_SELF_THREAD and PIDFD_SELF_THREAD_GROUP, taken for a pidfd where Linux takes them (pidfd_get_task).
-#define PIDFD_SELF_FIRST (-10001)
-#define PIDFD_SELF_LAST (-10000)
-
 struct process *pidfd_get_process(int fd, unsigned *flags)
 {
     struct fd f = fd_get(fd);
@@ -68,7 +64,7 @@ static bool may_access(const struct process *p)
 struct mm *pidfd_get_mm(int pidfd)
 {
     struct mm *mm = current_mm();
-    if (pidfd >= PIDFD_SELF_FIRST && pidfd <= PIDFD_SELF_LAST) {
+    if (pidfd == PIDFD_SELF_THREAD || pidfd == PIDFD_SELF_THREAD_GROUP) {
         mm_get(mm);
         return mm;
     }

@@ -113,20 +113,11 @@ static int advise_flags(struct advise *a, struct vma **v, vaddr_t start, vaddr_t
 
 // ---- giving memory back
 
-// mseal(2): sealed anonymous memory that the caller cannot write keeps its contents. Mappings of objects do not, as on
-// Linux.
-static bool discard_sealed(const struct vma *v)
-{
-    return (v->flags & VM_SEALED) && !(v->flags & VM_WRITE) && !v->object;
-}
-
 static int advise_dontneed(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
     u64 forbidden = VM_SPECIAL | (a->advice == MADV_DONTNEED_LOCKED ? 0 : VM_LOCKED);
     if (v->flags & forbidden)
         return -EINVAL;
-    if (discard_sealed(v))
-        return -EPERM;
     if (v->flags & VM_HUGETLB) {  // no byte more than was asked for
         end = ALIGN_DOWN(end, HUGE_SIZE);
         if (!IS_ALIGNED(start, HUGE_SIZE) || start >= end)
@@ -141,8 +132,6 @@ static int advise_reusable(struct advise *a, struct vma *v, vaddr_t start, vaddr
 {
     if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_GROWSDOWN | VM_HUGETLB)) || v->object)
         return -EINVAL;
-    if (discard_sealed(v))
-        return -EPERM;
     s64 before = a->g.anon;
     pt_zap(&a->g, start, end, ZAP_DISCARD);
     atomic_add(&mm_stats.reusable, (u64)(a->g.anon - before));
@@ -195,8 +184,6 @@ static int advise_free(struct advise *a, struct vma *v, vaddr_t start, vaddr_t e
 {
     if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_HUGETLB)) || v->object || v->file)
         return -EINVAL;
-    if (discard_sealed(v))
-        return -EPERM;
     struct free_walk fw = {.walk = {.run = free_run, .huge = free_huge}, .g = &a->g};
     pt_walk(a->mm, &fw.walk, start, end);
     atomic_add(&a->mm->n_lazyfree, fw.n);
@@ -368,8 +355,6 @@ static int advise_guard(struct advise *a, struct vma *v, vaddr_t start, vaddr_t 
         pt_walk(a->mm, &gw.walk, start, end);
         return 0;
     }
-    if (discard_sealed(v))
-        return -EPERM;
     pt_zap(&a->g, start, end, ZAP_DISCARD);
     v->backed |= VMA_TOUCHED | VMA_GUARDED;
     for (vaddr_t va = start; va < end; va += PAGE_SIZE) {
@@ -384,8 +369,21 @@ static int advise_guard(struct advise *a, struct vma *v, vaddr_t start, vaddr_t 
 
 // ---- the range walker
 
+// mseal(2): sealed anonymous memory that the caller cannot write keeps its contents. Mappings of objects do not, as on
+// Linux.
+static bool seal_forbids(u64 vm_flags, const struct vm_object *obj, int advice)
+{
+    if (likely(!(vm_flags & VM_SEALED)) || (vm_flags & VM_WRITE) || obj)
+        return false;
+    return advice == MADV_FREE || advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED ||
+           advice == MADV_REMOVE || advice == MADV_DONTFORK || advice == MADV_WIPEONFORK ||
+           advice == MADV_GUARD_INSTALL || advice == MADV_FREE_REUSABLE;
+}
+
 static int advise_part(struct advise *a, struct vma **v, vaddr_t start, vaddr_t end)
 {
+    if (seal_forbids((*v)->flags, (*v)->object, a->advice))
+        return -EPERM;
     switch (a->advice) {
     case MADV_DONTNEED:
     case MADV_DONTNEED_LOCKED: return advise_dontneed(a, *v, start, end);
@@ -457,6 +455,8 @@ static bool next_part(struct part *p)
 
 static long remove_part(const struct part *p)
 {
+    if (seal_forbids(p->flags, p->obj, MADV_REMOVE))
+        return -EPERM;
     if ((p->flags & (VM_LOCKED | VM_SPECIAL)) || !p->obj)
         return -EINVAL;
     if ((p->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))

@@ -97,6 +97,8 @@ void mm_put(struct mm *mm)
         return;
     spin_lock(&mm_list_lock);
     list_remove(&mm->mm_link);
+    mm_stats.dead_minor += mm->n_minor_faults;
+    mm_stats.dead_major += mm->n_major_faults;
     spin_unlock(&mm_list_lock);
     tlb_forget_mm(mm);
     mm_clear(mm);

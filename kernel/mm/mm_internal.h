@@ -24,7 +24,8 @@ static inline struct mm *calling_mm(void)
 struct mm_stats {
     u64 thp_split, thp_collapse, thp_fault, thp_fault_fallback;  // atomic
     u64 lazyfree, lazyfreed, oom_kills;
-    u64 reusable, reused;  // pages that MADV_FREE_REUSABLE took and MADV_FREE_REUSE gave
+    u64 dead_minor, dead_major;  // [mm_list_lock] faults in address spaces that are gone
+    u64 reusable, reused;        // pages that MADV_FREE_REUSABLE took and MADV_FREE_REUSE gave
 };
 extern struct mm_stats mm_stats;
 

@@ -533,7 +533,9 @@ static long protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, int prot, 
     struct vma *v = vma_find(mm, start);
     if (!v)
         return -ENOMEM;
-    if (unlikely(prot & PROT_GROWSDOWN)) {
+    if (unlikely(prot & (PROT_GROWSDOWN | PROT_GROWSUP))) {
+        if (prot & PROT_GROWSUP)  // no area grows up here
+            return v->start > start ? -ENOMEM : -EINVAL;
         if (v->start >= end)
             return -ENOMEM;
         if (!(v->flags & VM_GROWSDOWN))

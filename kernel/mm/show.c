@@ -392,6 +392,7 @@ long mm_clear_refs(struct mm *mm, int how)
 
 struct totals {
     u64 anon, mapped, tables, huge, locked;
+    u64 minor, major;  // faults of those that live
 };
 
 static struct totals sum_all(void)
@@ -403,6 +404,8 @@ static struct totals sum_all(void)
         t.mapped += (u64)MAX(mm->rss_file + mm->rss_shmem, 0);
         t.tables += (u64)mm->n_table_pages;
         t.huge += (u64)mm->n_huge * PT_ENTRIES;
+        t.minor += mm->n_minor_faults;
+        t.major += mm->n_major_faults;
         t.locked +=
             MIN(mm->n_locked_pages, mm_peak_rss(mm));  // locked on fault: what is there at most
     }
@@ -494,6 +497,8 @@ void mm_show_vmstat(struct seq_buf *out)
         {"pglazyfreed", mm_stats.lazyfreed},
         {"reusable_pages", mm_stats.reusable},
         {"reused_pages", mm_stats.reused},
+        {"pgfault", mm_stats.dead_minor + sums.minor},
+        {"pgmajfault", mm_stats.dead_major + sums.major},
         {"oom_kill", mm_stats.oom_kills},
         {"tlb_local_pages", tlb.local_pages},
         {"tlb_local_full", tlb.local_full},

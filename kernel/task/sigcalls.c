@@ -358,18 +358,26 @@ long sys_rt_tgsigqueueinfo(int pid, int tid, int sig, uptr_t info_at)
     return send_to_thread(pid, tid, &info);
 }
 
+// PIDFD_SIGNAL_* (pidfd_send_signal(2)): at most one.
+enum { TO_THREAD = 1, TO_THREAD_GROUP = 2, TO_PROCESS_GROUP = 4 };
+
 long sys_pidfd_send_signal(int fd, int sig, uptr_t info_at, unsigned flags)
 {
     struct siginfo info;
-    if (flags)
+    if (flags & ~(TO_THREAD | TO_THREAD_GROUP | TO_PROCESS_GROUP) || (flags & (flags - 1)))
         return -EINVAL;
-    struct process *p = pidfd_get_process(fd, NULL);
+    bool self = fd == PIDFD_SELF_THREAD || fd == PIDFD_SELF_THREAD_GROUP;
+    struct process *p = self ? current->process : pidfd_get_process(fd, NULL);
     if (IS_ERR(p))
         return PTR_ERR(p);
-    user_info(&info, sig, SI_USER);
+    if (self)
+        process_get(p);
+    if (fd == PIDFD_SELF_THREAD && !flags)
+        flags = TO_THREAD;
+    user_info(&info, sig, flags == TO_THREAD ? SI_TKILL : SI_USER);
     int err = 0;
     if (info_at) {
-        err = read_info(&info, sig, info_at, p->pid);
+        err = read_info(&info, sig, info_at, flags == TO_PROCESS_GROUP ? 0 : p->pid);
         if (!err && copy_from_user(&info, info_at, sizeof info.signo))
             err = -EFAULT;
         if (!err && info.signo != sig)
@@ -378,7 +386,9 @@ long sys_pidfd_send_signal(int fd, int sig, uptr_t info_at, unsigned flags)
     if (!err && p->is_zombie && list_empty(&p->pid_link))
         err = -ESRCH;
     if (!err)
-        err = send_to_process(p, &info);
+        err = flags == TO_THREAD ? send_to_thread(p->pid, self ? current->tid : p->pid, &info)
+              : flags == TO_PROCESS_GROUP ? send_to_many(p->pid, &info)
+                                          : send_to_process(p, &info);
     process_put(p);
     return err;
 }

@@ -254,3 +254,6 @@ int pidfd_install(struct process *p, unsigned flags);
 void timerfd_clock_was_set(void);  // after CLOCK_REALTIME jumped (clock_settime, settimeofday)
 // The process behind a pidfd, with a reference; ERR_PTR(-EBADF). *flags: O_NONBLOCK or 0; may be NULL.
 struct process *pidfd_get_process(int fd, unsigned *flags);
+// The caller, where Linux takes that for a pidfd (pidfd_open(2)): process_madvise, pidfd_send_signal.
+#define PIDFD_SELF_THREAD (-10000)
+#define PIDFD_SELF_THREAD_GROUP (-10001)

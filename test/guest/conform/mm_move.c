@@ -426,3 +426,19 @@ TEST(mremap_refuses_before_it_clears_the_target)
     CHECK_ERRNO(remap(p, -(size_t)p, 2 * PAGE, 0, NULL), EINVAL);
     munmap(p, 4 * PAGE), munmap(to, 8 * PAGE);
 }
+
+TEST(mseal_forbids_discarding_what_cannot_be_written)
+{
+    char *p = mmap(NULL, 4 * PAGE, PROT_READ, ANON, -1, 0);
+    if (syscall(462, p, 4 * PAGE, 0ul) != 0)
+        SKIP("a Linux before 6.10");
+    CHECK_ERRNO(madvise(p, PAGE, MADV_DONTNEED), EPERM);
+    CHECK_ERRNO(madvise(p, PAGE, MADV_FREE), EPERM);
+    CHECK_ERRNO(madvise(p, PAGE, MADV_REMOVE), EPERM);
+    CHECK_ERRNO(madvise(p, PAGE, MADV_DONTFORK), EPERM);
+    CHECK_ERRNO(madvise(p, PAGE, 18 /* WIPEONFORK */), EPERM);
+    CHECK_ERRNO(madvise(p, PAGE, 24 /* DONTNEED_LOCKED */), EPERM);
+    CHECK_OK(madvise(p, PAGE, MADV_RANDOM));
+    CHECK_ERRNO(mprotect(p, PAGE, RW), EPERM);
+    CHECK_ERRNO(mprotect(p, PAGE, PROT_READ | 0x2000000 /* GROWSUP */), EINVAL);
+}

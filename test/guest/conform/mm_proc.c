@@ -215,3 +215,20 @@ TEST(locked_memory_is_counted)
     munmap(p, 8 * PAGE);
     CHECK_EQ(field_of("/proc/self/status", "VmLck"), before);
 }
+
+TEST(vmstat_counts_faults)
+{
+    slurp("/proc/vmstat", text, sizeof text);
+    const char *line = strstr(text, "\npgfault ");
+    REQUIRE(line != NULL);
+    unsigned long before = strtoul(line + 9, NULL, 10);
+    CHECK(strstr(text, "\npgmajfault ") != NULL);
+    char *p = map_anon(64 * PAGE);
+    madvise(p, 64 * PAGE, MADV_NOHUGEPAGE);
+    for (size_t i = 0; i < 64; i++)
+        WRITE(p + i * PAGE, 1);
+    munmap(p, 64 * PAGE);
+    slurp("/proc/vmstat", text, sizeof text);
+    line = strstr(text, "\npgfault ");
+    CHECK(line && strtoul(line + 9, NULL, 10) >= before + 64);
+}

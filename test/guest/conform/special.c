@@ -693,3 +693,34 @@ TEST(dev_names)
     munmap(p, PAGE);
     close(fd);
 }
+
+// ---- signals by pidfd
+
+static volatile sig_atomic_t pidfd_signals;
+static void count_signal(int signal) { (void)signal, pidfd_signals++; }
+
+TEST(pidfd_self_takes_signals)
+{
+    enum { SELF = -10000, SELF_GROUP = -10001, SEND = 424 };
+    if (syscall(SEND, SELF, 0, NULL, 0) != 0 && errno == EBADF && !in_lethe())
+        SKIP("a Linux before 6.14");
+    struct sigaction act = {.sa_handler = count_signal}, old;
+    REQUIRE_OK(sigaction(SIGUSR2, &act, &old));
+    pidfd_signals = 0;
+    CHECK_OK(syscall(SEND, SELF, SIGUSR2, NULL, 0));
+    CHECK_OK(syscall(SEND, SELF_GROUP, SIGUSR2, NULL, 0));
+    CHECK_OK(syscall(SEND, SELF_GROUP, SIGUSR2, NULL, 1 /* THREAD */));
+    CHECK_OK(syscall(SEND, SELF, SIGUSR2, NULL, 2 /* THREAD_GROUP */));
+    CHECK_EQ(pidfd_signals, 4);
+    CHECK_ERRNO(syscall(SEND, SELF, SIGUSR2, NULL, 3), EINVAL);
+    CHECK_ERRNO(syscall(SEND, SELF, SIGUSR2, NULL, 8), EINVAL);
+    CHECK_ERRNO(syscall(SEND, SELF, 99, NULL, 0), EINVAL);
+    CHECK_ERRNO(syscall(SEND, -10002, SIGUSR2, NULL, 0), EBADF);
+    int fd = (int)syscall(434 /* pidfd_open */, getpid(), 0);
+    REQUIRE(fd >= 0);
+    CHECK_OK(syscall(SEND, fd, SIGUSR2, NULL, 1));
+    CHECK_OK(syscall(SEND, fd, SIGUSR2, NULL, 2));
+    CHECK_EQ(pidfd_signals, 6);
+    close(fd);
+    sigaction(SIGUSR2, &old, NULL);
+}
