@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Host set-up: installs, with apt, exactly what is missing on this machine and says so.
 #
-#   mk/setup.sh [run|test|bench|lint]...     default: run
+#   mk/setup.sh [run|test|bench|lint|fuzz]...     default: run
 #
 # Works as root or with sudo (which may ask for a password at a terminal); without either it prints the one command
 # to run as root and ends with status 2.
@@ -52,11 +52,18 @@ for_lint() {
     want cppcheck has cppcheck
 }
 
+for_fuzz() {
+    for_test
+    want clang has clang
+    want "libclang-rt-$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')-dev" libfuzzer
+}
+libfuzzer() { printf 'int LLVMFuzzerTestOneInput(const char *d, long n) { return 0; }' | clang -fsanitize=fuzzer -w -x c -o /dev/null -; }
+
 [ $# -gt 0 ] || set -- run
 for group; do
     case $group in
-    run | test | bench | lint) "for_$group" ;;
-    *) echo "setup: unknown group '$group'; choose run, test, bench or lint" >&2; exit 2 ;;
+    run | test | bench | lint | fuzz) "for_$group" ;;
+    *) echo "setup: unknown group '$group'; choose run, test, bench, lint or fuzz" >&2; exit 2 ;;
     esac
 done
 [ -n "$missing" ] || exit 0

@@ -13,6 +13,11 @@ fuzz:
 	@$(MAKE) --no-print-directory tool kernel
 	@SEEDS='$(or $(SEEDS),0..199)' STEPS='$(or $(STEPS),2000)' CPUS='$(or $(CPUS),1)' SHARE=1 test/guest/mmdiff/run
 
+## fuzz-host: libFuzzer on the memory core and on what parses ELF files, images and tables: FUZZ_SECONDS=60 each
+fuzz-host:
+	@mk/setup.sh fuzz
+	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),60)' test/host/fuzz/run
+
 ## bench: Lethe and a Debian Linux guest side by side, one table
 bench:
 	@mk/setup.sh bench
@@ -41,4 +46,4 @@ format:
 	@mk/setup.sh lint
 	@clang-format -i $(C_SRCS)
 
-.PHONY: test fuzz bench lint format
+.PHONY: test fuzz fuzz-host bench lint format

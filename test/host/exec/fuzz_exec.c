@@ -160,6 +160,27 @@ static void fuzz_config(unsigned long rounds)
     }
 }
 
+// For test/host/fuzz: an ELF file, or the text of a configuration.
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+    struct run_config c;
+    u32 line;
+    if (size >= 4 && !memcmp(data, "\177ELF", 4)) {
+        try_elf(data, size);
+        return 0;
+    }
+    char *text = malloc(size + 1), *args = malloc(size + 32), *env = malloc(size + 1);
+    memcpy(text, data, size);
+    text[size] = 0;
+    const char *error = config_parse(text, size, args, env, &c, &line);
+    CHECK(error || (c.program && c.argc > 0));
+    free(text);
+    free(args);
+    free(env);
+    return 0;
+}
+
 static void write_mutants(const char *dir, unsigned long count, const char *path)
 {
     u64 size;

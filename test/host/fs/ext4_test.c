@@ -200,19 +200,54 @@ static void fuzz(const u8 *good, size_t size, unsigned n)
     fprintf(stderr, "ext4 fuzz: %u images, %u read without an error\n", n, n_sound);
 }
 
+static u8 *load(const char *path, size_t *size)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f || fseek(f, 0, SEEK_END))
+        return NULL;
+    *size = ftell(f);
+    rewind(f);
+    u8 *image = malloc(*size ? *size : 1);
+    if (fread(image, 1, *size, f) != *size)
+        return NULL;
+    fclose(f);
+    return image;
+}
+
+// For test/host/fuzz: changes of the image that FUZZ_IMAGE names, of 8 bytes each: where (4), how many bytes less one, and
+// three bytes to put there.
+int LLVMFuzzerTestOneInput(const u8 *data, size_t n);
+int LLVMFuzzerTestOneInput(const u8 *data, size_t n)
+{
+    static u8 *good, *image;
+    static size_t size;
+    if (!good) {
+        good = load(getenv("FUZZ_IMAGE"), &size);
+        image = good ? malloc(size) : NULL;
+        if (!image)
+            exit(2);
+        memcpy(image, good, size);
+    }
+    for (const u8 *p = data; p + 8 <= data + n; p += 8)
+        for (u32 i = 0; i <= p[4] % 3u; i++)
+            image[((p[0] | p[1] << 8 | p[2] << 16 | (u32)p[3] << 24) + i) % size] = p[5 + i];
+    walk_image(image, size, false);
+    for (const u8 *p = data; p + 8 <= data + n; p += 8)
+        for (u32 i = 0; i <= p[4] % 3u; i++) {
+            size_t at = ((p[0] | p[1] << 8 | p[2] << 16 | (u32)p[3] << 24) + i) % size;
+            image[at] = good[at];
+        }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 3)
         return 2;
-    FILE *f = fopen(argv[2], "rb");
-    if (!f || fseek(f, 0, SEEK_END))
+    size_t size;
+    u8 *image = load(argv[2], &size);
+    if (!image)
         return 2;
-    size_t size = ftell(f);
-    rewind(f);
-    u8 *image = malloc(size ? size : 1);
-    if (fread(image, 1, size, f) != size)
-        return 2;
-    fclose(f);
     int status = 0;
     if (strcmp(argv[1], "list") == 0) {
         status = !walk_image(image, size, true);

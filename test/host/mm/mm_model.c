@@ -58,7 +58,18 @@ static struct proc *cur;
         }                                                    \
     } while (0)
 
-static u64 r(u64 n) { return rnd(&state) % n; }
+// Where a fuzzer makes the decisions; when it is used up, or there is none, the numbers are random ones.
+static const u8 *input, *input_end;
+
+static u64 r(u64 n)
+{
+    if (input == input_end)
+        return rnd(&state) % n;
+    u64 value = 0;
+    for (u64 range = n - 1; range && input < input_end; range >>= 8)
+        value = value << 8 | *input++;
+    return value % n;
+}
 
 static vaddr_t va_of(unsigned page) { return BASE + page * PAGE_SIZE; }
 
@@ -586,30 +597,27 @@ static void verify(bool full)
     kmalloc_verify();
 }
 
-int main(int argc, char **argv)
+static void begin(void)
 {
-    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-    u64 n = argc > 2 ? strtoull(argv[2], NULL, 0) : 10000;
-    verbose = argc > 3;
-    state = seed * 0x9e3779b97f4a7c15ull + 1;
-    host_boot(160 << 20);
-    host_others_seed = seed | 1;
-    u64 pages = page_free_count();
-    host_settle();
-    for (unsigned i = 0; i < N_OBJECTS; i++)
+    for (unsigned i = 0; i < N_OBJECTS; i++) {
         objects[i].obj = vm_object_create_anon(OBJECT_PAGES * PAGE_SIZE);
+        memset(objects[i].values, 0, sizeof objects[i].values);
+    }
+    memset(procs, 0, sizeof procs);
     cur = &procs[0];
     cur->mm = mm_create();
     host_run(cur->mm);
-    for (op_number = 0; op_number < n; op_number++) {
-        host_before_lock = seed % 2 ? host_others_act : NULL;
-        operations[r(ARRAY_SIZE(operations))]();
-        for (unsigned k = 0; k < 3; k++)
-            check_page((unsigned)r(N_PAGES));
-        host_before_lock = NULL;
-        if (op_number % 64 == 0 || verbose)
-            verify(op_number % 4096 == 0);
-    }
+}
+
+static void one_operation(void)
+{
+    operations[r(ARRAY_SIZE(operations))]();
+    for (unsigned k = 0; k < 3; k++)
+        check_page((unsigned)r(N_PAGES));
+}
+
+static void finish(u64 pages)
+{
     host_others_stop();
     for (unsigned i = 0; i < N_PROCS; i++) {
         for (unsigned c = 0; c < FAKE_CPUS; c++) {
@@ -629,5 +637,50 @@ int main(int argc, char **argv)
         FAIL("%llu frames free at the end, %llu at the start (%llu in slabs)",
              (unsigned long long)page_free_count(), (unsigned long long)pages,
              (unsigned long long)slabs);
+}
+
+// For test/host/fuzz: the bytes choose operations and arguments.
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+    static u64 pages;
+    if (!pages) {
+        host_boot(160 << 20);
+        pages = page_free_count();
+        host_settle();
+    }
+    input = data;
+    input_end = data + size;
+    state = host_others_seed = size + 1;
+    begin();
+    for (op_number = 0; input < input_end; op_number++) {
+        host_before_lock = size % 2 ? host_others_act : NULL;
+        one_operation();
+        host_before_lock = NULL;
+        verify(false);
+    }
+    finish(pages);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+    u64 n = argc > 2 ? strtoull(argv[2], NULL, 0) : 10000;
+    verbose = argc > 3;
+    state = seed * 0x9e3779b97f4a7c15ull + 1;
+    host_boot(160 << 20);
+    host_others_seed = seed | 1;
+    u64 pages = page_free_count();
+    host_settle();
+    begin();
+    for (op_number = 0; op_number < n; op_number++) {
+        host_before_lock = seed % 2 ? host_others_act : NULL;
+        one_operation();
+        host_before_lock = NULL;
+        if (op_number % 64 == 0 || verbose)
+            verify(op_number % 4096 == 0);
+    }
+    finish(pages);
     return 0;
 }

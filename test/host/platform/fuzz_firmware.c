@@ -393,6 +393,24 @@ static void mutate(void)
         all_sums();
 }
 
+// For test/host/fuzz: changes of a good machine, of 6 bytes each: table, place (2), width, value (2). The first byte
+// says whether the checksums are made right afterwards.
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+    memset(nothing, 0xff, sizeof(nothing));
+    describe();
+    for (const u8 *p = data + 1; size > 1 && p + 6 <= data + size; p += 6) {
+        unsigned a = p[0] % ARRAY_SIZE(areas), width = 1u << p[3] % 4;
+        phys_t at = areas[a].at + (p[1] | p[2] << 8) % areas[a].len;
+        put(at & ~(phys_t)(width - 1), (u64)(s64)(s16)(p[4] | p[5] << 8), width);
+    }
+    if (size && data[0] % 4)
+        all_sums();
+    boot();
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 1000, up = 0;
