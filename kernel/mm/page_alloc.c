@@ -52,8 +52,10 @@
 #define BLOCK_PAGES (1u << PAGE_MAX_ORDER)
 #define CACHE_HIGH 1024  // a chain longer than this is spilled: 4 MiB, one refault burst
 #define CLEAN_MAX 64     // a few programs' worth of page tables
-#define MERGE_STEP 64    // frames merged by one call of the idle loop
-#define ZERO_STEP 4      // frames cleared by one call: 2,000 instructions, 1 us
+#define IDLE_KEEP \
+    64  // frames that an idle CPU keeps: what it holds may be all that breaks up a 2 MiB block
+#define MERGE_STEP 64  // frames merged by one call of the idle loop
+#define ZERO_STEP 4    // frames cleared by one call: 2,000 instructions, 1 us
 #define ZERO_MAX_BYTES (32ull << 20)
 #define MAX_SPANS (MAX_MEM_RANGES + PAGE_MAX_RESERVED + 4)
 #define MAX_BAD_PATTERNS 32
@@ -730,6 +732,8 @@ static __cold bool start_zeroing(struct page_cache *c)
 __cold bool page_zero_idle(void)
 {
     struct page_cache *c = percpu_ptr(page_cache);
+    if (c->chain.n > IDLE_KEEP)
+        spill_chain(c);
     if (READ_ONCE(buddy.loose)) {
         spin_lock(&buddy.lock);
         if (buddy.loose)
