@@ -259,22 +259,25 @@ static ssize_t append_to_last(struct pipe *p, struct uio *from)
         buf->offset + buf->len + odd > PAGE_SIZE)
         return 0;
     ssize_t n = uio_copy_from(from, (char *)page_address(buf->page) + buf->offset + buf->len, odd);
-    if (n > 0)
-        buf->len += (u32)n;
+    if (n != (ssize_t)odd)
+        return -EFAULT;
+    buf->len += (u32)n;
     return n;
 }
 
+// As on Linux, a page that cannot be filled as far as it was to be is not sent.
 static ssize_t fill_slot(struct pipe *p, struct uio *from, u32 flags)
 {
+    size_t wanted = MIN(PAGE_SIZE, uio_remaining(from));
     struct page *page = pipe_page_get(p);
     if (!page)
         return -ENOMEM;
-    ssize_t n = uio_copy_from(from, page_address(page), MIN(PAGE_SIZE, uio_remaining(from)));
-    if (n <= 0)
+    if (uio_copy_from(from, page_address(page), wanted) != (ssize_t)wanted) {
         pipe_page_put(p, page);
-    else
-        pipe_push(p, page, 0, (u32)n, flags);
-    return n;
+        return -EFAULT;
+    }
+    pipe_push(p, page, 0, (u32)wanted, flags);
+    return (ssize_t)wanted;
 }
 
 static ssize_t pipe_write(struct file *f, struct uio *from, loff_t *pos)

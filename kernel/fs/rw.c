@@ -620,10 +620,10 @@ static long rw_vector(int fd, uptr_t iov, size_t n_iov, loff_t pos, u32 flags, r
     if (!n) {
         n = uio_init_vec(&u, &v, iov, n_iov);
         u.flags = flags;
-        if (n > 0 || (n == 0 && n_iov == 0))
-            n = n == 0               ? 0
-                : pos == AT_FILE_POS ? rw_at_file_pos(f.file, &u, fn)
-                                     : fn(f.file, &u, &pos);
+        if (n >= 0 && !(fn == do_read ? (void *)f.file->ops->read : (void *)f.file->ops->write))
+            n = -EINVAL;
+        if (n > 0)
+            n = pos == AT_FILE_POS ? rw_at_file_pos(f.file, &u, fn) : fn(f.file, &u, &pos);
         uio_vec_free(&v);
     }
     fd_put(f);
