@@ -815,11 +815,13 @@ out:
 
 long sys_sync(void) { return 0; }
 
-// In a kernel built with VERIFY=1 this also checks the tree of names: test programs call it.
+// In a kernel built with VERIFY=1 this also checks the tree of names and the allocators: test programs call it.
 long sys_syncfs(int fd)
 {
 #ifdef LETHE_VERIFY
     vfs_verify();
+    page_allocator_verify();
+    kmalloc_verify();
 #endif
     struct fd f = fd_get(fd);
     fd_put(f);
