@@ -56,6 +56,8 @@ static ssize_t zero_read(struct file *f, struct uio *to, loff_t *pos)
 // A mapping of /dev/zero is new memory that starts as zeros; MAP_SHARED shares it over fork.
 static struct vm_object *zero_mmap(struct file *f, int prot, int flags)
 {
+    if (!(flags & 1 /* MAP_SHARED */))
+        return MAPPED_AS_ANONYMOUS;
     return vm_object_create_anon(MAX_FILE_SIZE & ~(u64)(PAGE_SIZE - 1));
 }
 

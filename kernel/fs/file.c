@@ -764,7 +764,10 @@ long file_mmap_object(int fd, int prot, int flags, struct file **file, struct vm
     long err = mmap_check(f, prot, flags, may_flags);
     if (!err) {
         *obj = f->ops->mmap_object(f, prot, flags);
-        err = !*obj ? -ENODEV : IS_ERR(*obj) ? PTR_ERR(*obj) : 0;
+        if (*obj == MAPPED_AS_ANONYMOUS)
+            *obj = NULL;
+        else
+            err = !*obj ? -ENODEV : IS_ERR(*obj) ? PTR_ERR(*obj) : 0;
     }
     if (err) {
         file_put(f);

@@ -152,6 +152,7 @@ static inline void poll_wait(struct poll_table *pt, struct file *f, struct wait_
 }
 
 // All pointers may be NULL. Every operation but release and show_fdinfo may sleep.
+#define MAPPED_AS_ANONYMOUS ((struct vm_object *)ERR_PTR(-4095))
 struct file_ops {
     const char *name;  // files without a name: "anon_inode:[eventfd]", "pipe", "socket"
     u32 type;          // S_IF* that fstat shows for files without an inode (0 for anon_inode)
@@ -174,6 +175,7 @@ struct file_ops {
     u32 (*poll)(struct file *f, struct poll_table *pt);          // NULL: always readable, writable
     long (*ioctl)(struct file *f, unsigned cmd, uptr_t arg);     // NULL: -ENOTTY
     // What mmap maps, with a reference. NULL: -ENODEV. flags: MAP_SHARED etc. may be refused.
+    // MAPPED_AS_ANONYMOUS: nothing of the file's, private memory as without one
     struct vm_object *(*mmap_object)(struct file *f, int prot, int flags);
     int (*getdents)(struct file *f, struct dir_context *ctx);
     int (*fsync)(struct file *f, bool data_only);  // NULL: -EINVAL

@@ -182,7 +182,7 @@ static bool free_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
 // makes it dirty, by the hardware or by a fault.
 static int advise_free(struct advise *a, struct vma *v, vaddr_t start, vaddr_t end)
 {
-    if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_HUGETLB)) || v->object || v->file)
+    if ((v->flags & (VM_SPECIAL | VM_LOCKED | VM_HUGETLB)) || v->object)
         return -EINVAL;
     struct free_walk fw = {.walk = {.run = free_run, .huge = free_huge}, .g = &a->g};
     pt_walk(a->mm, &fw.walk, start, end);
@@ -429,6 +429,7 @@ struct part {
     u64 flags;              // of the area
     struct vm_object *obj;  // referenced, or NULL
     u64 from_bytes;         // where the part starts in it
+    bool of_file;           // a private mapping of /dev/zero is one without an object
     bool hole;              // some page had no area
 };
 
@@ -443,6 +444,7 @@ static bool next_part(struct part *p)
         p->start = MAX(p->start, v->start);
         p->stop = MIN(v->end, p->end);
         p->flags = v->flags;
+        p->of_file = v->file != NULL;
         p->from_bytes = (v->pgoff << PAGE_SHIFT) + (p->start - v->start);
         if ((p->obj = v->object))
             vm_object_get(p->obj);
@@ -457,7 +459,7 @@ static long remove_part(const struct part *p)
 {
     if (seal_forbids(p->flags, p->obj, MADV_REMOVE))
         return -EPERM;
-    if ((p->flags & (VM_LOCKED | VM_SPECIAL)) || !p->obj)
+    if ((p->flags & (VM_LOCKED | VM_SPECIAL)) || !(p->obj || p->of_file))
         return -EINVAL;
     if ((p->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
         return -EACCES;

@@ -4,171 +4,11 @@
 //
 // The table test builds an area of eight pages holding 0x41, advises pages 2 to 4, and looks at what the
 // advice did inside and that nothing happened outside.
-#include "harness.h"
+#include "mm_kinds.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-
-#define RW (PROT_READ | PROT_WRITE)
-#define PAGES 8
-#define FROM 2
-#define TO 5
-#define WRITTEN 0x41
-#define IN_FILE 0x66
-
-// Numbers of the Linux headers: a C library may not know the newer ones.
-enum {
-    NORMAL = 0,
-    RANDOM = 1,
-    SEQUENTIAL = 2,
-    WILLNEED = 3,
-    DONTNEED = 4,
-    FREE = 8,
-    REMOVE = 9,
-    DONTFORK = 10,
-    DOFORK = 11,
-    MERGEABLE = 12,
-    UNMERGEABLE = 13,
-    HUGEPAGE = 14,
-    NOHUGEPAGE = 15,
-    DONTDUMP = 16,
-    DODUMP = 17,
-    WIPEONFORK = 18,
-    KEEPONFORK = 19,
-    COLD = 20,
-    PAGEOUT = 21,
-    POPULATE_READ = 22,
-    POPULATE_WRITE = 23,
-    DONTNEED_LOCKED = 24,
-    COLLAPSE = 25,
-    GUARD_INSTALL = 102,
-    GUARD_REMOVE = 103,
-};
-
-enum kind {
-    ANON,
-    ANON_READ_ONLY,
-    FRESH,
-    PRIVATE_FILE,
-    SHARED_FILE,
-    SHARED_ANON,
-    MEMFD,
-    STACK,
-    HEAP,
-    BRK,
-    BSS,
-    DATA,
-    HUGE_BACKED,
-    LOCKED,
-    NO_ACCESS,
-    N_KINDS
-};
-
-static const char *const kind_names[N_KINDS] = {
-    "anonymous",   "anonymous read-only",
-    "untouched",   "private file",
-    "shared file", "shared anonymous",
-    "memfd",       "stack",
-    "heap",        "brk",
-    "bss",         "data",
-    "huge-backed", "locked",
-    "PROT_NONE",
-};
-
-struct area {
-    enum kind kind;
-    char *start;
-    int fd;       // of the file behind, or -1
-    int dropped;  // what a private page holds after DONTNEED
-    char *unmap;
-    size_t unmap_len;
-};
-
-static char bss_pages[(PAGES + 1) * PAGE] __attribute__((aligned(4096)));
-static char data_pages[(PAGES + 1) * PAGE]
-    __attribute__((aligned(4096))) = {[0 ...(PAGES + 1) * PAGE - 1] = IN_FILE};
-
-static bool is_shared(enum kind kind)
-{
-    return kind == SHARED_FILE || kind == SHARED_ANON || kind == MEMFD;
-}
-
-static bool is_private_file(enum kind kind) { return kind == PRIVATE_FILE || kind == DATA; }
-
-// stack_pages: page-aligned room in the caller's frame.
-static struct area make_area(enum kind kind, char *stack_pages)
-{
-    size_t len = PAGES * PAGE;
-    struct area area = {.kind = kind, .fd = -1, .unmap_len = len};
-    switch (kind) {
-    case ANON:
-    case ANON_READ_ONLY:
-    case FRESH:
-    case LOCKED:
-    case NO_ACCESS: area.start = area.unmap = map_anon(len); break;
-    case PRIVATE_FILE:
-    case SHARED_FILE:
-    case MEMFD:
-        area.fd = kind == MEMFD ? new_memfd(len) : new_file("advised", 0, 0);
-        for (size_t at = 0; at < len; at += PAGE) {
-            char page[PAGE];
-            memset(page, IN_FILE, PAGE);
-            REQUIRE(pwrite(area.fd, page, PAGE, (off_t)at) == (ssize_t)PAGE);
-        }
-        area.start = area.unmap =
-            map_with(len, RW, kind == PRIVATE_FILE ? MAP_PRIVATE : MAP_SHARED, area.fd);
-        area.dropped = IN_FILE;
-        break;
-    case SHARED_ANON:
-        area.start = area.unmap = map_with(len, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
-        break;
-    case STACK: area.start = stack_pages; break;
-    case HEAP:
-        area.start = aligned_alloc(PAGE, len);  // freed by nobody: it stays valid memory
-        REQUIRE(area.start != NULL);
-        break;
-    case BRK: {
-        uintptr_t top = (uintptr_t)syscall(SYS_brk, 0);
-        uintptr_t start = (top + PAGE - 1) & ~(PAGE - 1);
-        REQUIRE((uintptr_t)syscall(SYS_brk, start + len) == start + len);
-        area.start = (char *)start;
-        break;
-    }
-    case BSS: area.start = bss_pages; break;
-    case DATA:
-        area.start = data_pages;
-        area.dropped = IN_FILE;
-        break;
-    case HUGE_BACKED:
-        area.start = area.unmap = map_huge_aligned(2 * HUGE);
-        area.unmap_len = 2 * HUGE;
-        madvise(area.start, 2 * HUGE, HUGEPAGE);
-        memset(area.start, WRITTEN, 2 * HUGE);
-        break;
-    case N_KINDS: break;
-    }
-    if (kind != FRESH)
-        memset(area.start, WRITTEN, len);
-    if (kind == ANON_READ_ONLY)
-        REQUIRE_OK(mprotect(area.start, len, PROT_READ));
-    if (kind == NO_ACCESS)
-        REQUIRE_OK(mprotect(area.start, len, PROT_NONE));
-    if (kind == LOCKED)
-        REQUIRE_OK(mlock(area.start, len));
-    return area;
-}
-
-static void drop_area(struct area *area)
-{
-    if (area->kind == BRK)
-        syscall(SYS_brk, area->start);
-    if (area->unmap)
-        munmap(area->unmap, area->unmap_len);
-    if (area->fd >= 0)
-        close(area->fd);
-    unlink("advised");
-}
 
 enum effect {
     KEPT,     // nothing changes
@@ -182,14 +22,6 @@ struct verdict {
     int error;
     enum effect effect;
 };
-
-static int first_byte_that_is_not(const char *start, int value, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)start[i] != value)
-            return (unsigned char)start[i] | 0x100;
-    return 0;
-}
 
 static void check_contents(const struct area *area, const char *advice, enum effect effect)
 {
@@ -295,13 +127,15 @@ static struct verdict expect_free(enum kind kind)
 
 static struct verdict expect_remove(enum kind kind)
 {
-    int error = is_shared(kind) ? 0 : is_private_file(kind) ? EACCES : EINVAL;
+    bool file = is_private_file(kind) || kind == DEV_ZERO;
+    int error = is_shared(kind) ? 0 : file ? EACCES : EINVAL;
     return (struct verdict){error, PUNCHED};
 }
 
 static struct verdict expect_wipeonfork(enum kind kind)
 {
-    return (struct verdict){is_shared(kind) || is_private_file(kind) ? EINVAL : 0, KEPT};
+    bool file = is_shared(kind) || is_private_file(kind) || kind == DEV_ZERO;
+    return (struct verdict){file ? EINVAL : 0, KEPT};
 }
 
 static struct verdict expect_populate_read(enum kind kind)
