@@ -10,6 +10,8 @@ KERNEL       := $(OUT)/lethe-kernel
 KERNEL_DEBUG := $(KERNEL).debug
 KERNEL_LD    := kernel/arch/$(ARCH)/kernel.ld
 OBJ          := $(OUT)/obj
+# What boot loaders take: an ELF file with a PVH note, or the flat Image of arm64.
+KERNEL_FORMAT_aarch64 := -O binary
 KDIRS        := kernel platform libc-shim
 
 KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' \) \
@@ -18,6 +20,7 @@ KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' 
 KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
 
 -include libc-shim/vdso/vdso.mk
+-include platform/$(ARCH)/platform.mk
 
 # ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and
 # end threads and processes pass through it, and the slow paths of locks.
@@ -26,9 +29,10 @@ KCOLD := $(addprefix kernel/fs/,attr.c ext4.c fcntl.c gen.c inotify.c locks.c me
          $(addprefix kernel/task/,clone.c creds.c exit.c groups.c misc.c proc_info.c process.c rseq.c schedcalls.c timers.c wait.c) \
          $(addprefix kernel/core/,cmdline.c debug.c kallsyms.c kmain.c lock.c log.c random.c seq_buf.c smp.c) \
          $(addprefix kernel/mm/,attach.c hugetlb.c madvise.c mlock.c mm.c mremap.c pkey.c show.c) kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
-         $(wildcard kernel/exec/*.c) $(addprefix kernel/arch/x86_64/,backtrace.c cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
+         $(wildcard kernel/exec/*.c) kernel/arch/backtrace.c $(addprefix kernel/arch/x86_64/,cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
          $(addprefix platform/x86_64/,acpi.c firmware.c ioapic.c mptable.c pci.c platform.c pvh.c tsc.c) \
-         platform/pci.c platform/random.c $(wildcard platform/virtio/*.c)
+         $(addprefix kernel/arch/aarch64/,cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
+         $(addprefix platform/aarch64/,device_tree.c pci.c pl011.c platform.c psci.c) platform/memory_map.c platform/pci.c platform/random.c $(wildcard platform/virtio/*.c)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 CFLAGS-kernel/task/futex.c := -fno-inline-functions
 
@@ -71,7 +75,8 @@ $(OUT)/kallsyms-%.o: $(OUT)/kallsyms-%.S $(OUT)/flags
 	$(Q)$(KCC) $(KASFLAGS) -c -o $@ $<
 
 LINK = $(KLD) $(KLDFLAGS) -T $(KERNEL_LD)
-LIBGCC = $(shell $(KCC) $(KCFLAGS_$(ARCH)) -print-libgcc-file-name)
+# The compiler's library, but not where it uses vector registers (libc-shim/aarch64/popcount.c).
+LIBGCC = $(if $(filter x86_64,$(ARCH)),$(shell $(KCC) $(KCFLAGS_$(ARCH)) -print-libgcc-file-name))
 
 $(OUT)/lethe-kernel.pass1: $(KERNEL_OBJS) $(OUT)/kallsyms-0.o $(KERNEL_LD)
 	$(call say,LD,$@)
@@ -85,7 +90,7 @@ $(KERNEL_DEBUG): $(OUT)/lethe-kernel.pass1 $(OUT)/kallsyms-1.o
 		echo '$(KERNEL_LD): the .kallsyms section must lie behind all code' >&2; exit 1; }
 $(KERNEL): $(KERNEL_DEBUG)
 	$(call say,STRIP,$@)
-	$(Q)$(KOBJCOPY) --strip-all --remove-section=.comment $< $@
+	$(Q)$(KOBJCOPY) $(KERNEL_FORMAT_$(ARCH)) --strip-all --remove-section=.comment $< $@
 
 ## kernel: link build/<arch>/lethe-kernel (stripped) and lethe-kernel.debug
 kernel: $(KERNEL)

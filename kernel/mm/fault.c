@@ -235,6 +235,14 @@ static inline pte_t object_entry(const struct object_rights *r, const struct pag
     return pte_make(page_to_phys(p), writable ? r->write : r->read);
 }
 
+// What the kernel or the loader has written to the page, the area's instruction fetches must see. => p
+static inline struct page *sync_code(const struct vma *v, struct page *p)
+{
+    if (v->flags & VM_EXEC)
+        arch_sync_code(page_address(p));
+    return p;
+}
+
 // Installs a page whose reference the caller gives away. => false: it lost against another entry
 static inline bool install_cached(pte_t *slot, struct page *p, pte_t e)
 {
@@ -278,7 +286,7 @@ static void map_cached_around(struct fault *f, u64 index, const struct object_ri
         if (!pte_is_none(READ_ONCE(*slot)) || (p->flags & PG_POISON))
             page_put(p);
         else
-            installed += install_cached(slot, p, object_entry(r, p));
+            installed += install_cached(slot, sync_code(v, p), object_entry(r, p));
     }
     if (installed)
         atomic_add(cached_rss(f->mm, obj), installed);
@@ -359,6 +367,7 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
         page_put(p);
         if (!own)
             return FK_OOM;
+        sync_code(v, own);
         if (pte_replace(f->slot, PTE_NONE, own_entry(v, own)))
             atomic_add(&f->mm->rss_anon, 1);
         else
@@ -368,7 +377,7 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
     if (is_write(f))
         note_dirty(v->object, p, index);
     struct object_rights r = object_rights(v);
-    if (install_cached(f->slot, p, pte_mk_young(object_entry(&r, p))))
+    if (install_cached(f->slot, sync_code(v, p), pte_mk_young(object_entry(&r, p))))
         atomic_add(cached_rss(f->mm, v->object), 1);
     map_cached_around(f, index, &r);
     return FK_OK;
@@ -396,7 +405,7 @@ static enum fault_kind soft_entry(pte_t e)
     return pte_soft_kind(e) == SOFT_POISON ? FK_POISON : FK_SIGSEGV;
 }
 
-// A fault inside a 2 MiB leaf: rights changed, or another CPU was faster.
+// A fault inside a 2 MiB leaf: rights changed, another CPU was faster, or flags that this CPU does not set itself.
 static enum fault_kind huge_present(struct fault *f, pte_t e)
 {
     if (f->vma->flags & VM_HUGETLB)
@@ -404,6 +413,8 @@ static enum fault_kind huge_present(struct fault *f, pte_t e)
     if (is_write(f) && !pte_writable(e) && (f->vma->flags & VM_WRITE)) {
         pte_t new = pte_mk_dirty(pte_mk_young(pte_with_prot(e, pt_prot_of(f->vma->flags))));
         pte_replace(f->level1, e, new);
+    } else {
+        pte_touch(f->level1, e, is_write(f) && pte_writable(e));
     }
     arch_tlb_flush_page(f->addr);
     return FK_OK;
@@ -417,8 +428,7 @@ static enum fault_kind present_fault(struct fault *f, pte_t e, u64 index)
             return v->object ? shared_write(f, e, index) : FK_SIGSEGV;
         return copy_on_write(f, e);
     }
-    if (!pte_young(e) || (is_write(f) && !pte_dirty(e)))
-        pte_replace(f->slot, e, is_write(f) ? pte_mk_dirty(pte_mk_young(e)) : pte_mk_young(e));
+    pte_touch(f->slot, e, is_write(f));
     arch_tlb_flush_page(f->addr);
     return FK_OK;
 }

@@ -226,6 +226,7 @@ enum fault_kind hugetlb_fault(struct mm *mm, struct vma *v, vaddr_t addr, bool w
     if (!pte_is_none(e)) {
         if (write && !pte_writable(e))
             return write_mapped(mm, v, slot, e, addr);
+        pte_touch(slot, e, write);
         arch_tlb_flush_page(addr);
         return FK_OK;
     }

@@ -930,19 +930,25 @@ static __cold void build_spans(void)
     }
 }
 
-// Finds room for the page array: the first usable span that holds it, at its low end.
+// Finds room for the page array: the first usable span that holds it, at its low end. It begins with the first frame
+// of RAM, which on some machines lies high; page_array is where frame 0 would be.
 static void place_page_array(void)
 {
-    for (u32 i = 0; i < boot_info.n_mem; i++)
-        if (boot_info.mem[i].kind == MEM_RAM)
-            n_frames = MAX(n_frames, boot_info.mem[i].end >> PAGE_SHIFT);
+    u64 first = UINT64_MAX;
+    for (u32 i = 0; i < boot_info.n_mem; i++) {
+        const struct mem_range *r = &boot_info.mem[i];
+        if (r->kind == MEM_RAM) {
+            first = MIN(first, ALIGN_DOWN(r->start >> PAGE_SHIFT, BLOCK_PAGES));
+            n_frames = MAX(n_frames, r->end >> PAGE_SHIFT);
+        }
+    }
     n_frames = ALIGN_UP(n_frames, BLOCK_PAGES);
-    u64 pages = DIV_ROUND_UP(n_frames * sizeof(struct page), PAGE_SIZE);
+    u64 pages = DIV_ROUND_UP((n_frames - first) * sizeof(struct page), PAGE_SIZE);
     for (u32 i = 0; i < buddy.n_spans; i++) {
         struct span *s = &buddy.spans[i];
         if (s->end - s->start < pages)
             continue;
-        page_array = phys_to_virt(s->start << PAGE_SHIFT);
+        page_array = (struct page *)phys_to_virt(s->start << PAGE_SHIFT) - first;
         page_reserve(s->start << PAGE_SHIFT, (s->start + pages) << PAGE_SHIFT);
         return;
     }

@@ -46,6 +46,14 @@ static inline bool pte_replace(pte_t *slot, pte_t expected, pte_t new)
     return atomic_cmpxchg(slot, &expected, new);
 }
 
+// Sets the flags of a present entry that some CPUs leave to the fault handler.
+static inline void pte_touch(pte_t *slot, pte_t e, bool write)
+{
+    pte_t new = write ? pte_mk_dirty(pte_mk_young(e)) : pte_mk_young(e);
+    if (new != e)
+        pte_replace(slot, e, new);
+}
+
 // One walk over [start, end): run for the level 0 entries of one table at a time, huge for a 2 MiB leaf
 // (possibly covered in part), hole for a stretch without any table (optional).
 // huge returns true when it put a table in place of the leaf: run follows.

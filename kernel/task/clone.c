@@ -6,6 +6,7 @@
 // handlers) is refused: nobody has used it since LinuxThreads.
 #include <string.h>
 
+#include "arch_impl/uapi.h"
 #include "core/log.h"
 #include "task/calls.h"
 #include "task/task_internal.h"

@@ -30,19 +30,6 @@ const void *firmware_map(phys_t pa, size_t len_bytes)
     return phys_to_virt(pa);
 }
 
-bool platform_is_device(phys_t pa, size_t len_bytes)
-{
-    phys_t end = pa + len_bytes;
-    if (pa < FIRST_MIB || end < pa || end > FIRMWARE_ADDRESS_MAX)
-        return false;
-    for (u32 i = 0; i < boot_info.n_mem; i++) {
-        const struct mem_range *r = &boot_info.mem[i];
-        if (r->kind != MEM_RESERVED && r->start < end && pa < r->end)
-            return false;
-    }
-    return true;
-}
-
 bool firmware_sums_to_zero(const void *bytes, size_t len)
 {
     const u8 *p = bytes;

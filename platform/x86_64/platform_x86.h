@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/platform.h"
+#include "platform/memory_map.h"
 
 // CPUs and interrupt routing as the firmware tells them (ACPI MADT, MP table, or fw_cfg).
 struct machine {
@@ -34,7 +35,7 @@ void pvh_parse(phys_t start_info);
 
 // firmware.c. No table is longer than a MiB, and no address beyond what the direct map can show.
 #define FIRMWARE_TABLE_MAX 0x100000ul
-#define FIRMWARE_ADDRESS_MAX BIT(46)
+#define FIRMWARE_ADDRESS_MAX MEMORY_ADDRESS_MAX
 // Makes [pa, pa + len) readable. => NULL unless it lies in the memory map (of whatever kind) or in the first MiB.
 const void *firmware_map(phys_t pa, size_t len_bytes);
 // The checksum of all firmware tables: the bytes add up to 0 modulo 256.

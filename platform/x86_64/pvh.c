@@ -7,9 +7,8 @@
 
 #include "arch/mmu.h"
 #include "core/log.h"
+#include "platform/memory_map.h"
 #include "platform/x86_64/platform_x86.h"
-
-extern char kernel_start[], kernel_end[];
 
 #define HVM_START_MAGIC 0x336ec578
 #define EARLY_MAX (1ul << 30)  // boot.S has tables for the first GiB only
@@ -59,60 +58,6 @@ static const struct hvm_start_info *start_info(phys_t pa)
     return s && s->magic == HVM_START_MAGIC ? s : NULL;
 }
 
-// ---------------------------------------------------------------- memory map
-//
-// The listed ranges cut the addresses into pieces at their ends. A piece is RAM when some range says so and
-// no other denies it; of several kinds that deny it the largest number stands. Neighbours of one kind join.
-
-static struct mem_range raw[MAX_MEM_RANGES];
-static u32 n_raw;
-
-static void add_raw(phys_t start, u64 size, enum mem_kind kind)
-{
-    if (start >= FIRMWARE_ADDRESS_MAX || size == 0)
-        return;
-    if (n_raw == MAX_MEM_RANGES) {
-        if (kind != MEM_RAM)  // memory may be left out, what is no memory may not
-            raw[n_raw - 1] =
-                (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
-        return;
-    }
-    raw[n_raw++] = (struct mem_range){start, start + MIN(size, FIRMWARE_ADDRESS_MAX - start), kind};
-}
-
-// The piece of one kind that begins at start. => Its end; *kind is 0 where no range lies.
-static phys_t piece_at(phys_t start, u32 *kind)
-{
-    phys_t end = FIRMWARE_ADDRESS_MAX;
-    *kind = 0;
-    for (u32 i = 0; i < n_raw; i++) {
-        const struct mem_range *r = &raw[i];
-        if (r->start > start) {
-            end = MIN(end, r->start);
-        } else if (r->end > start) {
-            end = MIN(end, r->end);
-            *kind = MAX(*kind, (u32)r->kind);
-        }
-    }
-    return end;
-}
-
-static void sort_memory(struct boot_info *b)
-{
-    b->n_mem = 0;
-    for (phys_t start = 0, end; start < FIRMWARE_ADDRESS_MAX; start = end) {
-        u32 kind;
-        end = piece_at(start, &kind);
-        struct mem_range *last = b->n_mem ? &b->mem[b->n_mem - 1] : NULL;
-        if (!kind)
-            continue;
-        if (last && last->end == start && last->kind == kind)
-            last->end = end;
-        else if (b->n_mem < MAX_MEM_RANGES)
-            b->mem[b->n_mem++] = (struct mem_range){start, end, kind};
-    }
-}
-
 static void read_memory_map(const struct hvm_start_info *s)
 {
     u32 n = MIN(s->memmap_entries, 16u * MAX_MEM_RANGES);
@@ -120,15 +65,10 @@ static void read_memory_map(const struct hvm_start_info *s)
     if (!e)
         noboot("the memory map of the boot loader lies at %#lx, out of reach",
                (unsigned long)s->memmap_paddr);
-    n_raw = 0;
+    memory_map_begin();
     for (u32 i = 0; i < n; i++)
-        add_raw(e[i].addr, e[i].size, kind_of(e[i].type));
-    sort_memory(&boot_info);
-    for (u32 i = 0; i < boot_info.n_mem; i++) {
-        if (boot_info.mem[i].kind == MEM_RAM)
-            return;
-    }
-    noboot("the memory map of the boot loader has no RAM");
+        memory_map_add(e[i].addr, e[i].size, kind_of(e[i].type));
+    memory_map_end();
 }
 
 // ---------------------------------------------------------------- command line, root image
@@ -147,33 +87,13 @@ void pvh_read_cmdline(phys_t pa)
     cmdline[len] = '\0';
 }
 
-static bool is_ram(phys_t start, phys_t end)
-{
-    for (u32 i = 0; i < boot_info.n_mem; i++) {
-        const struct mem_range *r = &boot_info.mem[i];
-        if (r->kind == MEM_RAM && r->start <= start && end <= r->end)
-            return true;
-    }
-    return false;
-}
-
 static void read_image(const struct hvm_start_info *s)
 {
     const struct hvm_modlist_entry *m = early_map(s->modlist_paddr, sizeof(*m));
     if (!m)
         noboot("the module list of the boot loader lies at %#lx, out of reach",
                (unsigned long)s->modlist_paddr);
-    phys_t start = m->paddr, end = m->paddr + m->size;
-    if (start == end)
-        return;
-    if (end < start || !is_ram(start, end))
-        noboot("the root image, %#lx to %#lx, does not lie in memory", (unsigned long)start,
-               (unsigned long)end);
-    if (start < virt_to_phys(kernel_end) && end > virt_to_phys(kernel_start))
-        noboot("the root image, %#lx to %#lx, lies over the kernel", (unsigned long)start,
-               (unsigned long)end);
-    boot_info.image_start = start;
-    boot_info.image_end = end;
+    memory_map_set_image(m->paddr, m->paddr + m->size);
 }
 
 void pvh_parse(phys_t pa)

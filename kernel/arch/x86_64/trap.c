@@ -5,6 +5,7 @@
 // Signal numbers and codes are those of Linux (arch/x86/kernel/traps.c shows them in the field;
 // sigaction(2), "The si_code field"). Two surprise: INT3 gives SIGTRAP with SI_KERNEL, not
 // TRAP_BRKPT, and #GP gives SIGSEGV with SI_KERNEL and no address.
+#include "arch/fixup.h"
 #include "arch/regs.h"
 #include "arch/uaccess.h"
 #include "core/cpu.h"
@@ -52,29 +53,13 @@ void trap_exit_work(struct regs *r);
 
 // ------------------------------------------------------------------ the kernel's own faults
 
-// uaccess.S: addresses of instructions that may fault, each with where to go on.
-struct ex_table_entry {
-    u64 insn, fixup;
-};
-extern const struct ex_table_entry ex_table_start[], ex_table_end[];
-extern const char uaccess_text_start[], uaccess_text_end[];        // faults are resolved first
-extern const char uaccess_nofault_start[], uaccess_nofault_end[];  // faults are final
-
-static bool in_range(u64 pc, const char *start, const char *end)
-{
-    return pc - (u64)start < (u64)(end - start);
-}
-
 // Sends a faulting user access to its fixup; false if the instruction has none.
 static bool extable_fixup(struct regs *r)
 {
-    for (const struct ex_table_entry *e = ex_table_start; e < ex_table_end; e++) {
-        if (e->insn == r->rip) {
-            r->rip = e->fixup;
-            return true;
-        }
-    }
-    return false;
+    u64 pc = fixup_find(r->rip);
+    if (pc)
+        r->rip = pc;
+    return pc;
 }
 
 void x86_show_regs(const struct regs *r)
@@ -141,12 +126,12 @@ void x86_page_fault(struct regs *r, vaddr_t addr, u64 error)
             trap_page_fault(r, addr, access, true);
         return;
     }
-    if (in_range(r->rip, uaccess_text_start, uaccess_text_end)) {
+    if (fixup_may_resolve(r->rip)) {
         if (addr < USER_END && !(error & PF_KEY) && trap_page_fault(r, addr, access, false))
             return;
         if (addr < USER_END && extable_fixup(r))
             return;
-    } else if (in_range(r->rip, uaccess_nofault_start, uaccess_nofault_end)) {
+    } else if (fixup_is_final(r->rip)) {
         if (addr < USER_END && extable_fixup(r))
             return;
     }
@@ -239,8 +224,7 @@ void x86_exception(unsigned vector, struct regs *r, u64 error)
         return;
     }
     // XRSTOR of a bad frame: #GP inside the user accessors.
-    if (vector == TRAP_GP && in_range(r->rip, uaccess_text_start, uaccess_text_end) &&
-        extable_fixup(r))
+    if (vector == TRAP_GP && fixup_may_resolve(r->rip) && extable_fixup(r))
         return;
     kernel_exception(vector, r, error);
 }

@@ -2,7 +2,7 @@
 // arch/mmu.h (contract 3 of 8): address-space layout and translation caches.
 //
 // kernel/arch/<arch>/include/arch_impl/mmu.h supplies the constants
-//     USER_END            first address beyond user space (0x7ffffffff000 on both)
+//     USER_END            first address beyond user space (47 bits less a page; 48 bits)
 //     DIRECT_MAP_BASE     all RAM, linearly
 //     KERNEL_IMAGE_BASE   the kernel's link address
 //     KERNEL_MMIO_BASE    device registers, mapped on demand
@@ -10,6 +10,8 @@
 //     void *phys_to_virt(phys_t), phys_t virt_to_phys(const void *)   (direct map and kernel image)
 //     void arch_tlb_flush_page(vaddr_t va)      this CPU, the loaded address space
 //     void arch_tlb_flush_all_user(void)        this CPU, the loaded address space
+//     void arch_sync_code(const void *page)     before a page that was written becomes executable: instruction
+//                                               fetches must see it (nothing to do on x86-64)
 //     pte_t *arch_mm_root(struct arch_mm *am)   root table of the user half; entries [0, 256) on x86-64, [0, 512) on
 //                                               aarch64
 #pragma once

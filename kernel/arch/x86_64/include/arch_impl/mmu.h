@@ -39,3 +39,5 @@ static inline void arch_tlb_flush_page(vaddr_t va)
 }
 // Kernel pages are global and stay.
 static inline void arch_tlb_flush_all_user(void) { write_cr3(read_cr3()); }
+
+static inline void arch_sync_code(const void *page) {}

@@ -17,3 +17,4 @@ struct arch_mm {
 static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
 void arch_tlb_flush_page(vaddr_t va);
 void arch_tlb_flush_all_user(void);
+static inline void arch_sync_code(const void *page) { (void)page; }
