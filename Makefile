@@ -28,6 +28,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 all: tool kernel
 
 include mk/toolchain.mk
+include mk/third-party.mk
 include mk/kernel.mk
 include mk/host.mk
 include mk/examples.mk
@@ -35,7 +36,7 @@ include mk/test.mk
 
 ## setup: install the Debian packages that are missing (asks nothing, says what it does)
 setup:
-	@mk/setup.sh
+	@ARCH=$(ARCH) mk/setup.sh
 
 ## run: build everything and run the Go example in its own machine
 run: setup

@@ -5,7 +5,7 @@ VDSO_DIR := libc-shim/vdso/$(ARCH)
 ifneq ($(wildcard $(VDSO_DIR)/vdso.ld),)
 
 VDSO_STACK_MAX := 64
-VDSO_SRCS := libc-shim/vdso/vdso.c libc-shim/vdso/getrandom.c $(sort $(wildcard $(VDSO_DIR)/*.c $(VDSO_DIR)/*.S))
+VDSO_SRCS := $(addprefix libc-shim/vdso/,vdso.c getrandom.c note.S) $(sort $(wildcard $(VDSO_DIR)/*.c $(VDSO_DIR)/*.S))
 VDSO_OBJS := $(patsubst %,$(OUT)/vdso/%.o,$(basename $(VDSO_SRCS)))
 
 # User-mode code: position independent, no canaries, no probes, no vectors in C code, no red
@@ -41,7 +41,8 @@ $(OUT)/vdso/vdso.so: $(VDSO_OBJS) $(VDSO_DIR)/vdso.ld
 $(OUT)/vdso/vdso_image.o: libc-shim/vdso/vdso_image.S $(OUT)/vdso/vdso.so
 	$(call say,AS,$<)
 	$(Q)$(KCC) $(KASFLAGS) -DVDSO_IMAGE='"$(OUT)/vdso/vdso.so"' \
-		-DVDSO_LEN="0x$$($(KNM) $(OUT)/vdso/vdso.so.full | sed -n 's/ . vdso_end$$//p')" -c -o $@ $<
+		-DVDSO_LEN="0x$$($(KNM) $(OUT)/vdso/vdso.so.full | sed -n 's/ . vdso_end$$//p')" \
+		-DVDSO_SIGRETURN="0x0$$($(KNM) $(OUT)/vdso/vdso.so.full | sed -n 's/ T __kernel_rt_sigreturn$$//p')" -c -o $@ $<
 
 KERNEL_OBJS += $(OUT)/vdso/vdso_image.o
 -include $(VDSO_OBJS:.o=.d)

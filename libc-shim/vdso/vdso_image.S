@@ -15,4 +15,11 @@ vdso_image_start:
     .org vdso_image_start + (VDSO_LEN + 4095) / 4096 * 4096
 vdso_image_end:
 
-    .section .note.GNU-stack, "", @progbits
+// Where a signal handler returns to, on architectures whose programs name no place themselves; else 0.
+    .section .rodata.vdso_sigreturn, "a"
+    .balign 8
+    .globl vdso_sigreturn_offset
+vdso_sigreturn_offset:
+    .quad VDSO_SIGRETURN
+
+    .section .note.GNU-stack, "", %progbits

@@ -142,6 +142,8 @@ static u32 n_devices;
 static void start_driver(struct virtio_device *d)
 {
     int err = -ENODEV;
+    if (d->id == VIRTIO_ID_CONSOLE)  // the control channel's (virtio_console.c)
+        return;
     if (d->id == VIRTIO_ID_RNG)
         err = virtio_rng_start(d);
     else if (d->id == VIRTIO_ID_BALLOON)

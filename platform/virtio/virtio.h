@@ -11,7 +11,7 @@
 struct virtio_device;
 struct virtqueue;
 
-enum virtio_id { VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
+enum virtio_id { VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
 #define VIRTIO_F_VERSION_1 BIT(32)
 
 // What the two transports do differently.
@@ -78,3 +78,5 @@ int virtio_pci_probe(struct virtio_device *d, u32 pci_function);
 
 int virtio_rng_start(struct virtio_device *d);
 int virtio_balloon_start(struct virtio_device *d);
+// virtio_console.c: a line on the control channel. => false: the machine has no such device
+bool virtio_console_write(const char *text, size_t len);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// aarch64 half of arch/mmu.h: the layout of the address space. TTBR0 has the user half, TTBR1 the kernel's.
+//
+//   0000000000000000 .. 0000ffffffffffff   user: all 48 bits
+//   ffff000000000000 + pa                  direct map of RAM, not executable; the kernel's text and
+//                                          read-only data are not writable here either
+//   ffffff8000000000 .. ffffffff7fffffff   device windows of 1 GiB, uncached
+//   ffffffff80000000                       the 2 MiB that the kernel was loaded to: it is linked here
+#pragma once
+
+#include "arch_impl/cpu.h"
+
+#define USER_END 0x0001000000000000ul
+#define DIRECT_MAP_BASE 0xffff000000000000ul
+#define KERNEL_MMIO_BASE 0xffffff8000000000ul
+#define KERNEL_IMAGE_BASE 0xffffffff80000000ul
+
+// Where boot.S found the image: a multiple of 2 MiB.
+extern phys_t kernel_image_phys;
+
+static inline void *phys_to_virt(phys_t pa) { return (void *)(DIRECT_MAP_BASE + pa); }
+// Of a direct-map or kernel-image address.
+static inline phys_t virt_to_phys(const void *kva)
+{
+    uintptr_t va = (uintptr_t)kva;
+    return va >= KERNEL_IMAGE_BASE ? va - KERNEL_IMAGE_BASE + kernel_image_phys
+                                   : va - DIRECT_MAP_BASE;
+}
+
+// All address spaces have the tag 1, for the reason that x86-64 has none (mm/tlb.c): a switch drops the translations of
+// the one before. Kernel pages are global.
+#define USER_ASID 1ul
+struct arch_mm {
+    phys_t root;  // of the level 3 table
+};
+
+static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
+
+// This CPU only: mm/tlb.c tells the others.
+static inline void arch_tlb_flush_page(vaddr_t va)
+{
+    u64 operand = USER_ASID << 48 | (va >> PAGE_SHIFT & (BIT(44) - 1));
+    __asm__ volatile("dsb nshst\n\ttlbi vae1, %0\n\tdsb nsh\n\tisb" : : "r"(operand) : "memory");
+}
+static inline void arch_tlb_flush_all_user(void)
+{
+    __asm__ volatile("dsb nshst\n\ttlbi aside1, %0\n\tdsb nsh\n\tisb"
+                     :
+                     : "r"(USER_ASID << 48)
+                     : "memory");
+}
+
+// Before a frame that the kernel has filled becomes executable for a program.
+static inline void arch_sync_code(const void *page)
+{
+    if (a64_features.code_needs_clean || a64_features.code_needs_inval)
+        a64_sync_code(page, PAGE_SIZE);
+}

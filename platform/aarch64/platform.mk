@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# libfdt for device_tree.c; its sources stay as they come (mk/third-party.mk).
+
+LIBFDT_SRCS := fdt.c fdt_ro.c
+LIBFDT_OBJS := $(LIBFDT_SRCS:%.c=$(OBJ)/libfdt/%.o)
+
+$(LIBFDT_OBJS): $(OBJ)/libfdt/%.o: $(DTC)/libfdt/%.c $(DTC)/.fetched $(OUT)/flags
+	$(call say,CC,libfdt/$*.c)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(KCC) $(KCPPFLAGS) -I$(DTC)/libfdt $(KCFLAGS) -w -MMD -MP -c -o $@ $<
+
+CFLAGS-platform/aarch64/device_tree.c += -isystem $(DTC)/libfdt
+$(OBJ)/platform/aarch64/device_tree.o: | $(DTC)/.fetched
+
+KERNEL_OBJS += $(LIBFDT_OBJS)

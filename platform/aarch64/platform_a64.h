@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// platform_a64.h: what the files of platform/aarch64 share.
+#pragma once
+
+#include "core/platform.h"
+
+struct region {
+    phys_t base;
+    u64 size;  // bytes; 0: not there
+};
+
+enum gic_kind { GIC_NONE, GIC_V2, GIC_V3 };
+#define MAX_REDIST 4
+#define MAX_VIRTIO_MMIO 32
+
+// The machine as the device tree tells it (device_tree.c).
+struct machine {
+    u32 n_cpus;      // that can be started, the boot CPU included
+    u32 cpu_id[64];  // affinity, packed as mpidr_id() does; the boot CPU is the first
+    enum gic_kind gic;
+    struct region gic_dist;
+    struct region gic_cpu;                 // GICv2: CPU interface
+    struct region gic_redist[MAX_REDIST];  // GICv3
+    struct region uart;
+    u32 uart_line;    // shared peripheral interrupt
+    u32 timer_intid;  // of the virtual timer
+    u64 timer_hz;     // if the tree tells, else 0
+    struct region rtc, ecam;
+    bool psci_smc, psci;
+    u32 n_virtio;
+    struct region virtio[MAX_VIRTIO_MMIO];
+};
+extern struct machine machine;
+
+// MPIDR_EL1's affinity fields in 32 bits: Aff3, Aff2, Aff1, Aff0.
+static inline u32 mpidr_id(u64 mpidr) { return (mpidr & 0xffffff) | (mpidr >> 32 & 0xff) << 24; }
+static inline u64 mpidr_of(u32 id) { return (id & 0xffffff) | (u64)(id >> 24) << 32; }
+
+// device_tree.c: fills in machine and boot_info, or ends the machine.
+void device_tree_parse(phys_t fdt);
+
+// pl011.c
+void uart_init(void);
+void uart_write(const char *text, size_t len);
+void uart_start_input(void);
+
+// gic.c
+void gic_init(void);
+void gic_init_cpu(void);
+
+// clock.c
+void clock_init(void);
+void clock_init_cpu(void);
+
+// psci.c. => 0, or PSCI's negative error
+long psci_cpu_on(u32 id, phys_t entry, u64 context);
+void psci_system_off(void);  // returns if there is no PSCI
+void psci_system_reset(void);
+
+static inline u32 mmio_read32(const volatile void *base, u32 offset)
+{
+    u32 value;
+    __asm__ volatile("ldr %w0, [%1]"
+                     : "=r"(value)
+                     : "r"((const volatile char *)base + offset)
+                     : "memory");
+    return value;
+}
+static inline void mmio_write32(volatile void *base, u32 offset, u32 value)
+{
+    __asm__ volatile("str %w0, [%1]"
+                     :
+                     : "rZ"(value), "r"((volatile char *)base + offset)
+                     : "memory");
+}
