@@ -58,16 +58,21 @@ static const char *machine_name(unsigned machine)
     }
 }
 
-static void check_machine(const struct file *file, const Elf64_Ehdr *header, const char *arch)
+// ARCH is NULL when any of ours will do. => the program's
+static const char *check_machine(const struct file *file, const Elf64_Ehdr *header,
+                                 const char *arch)
 {
     const char *name = machine_name(header->e_machine);
+    bool ours = name && (!strcmp(name, "x86_64") || !strcmp(name, "aarch64"));
 
-    if (name && !strcmp(name, arch))
-        return;
-    if (name && (!strcmp(name, "x86_64") || !strcmp(name, "aarch64")))
+    if (ours && (!arch || !strcmp(name, arch)))
+        return name;
+    if (ours)
         die("%s is a program for %s and this machine is %s; choose it with --arch %s or build the "
             "program for %s",
             file->path, name, arch, name, arch);
+    if (!arch)
+        arch = "x86_64 or aarch64";
     if (name)
         die("%s is a program for %s; build it for %s", file->path, name, arch);
     die("%s is a program for an unknown machine (e_machine %u); build it for %s", file->path,
@@ -201,7 +206,7 @@ static bool has_go_buildinfo(const struct file *file)
     return false;
 }
 
-// Ends the tool with one line unless PATH is a static program for ARCH.
+// Ends the tool with one line unless PATH is a static program for ARCH (NULL: for any machine that there is).
 struct elf_info elf_check(const char *path, const char *arch)
 {
     struct file file = file_map(path);
@@ -210,7 +215,7 @@ struct elf_info elf_check(const char *path, const char *arch)
 
     check_ident(&file);
     memcpy(&header, file.bytes, sizeof(header));
-    check_machine(&file, &header, arch);
+    info.arch = check_machine(&file, &header, arch);
     check_type(&file, &header);
     check_table(&file, &header);
     info.memory_bytes = check_segments(&file, &header);
@@ -219,7 +224,31 @@ struct elf_info elf_check(const char *path, const char *arch)
     return info;
 }
 
-// Where the segments of a kernel end in physical memory; 0 for what is no ELF file of either class.
+// The architecture in the ELF header of PATH, if there is one; NULL: none of ours.
+const char *elf_arch(const char *path)
+{
+    struct file file = file_map(path);
+    const char *name = NULL;
+
+    if (file.size >= sizeof(Elf64_Ehdr) && !memcmp(file.bytes, ELFMAG, SELFMAG))
+        name = machine_name(((const Elf64_Ehdr *)file.bytes)->e_machine);
+    munmap((void *)file.bytes, file.size);
+    return name && (!strcmp(name, "x86_64") || !strcmp(name, "aarch64")) ? name : NULL;
+}
+
+// An arm64 Image says how much memory it takes; it is loaded to 2 MiB at the least (Linux, arm64/booting.rst).
+static uint64_t image_memory_end(const struct file *file)
+{
+    enum { SIZE_AT = 16, MAGIC_AT = 56, LOADED_AT = 2 << 20 };
+    uint64_t size;
+
+    if (file->size < 64 || memcmp(file->bytes + MAGIC_AT, "ARM\x64", 4))
+        return 0;
+    memcpy(&size, file->bytes + SIZE_AT, sizeof(size));
+    return LOADED_AT + size;
+}
+
+// Where a kernel ends in physical memory, from where memory begins; 0 for what is neither an ELF file nor an Image.
 uint64_t elf_memory_end(const char *path)
 {
     struct file file = file_map(path);
@@ -227,7 +256,7 @@ uint64_t elf_memory_end(const char *path)
     bool wide = file.size > EI_CLASS && bytes[EI_CLASS] == ELFCLASS64;
     size_t header_size = wide ? sizeof(Elf64_Ehdr) : sizeof(Elf32_Ehdr);
     size_t size = wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
-    uint64_t end = 0, offset = 0, count = 0;
+    uint64_t end = image_memory_end(&file), offset = 0, count = 0;
 
     if (file.size >= header_size && !memcmp(bytes, ELFMAG, SELFMAG)) {
         offset = wide ? ((const Elf64_Ehdr *)bytes)->e_phoff : ((const Elf32_Ehdr *)bytes)->e_phoff;

@@ -60,9 +60,9 @@ struct job {
     char *files_dir;    // LocalFilesParentDirectory, or NULL
     char *target_root;  // TargetRoot, or NULL
 
-    const char *arch;
+    const char *arch;  // NULL: the program's
     char *kernel;
-    const char *machine;
+    const char *machine;  // NULL: the architecture's usual one
     enum accel accel;
     uint64_t memory_bytes;
     unsigned cpus;
@@ -79,6 +79,7 @@ struct job {
 };
 
 struct elf_info {
+    const char *arch;
     bool is_go;
     uint64_t memory_bytes;  // sum of its segments in memory
 };
@@ -108,6 +109,7 @@ void config_load(struct job *job, const char *path);
 
 // ---- elf.c
 struct elf_info elf_check(const char *path, const char *arch);
+const char *elf_arch(const char *path);
 uint64_t elf_memory_end(const char *path);
 
 // ---- tree.c

@@ -66,15 +66,21 @@ static char *find_kernel(const char *arch)
         if (!access(path, R_OK))
             return xstrdup(path);
     }
-    die("found no kernel for %s beside %s; build it with 'make kernel' or name it with --kernel",
-        arch, exe);
+    die("found no kernel for %s beside %s; build it with 'make kernel ARCH=%s' or name it with --kernel",
+        arch, exe, arch);
 }
 
-// Chooses what the user left open: kernel, accelerator.
+// Chooses what the user left open: machine, kernel, accelerator.
 void machine_settle(struct job *job)
 {
     struct stat st;
+    bool arm = !strcmp(job->arch, "aarch64");
 
+    if (!job->machine)
+        job->machine = arm ? "virt" : "microvm";
+    if (arm != !strncmp(job->machine, "virt", 4))
+        die("--machine %s is none for %s: choose %s", job->machine, job->arch,
+            arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
         job->kernel = find_kernel(job->arch);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
@@ -99,7 +105,8 @@ uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes)
 // The words of the kernel command line.
 static char *kernel_words(const struct job *job)
 {
-    char *words = format("control=e9 exit=isa:0x501");
+    bool arm = !strcmp(job->arch, "aarch64");
+    char *words = format(arm ? "control=virtio" : "control=e9 exit=isa:0x501");
 
     if (job->input_is_pipe)
         words = format("%s tty=pipe", words);
@@ -119,19 +126,40 @@ static void add(struct strings *command, const char *option, char *value)
         strings_take(command, value);
 }
 
+// What QEMU calls this machine and its processor.
+static void add_processor(struct strings *command, const struct job *job)
+{
+    enum { GICV2_CPUS = 8 };
+    const bool kvm = job->accel == ACCEL_KVM;
+
+    if (!strcmp(job->arch, "aarch64")) {
+        bool v3 = (job->cpus > GICV2_CPUS || kvm) && !strstr(job->machine, "gic-version");
+        add(command, "qemu-system-aarch64", NULL);
+        add(command, "-M",
+            format("%s%s", job->machine,
+                   !v3   ? ""
+                   : kvm ? ",gic-version=host"
+                         : ",gic-version=3"));
+        add(command, "-accel", xstrdup(kvm ? "kvm" : "tcg"));
+        add(command, "-cpu", xstrdup(kvm ? "host" : "max"));
+        return;
+    }
+    add(command, "qemu-system-x86_64", NULL);
+    add(command, "-M", xstrdup(job->machine));
+    if (!strncmp(job->machine, "microvm", 7))
+        add(command, "-bios",
+            xstrdup("qboot.rom"));  // some QEMUs take SeaBIOS here, for 6 M instructions
+    add(command, "-accel", xstrdup(kvm ? "kvm" : "tcg"));
+    add(command, "-cpu", xstrdup(kvm ? "host,migratable=no" : "max"));
+}
+
 // The command that boots IMAGE. => CONTROL is the path of the chardev file that hears the control channel
 struct strings machine_command(const struct job *job, const char *image, const char *control)
 {
     struct strings command = {0};
-    const bool kvm = job->accel == ACCEL_KVM;
+    const bool arm = !strcmp(job->arch, "aarch64");
 
-    add(&command, "qemu-system-x86_64", NULL);
-    add(&command, "-M", xstrdup(job->machine));
-    if (!strncmp(job->machine, "microvm", 7))
-        add(&command, "-bios",
-            xstrdup("qboot.rom"));  // some QEMUs take SeaBIOS here, for 6 M instructions
-    add(&command, "-accel", xstrdup(kvm ? "kvm" : "tcg"));
-    add(&command, "-cpu", xstrdup(kvm ? "host,migratable=no" : "max"));
+    add_processor(&command, job);
     add(&command, "-smp", format("%u", job->cpus));
     add(&command, "-m", format("%lluk", (unsigned long long)(job->memory_bytes >> 10)));
     add(&command, "-nodefaults", NULL);
@@ -141,9 +169,14 @@ struct strings machine_command(const struct job *job, const char *image, const c
     add(&command, "-chardev", xstrdup("stdio,id=console,signal=off"));
     add(&command, "-serial", xstrdup("chardev:console"));
     add(&command, "-chardev", format("file,id=control,path=%s,append=on", control));
-    add(&command, "-device", xstrdup("isa-debugcon,iobase=0xe9,chardev=control"));
-    add(&command, "-device", xstrdup("isa-debug-exit,iobase=0x501,iosize=0x04"));
-    const char *bus = strncmp(job->machine, "microvm", 7) ? "pci" : "device";
+    if (arm) {
+        add(&command, "-device", xstrdup("virtio-serial-device"));
+        add(&command, "-device", xstrdup("virtconsole,chardev=control"));
+    } else {
+        add(&command, "-device", xstrdup("isa-debugcon,iobase=0xe9,chardev=control"));
+        add(&command, "-device", xstrdup("isa-debug-exit,iobase=0x501,iosize=0x04"));
+    }
+    const char *bus = arm || !strncmp(job->machine, "microvm", 7) ? "device" : "pci";
     add(&command, "-device", format("virtio-rng-%s", bus));
     add(&command, "-device",
         format("virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus));

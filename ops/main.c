@@ -33,8 +33,8 @@ static const char help_text[] =
     "\n"
     "How it runs\n"
     "      --accel auto|kvm|tcg   hardware virtualisation or emulation (default auto)\n"
-    "      --machine NAME     microvm, pc or q35 (default microvm)\n"
-    "      --arch ARCH        the program's architecture (default x86_64)\n"
+    "      --machine NAME     microvm (default), pc or q35; virt for aarch64\n"
+    "      --arch ARCH        x86_64 or aarch64 (default: what the program is for)\n"
     "      --kernel FILE      boot this kernel\n"
     "      --append WORD      one more word for the kernel's command line\n"
     "      --qemu-arg WORD    one more word for QEMU's command line\n"
@@ -148,8 +148,12 @@ static void settle(struct job *job)
 
     if (!job->program_host)
         die("no program named; try 'lethe help'");
+    info.arch = job->arch;
     if (!job->unchecked)
         info = elf_check(job->program_host, job->arch);
+    else if (!info.arch && !(info.arch = elf_arch(job->program_host)))
+        info.arch = "x86_64";
+    job->arch = info.arch;
     if (!job->program_guest) {
         const char *slash = strrchr(job->program_host, '/');
         job->program_guest = format("/%s", slash ? slash + 1 : job->program_host);
@@ -298,11 +302,7 @@ static int unknown_verb(const char *verb)
 
 int main(int argc, char **argv)
 {
-    struct job job = {.arch = "x86_64",
-                      .machine = "microvm",
-                      .memory_bytes = 512 * MIB,
-                      .cpus = 1,
-                      .root = tree_new()};
+    struct job job = {.memory_bytes = 512 * MIB, .cpus = 1, .root = tree_new()};
     const char *verb = argc > 1 ? argv[1] : "";
 
     atexit(remove_unfinished);

@@ -139,15 +139,16 @@ static void set_accel(struct job *job, const char *text)
 
 static void set_machine(struct job *job, const char *text)
 {
-    if (strncmp(text, "microvm", 7) && strncmp(text, "pc", 2) && strncmp(text, "q35", 3))
-        die("--machine %s: choose microvm, pc or q35", text);
+    if (strncmp(text, "microvm", 7) && strncmp(text, "pc", 2) && strncmp(text, "q35", 3) &&
+        strncmp(text, "virt", 4))
+        die("--machine %s: choose microvm, pc or q35 for x86_64, virt for aarch64", text);
     job->machine = xstrdup(text);
 }
 
 static void set_arch(struct job *job, const char *text)
 {
-    if (strcmp(text, "x86_64"))
-        die("--arch %s: this version runs x86_64 only", text);
+    if (strcmp(text, "x86_64") && strcmp(text, "aarch64"))
+        die("--arch %s: choose x86_64 or aarch64", text);
     job->arch = xstrdup(text);
 }
 

@@ -57,7 +57,6 @@ bad half 'truncated: segment'
 bad class32 '32-bit'
 bad class9 'ELF class that does not exist'
 bad big_endian 'big-endian'
-bad aarch64 'program for aarch64'
 bad riscv 'program for riscv; build it for x86_64'
 bad machine 'unknown machine'
 bad object 'object file'
@@ -101,7 +100,10 @@ usage timeout 'number of seconds' run "$PROBE" --timeout soon
 usage timeout0 'number of seconds' run "$PROBE" --timeout 0
 usage accel 'choose auto, kvm or tcg' run "$PROBE" --accel xen
 usage machine 'choose microvm, pc or q35' run "$PROBE" --machine vax
-usage arch 'x86_64 only' run "$PROBE" --arch vax
+usage arch 'choose x86_64 or aarch64' run "$PROBE" --arch vax
+usage arch_other 'program for aarch64 and this machine is x86_64' run "$d/aarch64" --arch x86_64
+usage arch_machine 'none for x86_64' run "$PROBE" --machine virt
+usage arch_machine_arm 'none for aarch64' run "$d/aarch64" --machine q35
 usage kernel 'cannot read the kernel' run "$PROBE" --kernel "$d/none"
 usage kernel_empty 'not a file with contents' run "$PROBE" --kernel "$d/empty"
 usage env 'needs a name' run "$PROBE" -e =x
