@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The example programs: ordinary static Linux programs, built as anybody would build them.
 
-EXAMPLES_OUT := $(BUILD)/examples
+FOREIGN      := $(filter-out $(HOST_ARCH),$(ARCH))
+EXAMPLES_OUT := $(BUILD)/examples$(FOREIGN:%=-%)
 GO           := $(firstword $(shell command -v go) $(wildcard /usr/lib/go/bin/go) go)
 RUSTC        := $(shell command -v rustc)
 GOARCH_x86_64  := amd64
@@ -11,7 +12,8 @@ GOARCH_aarch64 := arm64
 GO_ENV := CGO_ENABLED=0 GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-trimpath GOOS=linux \
           GOARCH=$(GOARCH_$(ARCH)) GOCACHE=$(abspath $(BUILD))/gocache GOPATH=$(abspath $(BUILD))/gopath
 
-EXAMPLES := c-hello c-reuse go-hello go-heap $(if $(RUSTC),rust-hello)
+# Rust's compiler comes with the library of its own architecture only.
+EXAMPLES := c-hello c-reuse go-hello go-heap $(if $(RUSTC),$(if $(FOREIGN),,rust-hello))
 
 $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(call say,GO,$@)

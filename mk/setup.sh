@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Host set-up: installs, with apt, exactly what is missing on this machine and says so.
 #
-#   mk/setup.sh [run|test|bench|lint|fuzz]...     default: run
+#   [ARCH=aarch64] mk/setup.sh [run|test|bench|lint|fuzz]...     default: run
 #
+# ARCH adds what building and running for another architecture than this machine's needs.
 # Works as root or with sudo (which may ask for a password at a terminal); without either it prints the one command
 # to run as root and ends with status 2.
 # Silent and quick when nothing is missing. Not on Debian? It names what is missing and ends with status 2.
@@ -24,7 +25,15 @@ libc_static() { [ -e "$(gcc -print-file-name=libc.a)" ]; }
 go_any() { has go || [ -x /usr/lib/go/bin/go ]; }
 rust_any() { has rustc; }
 
+foreign() { [ "${ARCH:-}" = aarch64 ] && [ "$(uname -m)" != aarch64 ]; }
+cross_libc() { [ -e "$(aarch64-linux-gnu-gcc -print-file-name=libc.a)" ]; }
+
 for_run() {
+    if foreign; then
+        want gcc-aarch64-linux-gnu has aarch64-linux-gnu-gcc
+        want libc6-dev-arm64-cross cross_libc
+        want qemu-system-arm has qemu-system-aarch64
+    fi
     want gcc has gcc
     want libc6-dev libc_static
     want qemu-system-x86 has qemu-system-x86_64
@@ -35,6 +44,7 @@ for_run() {
 
 for_test() {
     for_run
+    ! foreign || want qemu-user has qemu-aarch64 # lists the tests in a Go test binary
     want e2fsprogs has e2fsck
     want musl-tools has musl-gcc
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Tests, benchmarks and lint.
 
+# Of another architecture than the host's, what runs in the guest.
+SUITES := $(if $(FOREIGN),guest guest/mmdiff)
+
 ## test: set up the host, build everything, run every test; ends with the counting line
 test:
-	@mk/setup.sh test
+	@ARCH=$(ARCH) mk/setup.sh test
 	@$(MAKE) --no-print-directory tool kernel examples
-	@test/run-all
+	@ARCH=$(ARCH) test/run-all $(SUITES)
 
 ## fuzz: memory calls at random, the same on Linux and in the guest: make fuzz SEEDS=0..199 (CPUS='1 4', STEPS=2000)
 fuzz:

@@ -30,6 +30,13 @@
 #include <unistd.h>
 
 #define PAGE 4096ul
+
+// The first address that no program can map.
+#if defined __aarch64__
+#define USER_TOP (1ul << 48)
+#else
+#define USER_TOP 0x7ffffffff000ul
+#endif
 #define HUGE (2ul << 20)
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define MS 1000000ull  // nanoseconds

@@ -319,20 +319,20 @@ TEST(memory_calls_with_wild_ranges)
 {
     static const unsigned long addresses[] = {0,
                                               PAGE,
-                                              0x7fffffffe000,
-                                              0x7ffffffff000,
-                                              0x800000000000,
+                                              USER_TOP - PAGE,
+                                              USER_TOP,
+                                              USER_TOP + PAGE,
                                               1ul << 63,
                                               0xffff888000000000,
                                               0xffffffff80000000,
                                               -PAGE,
                                               ~0ul};
-    static const unsigned long lengths[] = {PAGE,      1ul << 30, 1ul << 46, 1ul << 47,
-                                            1ul << 48, 1ul << 63, -PAGE,     ~0ul};
+    static const unsigned long lengths[] = {PAGE,      1ul << 30, 1ul << 46, USER_TOP + PAGE,
+                                            1ul << 49, 1ul << 63, -PAGE,     ~0ul};
     for (size_t i = 0; i < COUNT(addresses); i++)
         for (size_t j = 0; j < COUNT(lengths); j++) {
             unsigned long a = addresses[i], n = lengths[j];
-            if (a < 0x800000000000 && n < 0x800000000000)
+            if (a < USER_TOP && n < USER_TOP)
                 continue;  // would hit this program's own memory
             static const long calls[] = {SYS_munmap, SYS_mprotect, SYS_madvise,
                                          SYS_msync,  SYS_mincore,  SYS_mlock};

@@ -313,7 +313,7 @@ TEST(an_error_in_one_area_stops_there)
 
 TEST(kernel_addresses)
 {
-    CHECK_ADVICE((char *)0x7ffffffff000, PAGE, DONTNEED, ENOMEM);
+    CHECK_ADVICE((char *)USER_TOP, PAGE, DONTNEED, ENOMEM);
     CHECK_ADVICE((char *)0xffff800000000000, PAGE, DONTNEED, ENOMEM);
     CHECK_ADVICE((char *)0xffff800000000000, PAGE, NORMAL, ENOMEM);
 }

@@ -334,7 +334,7 @@ TEST(mincore_tells_what_is_resident)
     CHECK_ERRNO(mincore(p + 1, PAGE, seen), EINVAL);
     CHECK_ERRNO(mincore(p, PAGE, (void *)8), EFAULT);
     CHECK_ERRNO(mincore(p, (size_t)-1, seen), ENOMEM);
-    CHECK_ERRNO(mincore((void *)0x7ffffffff000, PAGE, seen), ENOMEM);
+    CHECK_ERRNO(mincore((void *)USER_TOP, PAGE, seen), ENOMEM);
     char *hole = map_hole(PAGE);
     CHECK_ERRNO(mincore(hole, PAGE, seen), ENOMEM);
     munmap(p + 4 * PAGE, PAGE);

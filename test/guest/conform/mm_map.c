@@ -11,8 +11,6 @@
 #endif
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#define TASK_END \
-    0x7ffffffff000ul  // first address that user space cannot map (48-bit x86-64 layout)
 
 // mmap without the C library's own checks.
 static void *raw_mmap(uintptr_t addr, size_t len, long prot, long flags, long fd, unsigned long off)
@@ -59,9 +57,9 @@ TEST(mmap_errors)
     CHECK_ERRNO(raw_mmap(1, PAGE, RW, ANON | MAP_FIXED, -1, 0), EINVAL);
     CHECK_ERRNO(raw_mmap(0, (size_t)-1, RW, ANON, -1, 0), ENOMEM);
     CHECK_ERRNO(raw_mmap(0, -PAGE, RW, ANON, -1, 0), ENOMEM);
-    CHECK_ERRNO(raw_mmap(0, TASK_END + PAGE, PROT_NONE, ANON, -1, 0), ENOMEM);
-    CHECK_ERRNO(raw_mmap(TASK_END, PAGE, RW, ANON | MAP_FIXED, -1, 0), ENOMEM);
-    CHECK_ERRNO(raw_mmap(TASK_END - PAGE, 2 * PAGE, RW, ANON | MAP_FIXED, -1, 0), ENOMEM);
+    CHECK_ERRNO(raw_mmap(0, USER_TOP + PAGE, PROT_NONE, ANON, -1, 0), ENOMEM);
+    CHECK_ERRNO(raw_mmap(USER_TOP, PAGE, RW, ANON | MAP_FIXED, -1, 0), ENOMEM);
+    CHECK_ERRNO(raw_mmap(USER_TOP - PAGE, 2 * PAGE, RW, ANON | MAP_FIXED, -1, 0), ENOMEM);
     CHECK_ERRNO(raw_mmap(1ul << 63, PAGE, RW, ANON | MAP_FIXED, -1, 0), ENOMEM);
     CHECK_ERRNO(raw_mmap(-PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0), ENOMEM);
     CHECK_ERRNO(raw_mmap(0, PAGE, RW, MAP_PRIVATE, -1, 0), EBADF);
@@ -234,7 +232,7 @@ TEST(munmap_errors_and_holes)
     CHECK_ERRNO(munmap(p, 0), EINVAL);
     CHECK_ERRNO(munmap(p, (size_t)-1), EINVAL);
     CHECK_ERRNO(munmap(p, -PAGE), EINVAL);
-    CHECK_ERRNO(munmap((void *)TASK_END, PAGE), EINVAL);
+    CHECK_ERRNO(munmap((void *)USER_TOP, PAGE), EINVAL);
     CHECK_ERRNO(munmap((void *)-PAGE, PAGE), EINVAL);
     CHECK_OK(munmap(p + 2 * PAGE, PAGE));
     CHECK_OK(munmap(p + 2 * PAGE, PAGE));  // nothing there: no error
@@ -269,7 +267,7 @@ TEST(mprotect_errors)
     CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, PROT_READ | PROT_GROWSDOWN), EINVAL);
     munmap(p + 3 * PAGE, PAGE);
     CHECK_ERRNO(mprotect(p + 3 * PAGE, PAGE, RW), ENOMEM);
-    CHECK_ERRNO(mprotect((void *)TASK_END, PAGE, RW), ENOMEM);
+    CHECK_ERRNO(mprotect((void *)USER_TOP, PAGE, RW), ENOMEM);
     munmap(p, 4 * PAGE);
 }
 
@@ -415,7 +413,7 @@ TEST(placement_is_top_down_and_close)
 {
     char *a = map_anon(PAGE), *b = map_with(PAGE, PROT_READ, ANON, -1);
     CHECK(b < a || (uintptr_t)b > (uintptr_t)a);  // anywhere, but different
-    CHECK((uintptr_t)a > 0x10000 && (uintptr_t)a < TASK_END);
+    CHECK((uintptr_t)a > 0x10000 && (uintptr_t)a < USER_TOP);
     CHECK((uintptr_t)a > 1ul << 40);  // near the top, not in the low gigabytes
     munmap(a, PAGE), munmap(b, PAGE);
 }

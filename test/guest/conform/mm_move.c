@@ -53,7 +53,7 @@ TEST(brk_refuses_by_answering_the_old_break)
     CHECK_EQ(brk_to(PAGE), start);
     CHECK_EQ(brk_to((uintptr_t)-1), start);
     CHECK_EQ(brk_to(0xffff800000000000), start);
-    CHECK_EQ(brk_to(0x7ffffffff000), start);
+    CHECK_EQ(brk_to(USER_TOP), start);
     CHECK_EQ(brk_to(0), start);
 }
 
@@ -135,8 +135,7 @@ TEST(mremap_fixed)
     CHECK_ERRNO(remap(to, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + PAGE),
                 EINVAL);  // overlap
     CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + 1), EINVAL);
-    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)0x7ffffffff000),
-                EINVAL);
+    CHECK_ERRNO(remap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)USER_TOP), EINVAL);
     munmap(to, 6 * PAGE);
 }
 
@@ -147,7 +146,7 @@ TEST(mremap_errors)
     CHECK_ERRNO(remap(p, PAGE, 0, MREMAP_MAYMOVE, NULL), EINVAL);
     CHECK_ERRNO(remap(p, PAGE, PAGE, 8, NULL), EINVAL);
     CHECK_ERRNO(remap(p, PAGE, (size_t)-1, MREMAP_MAYMOVE, NULL), EINVAL);
-    CHECK_ERRNO(remap(p, PAGE, 1ul << 47, MREMAP_MAYMOVE, NULL), EINVAL);
+    CHECK_ERRNO(remap(p, PAGE, USER_TOP + PAGE, MREMAP_MAYMOVE, NULL), EINVAL);
     CHECK_ERRNO(remap(map_hole(PAGE), PAGE, 2 * PAGE, MREMAP_MAYMOVE, NULL), EFAULT);
     CHECK_ERRNO(remap(p, 0, PAGE, MREMAP_MAYMOVE, NULL), EINVAL);  // duplicates shared memory only
     REQUIRE_OK(munmap(p + 2 * PAGE, PAGE));

@@ -160,6 +160,49 @@ static int wild_fs(void)
     syscall(SYS_arch_prctl, 0x1002, 0x123456789000);  // thread-local storage points at nothing
     return errno;
 }
+#elif defined __aarch64__
+static int no_stack(void)
+{
+    __asm__ volatile("mov x0, #0; mov sp, x0; str x0, [sp, #-16]!");
+    return 0;
+}
+
+static int no_stack_for_handler(void)
+{
+    signal(SIGSEGV, handler_that_faults);
+    return no_stack();
+}
+
+static int wild_stack(void)
+{
+    __asm__ volatile("mov x0, #0x8000000000000000; add sp, x0, #0; str x0, [sp, #-16]!");
+    return 0;
+}
+static int undefined(void)
+{
+    __asm__ volatile(".inst 0");
+    return 0;
+}
+static int breakpoint(void)
+{
+    __asm__ volatile("brk #0");
+    return 0;
+}
+static int hypercall(void)
+{
+    __asm__ volatile("hvc #0");
+    return 0;
+}
+static int bad_sigreturn(void)
+{
+    __asm__ volatile("mov x0, #0; mov sp, x0; mov x8, %0; svc #0" : : "i"(SYS_rt_sigreturn));
+    return 0;
+}
+static int wild_tls(void)
+{
+    __asm__ volatile("msr tpidr_el0, %0" : : "r"(0x123456789000));  // points at nothing
+    return errno;
+}
 #endif
 
 static int abort_now(void) { abort(); }
@@ -534,6 +577,15 @@ static const struct {
     WAY(trap_flag),
     WAY(bad_sigreturn),
     WAY(wild_fs),
+#elif defined __aarch64__
+    WAY(no_stack),
+    WAY(no_stack_for_handler),
+    WAY(wild_stack),
+    WAY(undefined),
+    WAY(breakpoint),
+    WAY(hypercall),
+    WAY(bad_sigreturn),
+    WAY(wild_tls),
 #endif
 };
 
