@@ -214,11 +214,11 @@ TEST(a_stack_stops_at_its_limit)
 
 TEST(new_memory_keeps_away_from_a_stack)
 {
-    char *stack = mmap(NULL, 4 * PAGE, RW, ANON | MAP_GROWSDOWN, -1, 0);
-    REQUIRE(stack != MAP_FAILED);
+    char *stack = map_hole(8000 * PAGE) + 4000 * PAGE;
+    map_at(stack, 4 * PAGE, RW, ANON | MAP_GROWSDOWN);
     char *near[50];
     for (size_t i = 0; i < COUNT(near); i++) {
-        near[i] = mmap(NULL, PAGE, PROT_READ, ANON, -1, 0);
+        near[i] = mmap(stack - i * 5 * PAGE, PAGE, PROT_READ, ANON, -1, 0);
         REQUIRE(near[i] != MAP_FAILED);
         CHECK(near[i] >= stack + 4 * PAGE || near[i] + PAGE + 256 * PAGE <= stack);
     }
