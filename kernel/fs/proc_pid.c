@@ -251,6 +251,24 @@ static ssize_t mem_read(struct file *f, struct uio *to, loff_t *pos)
     return total;
 }
 
+// As a debugger writes: also where the program itself may not.
+static ssize_t mem_write(struct file *f, struct uio *from, loff_t *pos)
+{
+    char buf[512];
+    ssize_t total = 0;
+    while (f->data && uio_remaining(from)) {
+        ssize_t n = uio_copy_from(from, buf, MIN(uio_remaining(from), sizeof(buf)));
+        if (n < 0)
+            return total ? total : n;
+        if (mm_write(f->data, (vaddr_t)*pos, buf, (size_t)n))
+            return total ? total : -EIO;
+        total += n;
+        *pos += n;
+        sched_point();
+    }
+    return total;
+}
+
 static const struct file_ops pagemap_fops = {
     .open = mm_file_open,
     .read = pagemap_read,
@@ -258,6 +276,7 @@ static const struct file_ops pagemap_fops = {
     .release = mm_file_release,
 };
 static const struct file_ops mem_fops = {
+    .write = mem_write,
     .open = mm_file_open,
     .read = mem_read,
     .lseek = mm_file_lseek,
@@ -1026,7 +1045,7 @@ OPS(exe_ops, .readlink = readlink_exe, .follow = follow_exe);
         GEN_LINK_OPS("exe", &exe_ops), GEN_DYN("fd", 0500, NULL, &fd_dir_ops),                    \
         GEN_DYN("fdinfo", 0555, NULL, &fdinfo_dir_ops), GEN_FILE("gid_map", 0644, &id_map_ops),   \
         GEN_FILE("limits", 0644, &limits_ops), GEN_FILE("maps", 0444, &maps_ops),                 \
-        GEN_FILE("mem", 0400, &mem_ops), GEN_FILE("mountinfo", 0444, &mountinfo_ops),             \
+        GEN_FILE("mem", 0600, &mem_ops), GEN_FILE("mountinfo", 0444, &mountinfo_ops),             \
         GEN_FILE("mounts", 0444, &mounts_ops), GEN_FILE("oom_score", 0444, &oom_score_ops),       \
         GEN_FILE("oom_score_adj", 0644, &oom_score_adj_ops),                                      \
         GEN_FILE("pagemap", 0400, &pagemap_ops), GEN_FILE("personality", 0400, &personality_ops), \

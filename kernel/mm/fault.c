@@ -472,8 +472,11 @@ static enum fault_kind resolve(struct fault *f)
 
 static bool access_allowed(u64 flags, unsigned access)
 {
+    // Forced writes are for private copies only.
+    if ((access & FAULT_FORCE) && !(access & FAULT_WRITE))
+        return flags & VM_MAYREAD;
     if (access & FAULT_FORCE)
-        return flags & (access & FAULT_WRITE ? VM_MAYWRITE : VM_MAYREAD);
+        return (flags & VM_WRITE) || (flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
     if (access & FAULT_WRITE)
         return flags & VM_WRITE;
     if (access & FAULT_EXEC)

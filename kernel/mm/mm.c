@@ -201,7 +201,7 @@ struct mm *mm_fork(struct mm *from)
 // May the kernel store into the frame of this entry, on behalf of a forced write?
 static bool entry_takes_write(const struct vma *v, pte_t e)
 {
-    if (!pte_present(e) || pte_special(e))
+    if (!pte_present(e) || pte_special(e) || pte_unchanged(e))
         return false;
     if (pte_writable(e))
         return true;

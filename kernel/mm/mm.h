@@ -219,7 +219,7 @@ void mm_show_meminfo(struct seq_buf *out);
 void mm_show_vmstat(struct seq_buf *out);
 void mm_show_statm(struct mm *mm, struct seq_buf *out);
 void mm_show_status(struct mm *mm, struct seq_buf *out);  // the Vm* and Rss* lines
-// /proc/self/clear_refs: 1, 2, 3, 5. => -EINVAL: anything else, also 4 (soft-dirty is not kept)
+// /proc/self/clear_refs: 1 to 5. => -EINVAL: anything else, also 4 where entries have no bit for it (ARCH_PTE_SOFT3)
 long mm_clear_refs(struct mm *mm, int how);
 void mm_show_buddyinfo(struct seq_buf *out);
 size_t mm_read_pagemap(struct mm *mm, u64 pos, u64 *entries, size_t n);

@@ -30,7 +30,7 @@
 // Two passes at once would each take the other's marks for their own and go round and round.
 static struct mutex pass_lock = MUTEX_INIT(pass_lock);  // before any mm->lock
 static u64 next_unmap_pass;                             // [pass_lock]
-static u64 n_cached[2];      // atomic: pages of files, of memory-only objects
+static u64 n_cached[2];  // atomic: pages of files, of memory-only objects
 
 u64 vm_cached_pages(bool shmem) { return atomic_load(&n_cached[shmem]); }
 

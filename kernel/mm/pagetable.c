@@ -13,6 +13,8 @@
 //      may do so too; it saves reading the struct page.
 //  P8  A level 0 table's struct page has in aux, for each group of 16 entries, whether one may ever have been in use.
 //      Bits are set before an entry is, and never cleared: zapping looks at no other group.
+//  P9  An entry marked unchanged has no right to write: its frame holds what it held when clear_refs was told 4. Who gives
+//      any right takes the mark away, so a change may be told that was none, but none is missed.
 //  P6  mm->n_table_pages counts the tables below the root; rss_* the leaves by kind; n_huge the 2 MiB ones.
 //
 // Changing entries:
@@ -721,6 +723,42 @@ int pt_copy(struct tlb_gather *from, struct mm *to, const struct vma *vma)
     return c.err;
 }
 
+// ---- soft-dirty tracking
+
+struct mark {
+    struct pt_walk walk;
+    struct tlb_gather *g;
+};
+
+static void mark_entry(pte_t *slot)
+{
+    pte_t e = share_entry(slot, *slot), marked;
+    do
+        marked = pte_mk_soft3(e);
+    while (!pte_replace(slot, e, marked) && (e = READ_ONCE(*slot), true));
+}
+
+static void mark_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    for (const pte_t *last = slot + ((end - start) >> PAGE_SHIFT); slot < last; slot++)
+        if (pte_present(*slot))
+            mark_entry(slot);
+    tlb_gather_range(container_of(w, struct mark, walk)->g, start, end);
+}
+
+static bool mark_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
+{
+    mark_entry(slot);
+    tlb_gather_range(container_of(w, struct mark, walk)->g, start, end);
+    return false;
+}
+
+__cold void pt_mark_unchanged(struct tlb_gather *g, vaddr_t start, vaddr_t end)
+{
+    struct mark m = {.walk = {.run = mark_run, .huge = mark_huge}, .g = g};
+    pt_walk(g->mm, &m.walk, start, end);
+}
+
 // ---- mremap
 
 static bool whole_table_moves(vaddr_t from, vaddr_t to, vaddr_t end)
@@ -844,7 +882,7 @@ static void verify_leaf(struct verify *v, pte_t e, vaddr_t va, int level)
         return;
     const struct page *p = phys_to_page(pte_phys(e));
     KASSERT(p->refcount > 0 && !(p->flags & (PG_FREE | PG_SLAB)));
-    KASSERT(!pte_writable(e) || (vma->flags & VM_WRITE));
+    KASSERT(!pte_writable(e) || ((vma->flags & VM_WRITE) && !pte_unchanged(e)));
     if (level == 1 && (vma->flags & VM_HUGETLB)) {
         KASSERT((p->flags & PG_HUGETLB) && IS_ALIGNED(pte_phys(e), HUGE_SIZE));
         KASSERT(!pte_writable(e) || p->refcount == 1 || (vma->flags & VM_SHARED));

@@ -18,6 +18,9 @@ static inline bool pte_exclusive(pte_t e) { return pte_soft2(e); }
 static inline bool pte_settled(pte_t e) { return pte_dirty(e) && pte_young(e); }
 static inline pte_t pte_mk_exclusive(pte_t e) { return pte_mk_soft2(e); }
 
+// The mark of invariant P9 (pagetable.c).
+static inline bool pte_unchanged(pte_t e) { return pte_soft3(e); }
+
 static inline pte_t *pte_table(pte_t entry) { return phys_to_virt(pte_phys(entry)); }
 
 // Invariant P8: before an entry of the level 0 table behind level1 is filled for va.
@@ -101,6 +104,8 @@ void pt_protect(struct mm *mm, const struct vma *vma, vaddr_t start, vaddr_t end
 void pt_protect_page(struct mm *mm, const struct vma *vma, vaddr_t va, struct tlb_range *changed);
 // Copies a private VMA's entries for fork, write-protecting both sides. => -ENOMEM
 int pt_copy(struct tlb_gather *from, struct mm *to, const struct vma *vma);
+// /proc/PID/clear_refs, 4: marks what is mapped in [start, end) as unchanged from now on (P9). => mm->lock held for writing
+void pt_mark_unchanged(struct tlb_gather *g, vaddr_t start, vaddr_t end);
 // Moves entries (mremap). The target's tables are made first, so -ENOMEM leaves the source whole.
 int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len);
 

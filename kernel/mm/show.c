@@ -299,6 +299,8 @@ static u64 pagemap_entry(pte_t e, u64 offset)
         return 0;
     const struct page *p = phys_to_page(pte_phys(e));
     u64 entry = 1ull << 63 | ((pte_phys(e) >> PAGE_SHIFT) + offset);
+    if (ARCH_PTE_SOFT3 && !pte_unchanged(e))
+        entry |= 1ull << 55;  // soft-dirty
     if (!pte_special(e) && (p->flags & PG_CACHE))
         entry |= 1ull << 61;
     if (!pte_special(e) && p->refcount == (p->flags & PG_CACHE ? 2u : 1u))
@@ -365,11 +367,11 @@ static bool refs_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
     return false;
 }
 
-// 1: all pages, 2: anonymous, 3: mapped files, 5: the peak of the resident size (proc_pid_clear_refs(5)).
+// 1: all pages, 2: anonymous, 3: mapped files, 4: what is written from now on shows in pagemap, 5: the peak of the resident size (proc_pid_clear_refs(5)).
 long mm_clear_refs(struct mm *mm, int how)
 {
     struct refs_walk rw = {.walk = {.run = refs_run, .huge = refs_huge}};
-    if (how < 1 || how > 5 || how == 4)
+    if (how < 1 || how > 5 || (how == 4 && !ARCH_PTE_SOFT3))
         return -EINVAL;
     if (how == 5) {
         mm->hiwater_rss = 0;
@@ -381,7 +383,10 @@ long mm_clear_refs(struct mm *mm, int how)
     for (struct vma *v = mm->first; v; v = v->next) {
         if ((how == 2 && v->file) || (how == 3 && !v->file))
             continue;
-        pt_walk(mm, &rw.walk, v->start, v->end);
+        if (how == 4 && !(v->flags & VM_SPECIAL))
+            pt_mark_unchanged(&rw.g, v->start, v->end);
+        else if (how != 4)
+            pt_walk(mm, &rw.walk, v->start, v->end);
     }
     tlb_gather_finish(&rw.g);
     rwlock_write_done(&mm->lock);

@@ -232,3 +232,69 @@ TEST(vmstat_counts_faults)
     line = strstr(text, "\npgfault ");
     CHECK(line && strtoul(line + 9, NULL, 10) >= before + 64);
 }
+
+// What was written since clear_refs was told 4 (Linux with soft-dirty tracking; without it the bit is never set).
+TEST(soft_dirty_pages_are_told)
+{
+    enum { N = 16 };
+    int map = open("/proc/self/pagemap", O_RDONLY), refs = open("/proc/self/clear_refs", O_WRONLY);
+    REQUIRE(map >= 0 && refs >= 0);
+    char *p = alone(N), *big = map_huge_aligned(HUGE);
+    madvise(big, HUGE, MADV_HUGEPAGE);
+    memset(big, 1, HUGE);
+    memset(p, 1, N * PAGE);
+    int memory = new_memfd(2 * PAGE);
+    char *s = map_with(2 * PAGE, RW, MAP_SHARED, memory);
+    memset(s, 1, 2 * PAGE);
+    if (!(pagemap(map, p) >> 55 & 1))
+        SKIP("no soft-dirty tracking here");
+    CHECK_EQ(write(refs, "4", 1), 1);
+    for (size_t i = 0; i < N; i++)
+        CHECK_EQ(pagemap(map, p + i * PAGE) >> 55 & 1, 0);
+    CHECK_EQ(pagemap(map, big) >> 55 & 1, 0);
+    CHECK_EQ(pagemap(map, s) >> 55 & 1, 0);
+    CHECK_EQ(pagemap(map, p) >> 63, 1);
+    WRITE(p + 3 * PAGE, 2);
+    READ(p + 4 * PAGE);
+    WRITE(s + PAGE, 3);
+    WRITE(big + 5, 2);
+    int zero = open("/dev/zero", O_RDONLY);
+    CHECK_EQ(read(zero, p + 7 * PAGE, 8), 8);  // the kernel's writes count
+    int self = open("/proc/self/mem", O_RDWR);
+    CHECK_EQ(pwrite(self, "x", 1, (off_t)(uintptr_t)(p + 9 * PAGE)), 1);
+    for (size_t i = 0; i < N; i++)
+        CHECK_EQ(pagemap(map, p + i * PAGE) >> 55 & 1, i == 3 || i == 7 || i == 9);
+    CHECK_EQ(pagemap(map, s) >> 55 & 1, 0);
+    CHECK_EQ(pagemap(map, s + PAGE) >> 55 & 1, 1);
+    CHECK_EQ(pagemap(map, big) >> 55 & 1, 1);
+    CHECK_EQ(BYTE(p + 3 * PAGE), 2);
+    CHECK_EQ(BYTE(p + 9 * PAGE), 'x');
+    CHECK_EQ(write(refs, "4", 1), 1);
+    CHECK_EQ(pagemap(map, p + 3 * PAGE) >> 55 & 1, 0);
+    CHECK_OK(mprotect(p, N * PAGE, PROT_READ));
+    CHECK_OK(mprotect(p, N * PAGE, RW));
+    WRITE(p + 5 * PAGE, 4);
+    CHECK_EQ(pagemap(map, p + 5 * PAGE) >> 55 & 1, 1);
+    CHECK_BYTES(p, 1, 3 * PAGE);
+    close(map), close(refs), close(memory), close(zero), close(self);
+    munmap(p, N * PAGE), munmap(s, 2 * PAGE), munmap(big, HUGE);
+}
+
+TEST(memory_is_written_through_proc)
+{
+    int self = open("/proc/self/mem", O_RDWR), memory = new_memfd(PAGE);
+    REQUIRE(self >= 0);
+    char *p = map_anon(3 * PAGE), *s = map_with(PAGE, PROT_READ, MAP_SHARED, memory);
+    CHECK_OK(mprotect(p + PAGE, PAGE, PROT_READ));
+    CHECK_EQ(pwrite(self, "abcdefgh", 8, (off_t)(uintptr_t)(p + PAGE - 4)), 8);
+    CHECK(memcmp(p + PAGE - 4, "abcdefgh", 8) == 0);  // also where only a debugger may write
+    CHECK_FAULT(WRITE(p + PAGE, 1), SIGSEGV, SEGV_ACCERR, p + PAGE);
+    CHECK_ERRNO(pwrite(self, "x", 1, (off_t)(uintptr_t)s), EIO);
+    munmap(p + 2 * PAGE, PAGE);
+    CHECK_EQ(pwrite(self, "x", 1, (off_t)(uintptr_t)(p + PAGE)), 1);
+    CHECK_ERRNO(pwrite(self, "x", 1, (off_t)(uintptr_t)(p + 2 * PAGE)), EIO);
+    CHECK_EQ(pread(self, text, 1, (off_t)(uintptr_t)(p + PAGE)), 1);
+    CHECK_EQ(text[0], 'x');
+    close(self), close(memory);
+    munmap(p, 2 * PAGE), munmap(s, PAGE);
+}

@@ -21,6 +21,8 @@
 //     bool pte_is_soft(p); unsigned pte_soft_kind(p); u64 pte_soft_value(p)
 //     One software bit in present entries: pte_special(p), pte_mk_special(p) (see mm/pagetable.h)
 //     and a second: pte_soft2(p), pte_mk_soft2(p), pte_clear_soft2(p).
+//     An architecture that has a third to spare defines ARCH_PTE_SOFT3 as 1: pte_soft3(p), pte_mk_soft3(p); any change
+//     of rights takes it away.
 #pragma once
 
 #include "core/base.h"
@@ -40,6 +42,12 @@ enum pte_prot_bits {
 #define PTE_KEY_SHIFT 8
 
 #include "arch_impl/pte.h"
+
+#ifndef ARCH_PTE_SOFT3
+#define ARCH_PTE_SOFT3 0
+static inline bool pte_soft3(pte_t p) { return false; }
+static inline pte_t pte_mk_soft3(pte_t p) { return p; }
+#endif
 
 #define PT_ENTRIES 512
 #define PT_LEVELS 4

@@ -2,7 +2,7 @@
 // x86-64 half of arch/pte.h: page-table entries (Intel SDM vol. 3A, 4.5; AMD APM vol. 2, 5.3).
 //
 //   63 62..59 58..52 51......12 11 10 9       8      7    6 5 4   3   2  1  0
-//   NX  key     0    frame      0  s2 special G/none PS   D A PCD PWT US RW P
+//   NX  key     0    frame      s3 s2 special G/none PS   D A PCD PWT US RW P
 //
 // An entry with a frame but no access right (PROT_NONE over a populated page) has P = 0 and bit 8
 // set: the hardware ignores it, pte_present() is true. A software entry has P = 0, bit 8 clear:
@@ -29,6 +29,7 @@ typedef u64 pte_t;
 #define X86_PTE_NOACCESS BIT(8)  // without P: a frame that nobody may touch now
 #define X86_PTE_SPECIAL BIT(9)
 #define X86_PTE_SOFT2 BIT(10)
+#define X86_PTE_SOFT3 BIT(11)
 #define X86_PTE_KEY_SHIFT 59  // SDM vol. 3A, 4.6.2: looked at when CR4.PKE is set
 #define X86_PTE_NX BIT(63)
 #define X86_PTE_FRAME 0x000ffffffffff000ull
@@ -99,8 +100,11 @@ static inline pte_t pte_mk_special(pte_t p) { return p | X86_PTE_SPECIAL; }
 static inline bool pte_soft2(pte_t p) { return (p & X86_PTE_SOFT2) != 0; }
 static inline pte_t pte_mk_soft2(pte_t p) { return p | X86_PTE_SOFT2; }
 static inline pte_t pte_clear_soft2(pte_t p) { return p & ~X86_PTE_SOFT2; }
+#define ARCH_PTE_SOFT3 1
+static inline bool pte_soft3(pte_t p) { return (p & X86_PTE_SOFT3) != 0; }
+static inline pte_t pte_mk_soft3(pte_t p) { return p | X86_PTE_SOFT3; }
 
-// New rights; the frame, the size, the accessed and dirty flags and the software bits stay.
+// New rights; the frame, the size, the accessed and dirty flags and the software bits but the third stay.
 static inline pte_t pte_rights(unsigned prot) { return x86_pte_bits(prot); }
 static inline pte_t pte_set_rights(pte_t p, pte_t rights)
 {
