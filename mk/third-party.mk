@@ -16,3 +16,11 @@ endef
 # libfdt, out of the device tree compiler 1.7.2: reads the tree by which Arm machines describe themselves.
 DTC := $(THIRD_PARTY)/dtc
 $(eval $(call third_party,dtc,pool/main/d/device-tree-compiler/device-tree-compiler_1.7.2.orig.tar.xz,92d8ca769805ae1f176204230438fe52808f4e1c7944053c9eec0e649b237539))
+
+# lwIP 2.2.1: the TCP/IP stack.
+LWIP := $(THIRD_PARTY)/lwip
+$(eval $(call third_party,lwip,pool/main/l/lwip/lwip_2.2.1+dfsg1.orig.tar.xz,83729c274c499d3348e9fbbe043a3113f3fa8953e7efddc7c21c7fcbb1f2b7b1))
+
+## fetch: get the sources of other projects that the kernel is built with (make kernel does it when they are missing)
+fetch: $(LWIP)/.fetched $(DTC)/.fetched
+.PHONY: fetch
