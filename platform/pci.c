@@ -2,6 +2,9 @@
 // pci.c: what is the same on every machine that has a PCI bus.
 #include "platform/pci.h"
 
+#include "arch/mmu.h"
+#include "core/platform.h"
+
 #define COMMAND 0x04
 #define COMMAND_MEMORY BIT(1)
 #define COMMAND_MASTER BIT(2)
@@ -14,6 +17,10 @@
 #define BAR_64 4
 #define CAPABILITIES 0x34
 #define CAP_VENDOR 9
+#define CAP_MSIX 0x11
+#define MSIX_ENTRY_BYTES 16
+#define MSIX_ENABLE BIT(31)  // of the word at the capability
+#define MSIX_MASK_ALL BIT(30)
 #define FIRST_CAP 0x40
 #define MAX_CAPS 48  // as many as fit in 256 bytes
 
@@ -54,18 +61,42 @@ static u32 byte_at(u32 function, u32 offset)
     return pci_read32(function, offset & ~3u) >> 8 * (offset & 3) & 0xff;
 }
 
-u32 pci_vendor_caps(u32 function, u8 *caps, u32 max)
+static u32 find_caps(u32 function, u32 kind, u8 *caps, u32 max)
 {
     u32 n = 0;
     if (!(pci_read32(function, COMMAND) & STATUS_CAPABILITIES))
         return 0;
     u32 at = byte_at(function, CAPABILITIES) & ~3u;
     for (u32 i = 0; i < MAX_CAPS && at >= FIRST_CAP && n < max; i++) {
-        if (byte_at(function, at) == CAP_VENDOR)
+        if (byte_at(function, at) == kind)
             caps[n++] = at;
         at = byte_at(function, at + 1) & ~3u;
     }
     return n;
+}
+
+u32 pci_vendor_caps(u32 function, u8 *caps, u32 max)
+{
+    return find_caps(function, CAP_VENDOR, caps, max);
+}
+
+volatile u32 *pci_msix_entry(u32 function)
+{
+    u8 cap;
+    if (!find_caps(function, CAP_MSIX, &cap, 1))
+        return NULL;
+    u32 table = pci_read32(function, cap + 4);
+    phys_t base = pci_bar(function, table & 7);
+    if (!base || !platform_is_device(base + (table & ~7u), MSIX_ENTRY_BYTES))
+        return NULL;
+    return arch_map_device(base + (table & ~7u), MSIX_ENTRY_BYTES);
+}
+
+void pci_msix_enable(u32 function)
+{
+    u8 cap;
+    if (find_caps(function, CAP_MSIX, &cap, 1))
+        pci_write32(function, cap, (pci_read32(function, cap) | MSIX_ENABLE) & ~MSIX_MASK_ALL);
 }
 
 void pci_enable(u32 function)

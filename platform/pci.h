@@ -15,3 +15,6 @@ phys_t pci_bar(u32 function, u32 bar);
 // Offsets of the vendor-specific capabilities, at most max. => How many; a list that bites its tail ends too.
 u32 pci_vendor_caps(u32 function, u8 *caps, u32 max);
 void pci_enable(u32 function);  // memory accesses, in both directions
+// The first entry of the function's table of MSI-X messages (PCI 3.0, 6.8.2), mapped. => NULL: it has none
+volatile u32 *pci_msix_entry(u32 function);
+void pci_msix_enable(u32 function);

@@ -40,12 +40,14 @@ bool platform_control_write(const char *text, size_t len);
 
 // Interrupt lines of devices. handler runs in interrupt context.
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg);
+// A message-signalled interrupt: what the device has to write where. => 0, -ENODEV: none free
+int platform_msi_request(void (*handler)(void *), void *arg, u64 *address, u32 *data);
 // Fills buf with random bytes from a device or the CPU; returns how many it could give.
 size_t platform_random(void *buf, size_t len);
 bool platform_has_random(void);  // a device is there, though it may have nothing yet
 
-// Calls found(base, size in bytes) for each memory-mapped virtio device that firmware tells of.
-void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size));
+// Calls found(base, size in bytes, interrupt line or -1) for each memory-mapped virtio device that firmware tells of.
+void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq));
 // Whether [pa, pa + len) may hold a device's registers: no memory lies there.
 bool platform_is_device(phys_t pa, size_t len_bytes);
 

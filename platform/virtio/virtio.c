@@ -23,7 +23,7 @@ struct virtq_desc {
 
 struct virtq_avail {
     u16 flags, index;
-    u16 ring[VIRTQUEUE_SIZE];
+    u16 ring[];
 };
 #define AVAIL_NO_INTERRUPT 1
 
@@ -31,13 +31,13 @@ struct virtq_used {
     u16 flags, index;
     struct {
         u32 id, len;
-    } ring[VIRTQUEUE_SIZE];
+    } ring[];
 };
-#define USED_OFFSET 160  // behind the other two, and aligned for a legacy queue of alignment 32
-_Static_assert(VIRTQUEUE_SIZE * sizeof(struct virtq_desc) + sizeof(struct virtq_avail) + 2 <=
-                   USED_OFFSET,
-               "");
-_Static_assert(USED_OFFSET + sizeof(struct virtq_used) + 2 <= VIRTQUEUE_BYTES, "");
+#define USED_NO_NOTIFY 1
+// Where the used ring lies: behind the other two, and aligned for a legacy queue of alignment 32.
+#define USED_OFFSET(size) ALIGN_UP((size)*18u + 6u, 32u)
+#define USED_BYTES(size) ((size)*8u + 6u)
+_Static_assert(USED_OFFSET(VIRTQUEUE_SIZE) + USED_BYTES(VIRTQUEUE_SIZE) <= VIRTQUEUE_BYTES, "");
 
 static bool reset(struct virtio_device *d)
 {
@@ -81,37 +81,76 @@ void virtio_stop(struct virtio_device *d)
     d->ops->set_status(d, FAILED);
 }
 
-int virtqueue_init(struct virtqueue *q, struct virtio_device *d, unsigned index, void *page)
+static int init(struct virtqueue *q, struct virtio_device *d, unsigned index, void *memory,
+                u16 size)
 {
-    *q = (struct virtqueue){.device = d, .index = index, .desc = page};
-    q->avail = (struct virtq_avail *)(q->desc + VIRTQUEUE_SIZE);
-    q->used = (struct virtq_used *)((char *)page + USED_OFFSET);
+    q->device = d;
+    q->index = index;
+    q->size = size;
+    q->desc = memory;
+    q->avail = (struct virtq_avail *)(q->desc + size);
+    q->used = (struct virtq_used *)((char *)memory + USED_OFFSET(size));
     q->avail->flags = AVAIL_NO_INTERRUPT;
     return d->ops->set_queue(d, q);
 }
 
-static void post(struct virtqueue *q, unsigned id, phys_t buffer, u32 len, u16 flags)
+int virtqueue_init(struct virtqueue *q, struct virtio_device *d, unsigned index, void *page)
 {
-    KASSERT(id < VIRTQUEUE_SIZE && q->len[id] == 0 && len);
+    *q = (struct virtqueue){.len = q->small_len};
+    return init(q, d, index, page, VIRTQUEUE_SIZE);
+}
+
+size_t virtqueue_bytes(u16 size) { return USED_OFFSET(size) + USED_BYTES(size); }
+
+int virtqueue_init_large(struct virtqueue *q, struct virtio_device *d, unsigned index, void *memory,
+                         u16 size, u32 *len)
+{
+    *q = (struct virtqueue){.len = len};
+    return init(q, d, index, memory, size);
+}
+
+void virtqueue_set_interrupts(struct virtqueue *q, bool on)
+{
+    atomic_store(&q->avail->flags, on ? 0 : AVAIL_NO_INTERRUPT);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void virtqueue_add(struct virtqueue *q, unsigned id, phys_t buffer, u32 len, bool device_writes)
+{
+    KASSERT(id < q->size && q->len[id] == 0 && len);
     u16 index = q->avail->index;
-    q->desc[id] = (struct virtq_desc){.address = buffer, .len = len, .flags = flags};
-    q->avail->ring[index % VIRTQUEUE_SIZE] = id;
+    q->desc[id] =
+        (struct virtq_desc){.address = buffer, .len = len, .flags = device_writes ? DESC_WRITE : 0};
+    q->avail->ring[index % q->size] = id;
     q->len[id] = len;
     q->n_posted++;
     atomic_store(&q->avail->index, (u16)(index + 1));
+}
+
+void virtqueue_kick(struct virtqueue *q)
+{
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    q->device->ops->notify(q->device, q);
+    if (!(q->used->flags & USED_NO_NOTIFY))
+        q->device->ops->notify(q->device, q);
+}
+
+static void post(struct virtqueue *q, unsigned id, phys_t buffer, u32 len, bool device_writes)
+{
+    virtqueue_add(q, id, buffer, len, device_writes);
+    virtqueue_kick(q);
 }
 
 void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len)
 {
-    post(q, id, buffer, len, DESC_WRITE);
+    post(q, id, buffer, len, true);
 }
 
 void virtqueue_post_out(struct virtqueue *q, unsigned id, phys_t buffer, u32 len)
 {
-    post(q, id, buffer, len, 0);
+    post(q, id, buffer, len, false);
 }
+
+bool virtqueue_has_used(const struct virtqueue *q) { return q->used->index != q->seen_used; }
 
 int virtqueue_take(struct virtqueue *q, u32 *len)
 {
@@ -122,9 +161,9 @@ int virtqueue_take(struct virtqueue *q, u32 *len)
         return -EIO;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     // Read once: the device may change them at any time.
-    u32 id = q->used->ring[q->seen_used % VIRTQUEUE_SIZE].id;
-    u32 filled = q->used->ring[q->seen_used % VIRTQUEUE_SIZE].len;
-    if (id >= VIRTQUEUE_SIZE || q->len[id] == 0 || filled > q->len[id])
+    u32 id = q->used->ring[q->seen_used % q->size].id;
+    u32 filled = q->used->ring[q->seen_used % q->size].len;
+    if (id >= q->size || q->len[id] == 0 || filled > q->len[id])
         return -EIO;
     q->len[id] = 0;
     q->n_posted--;
@@ -148,13 +187,15 @@ static void start_driver(struct virtio_device *d)
         err = virtio_rng_start(d);
     else if (d->id == VIRTIO_ID_BALLOON)
         err = virtio_balloon_start(d);
+    else if (d->id == VIRTIO_ID_NET && virtio_net_start)
+        err = virtio_net_start(d);
     if (err)
         log_warn("virtio: a device of kind %d is not used: error %d", d->id, -err);
 }
 
-static void found_mmio(phys_t base, u64 size)
+static void found_mmio(phys_t base, u64 size, int irq)
 {
-    if (n_devices < MAX_DEVICES && virtio_mmio_probe(&devices[n_devices], base, size) == 0)
+    if (n_devices < MAX_DEVICES && virtio_mmio_probe(&devices[n_devices], base, size, irq) == 0)
         start_driver(&devices[n_devices++]);
 }
 
@@ -173,8 +214,10 @@ static void found_word(const char *text)
         size <<= 10;
         end++;
     }
-    if (*end == '@')
-        found_mmio(strtoull(end + 1, NULL, 0), size);
+    if (*end == '@') {
+        phys_t base = strtoull(end + 1, &end, 0);
+        found_mmio(base, size, *end == ':' ? (int)strtoul(end + 1, NULL, 0) : -1);
+    }
 }
 
 void virtio_init(void)

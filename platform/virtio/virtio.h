@@ -11,7 +11,8 @@
 struct virtio_device;
 struct virtqueue;
 
-enum virtio_id { VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
+enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
+#define VIRTIO_F_ANY_LAYOUT BIT(27)
 #define VIRTIO_F_VERSION_1 BIT(32)
 
 // What the two transports do differently.
@@ -39,6 +40,9 @@ struct virtio_device {
     volatile u8 *notify;    // PCI: notification area
     volatile u8 *config;    // device configuration
     u32 notify_multiplier;  // PCI: bytes between two queues' places in it
+    u32 function;           // PCI; 0: memory-mapped
+    bool msix;              // PCI: its queues interrupt by the first message
+    int irq;                // memory-mapped: interrupt line, -1: not known
 };
 
 // Resets the device and agrees on features: those of `wanted` that it has. => -EIO: it does not answer or refuses
@@ -46,15 +50,17 @@ int virtio_start(struct virtio_device *d, u64 wanted);
 void virtio_ready(struct virtio_device *d);  // behind the last virtqueue_init
 void virtio_stop(struct virtio_device *d);   // for good: the device has lied or is no use
 
-#define VIRTQUEUE_SIZE 8  // descriptors; a power of two
+#define VIRTQUEUE_SIZE 8  // descriptors of a small queue; a power of two
 
 struct virtqueue {
     struct virtio_device *device;
     u16 index;
-    u16 notify_offset;        // PCI
-    u16 n_posted;             // descriptors that the device has
-    u16 seen_used;            // used entries taken so far, modulo 2^16
-    u32 len[VIRTQUEUE_SIZE];  // bytes of the posted buffer; 0: not posted
+    u16 size;           // descriptors; a power of two
+    u16 notify_offset;  // PCI
+    u16 n_posted;       // descriptors that the device has
+    u16 seen_used;      // used entries taken so far, modulo 2^16
+    u32 *len;           // by descriptor: bytes of the posted buffer; 0: not posted
+    u32 small_len[VIRTQUEUE_SIZE];
     struct virtq_desc *desc;
     struct virtq_avail *avail;
     volatile struct virtq_used *used;
@@ -64,6 +70,16 @@ struct virtqueue {
 // for. => -EIO
 #define VIRTQUEUE_BYTES 256
 int virtqueue_init(struct virtqueue *q, struct virtio_device *d, unsigned index, void *page);
+// A queue of `size` descriptors in memory of virtqueue_bytes(size) bytes, page aligned and zero; len has size entries of 0.
+// => -EIO: the device has none of that size
+int virtqueue_init_large(struct virtqueue *q, struct virtio_device *d, unsigned index, void *memory,
+                         u16 size, u32 *len);
+size_t virtqueue_bytes(u16 size);
+void virtqueue_set_interrupts(struct virtqueue *q, bool on);
+// As virtqueue_post_*, but the device is told of all of them by virtqueue_kick.
+void virtqueue_add(struct virtqueue *q, unsigned id, phys_t buffer, u32 len, bool device_writes);
+void virtqueue_kick(struct virtqueue *q);
+bool virtqueue_has_used(const struct virtqueue *q);  // virtqueue_take would give something
 // Gives the device a buffer to fill. => Descriptor `id` is not posted now.
 void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len);
 // Gives the device a buffer to read; it comes back with a length of 0.
@@ -71,12 +87,18 @@ void virtqueue_post_out(struct virtqueue *q, unsigned id, phys_t buffer, u32 len
 // => The descriptor that came back, *len bytes filled; -EAGAIN none yet; -EIO the device does not keep to the rules
 int virtqueue_take(struct virtqueue *q, u32 *len);
 
+// virtio_irq.c. Routes the device's interrupt to handler(arg). => Before the first queue; 0, -ENODEV
+int virtio_set_interrupt(struct virtio_device *d, void (*handler)(void *), void *arg);
+void virtio_ack_interrupt(
+    struct virtio_device *d);  // of the handler: the device may raise the next one
+
 void virtio_init(void);  // finds the devices and starts their drivers
 // => 0 and *d filled in, or -ENODEV.
-int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size);
+int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size, int irq);
 int virtio_pci_probe(struct virtio_device *d, u32 pci_function);
 
 int virtio_rng_start(struct virtio_device *d);
 int virtio_balloon_start(struct virtio_device *d);
 // virtio_console.c: a line on the control channel. => false: the machine has no such device
 bool virtio_console_write(const char *text, size_t len);
+int virtio_net_start(struct virtio_device *d) __weak;  // of the kernel with the network

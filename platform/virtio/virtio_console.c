@@ -20,10 +20,10 @@ static struct {
 } console;
 static char page[PAGE_SIZE] __attribute__((section(".bss_page_aligned"), aligned(4096)));
 
-static void look_at(phys_t base, u64 size)
+static void look_at(phys_t base, u64 size, int irq)
 {
     struct virtio_device *d = &console.device;
-    if (console.ready || virtio_mmio_probe(d, base, size) || d->id != VIRTIO_ID_CONSOLE)
+    if (console.ready || virtio_mmio_probe(d, base, size, irq) || d->id != VIRTIO_ID_CONSOLE)
         return;
     if (virtio_start(d, 0) || virtqueue_init(&console.queue, d, TRANSMIT_QUEUE, page)) {
         virtio_stop(d);

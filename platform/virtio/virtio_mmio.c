@@ -70,9 +70,9 @@ static int set_queue(struct virtio_device *d, struct virtqueue *q)
     if (d->legacy)
         set(d, GUEST_PAGE_SIZE, PAGE_SIZE);
     set(d, QUEUE_SEL, q->index);
-    if (get(d, QUEUE_NUM_MAX) < VIRTQUEUE_SIZE)
+    if (get(d, QUEUE_NUM_MAX) < q->size)
         return -EIO;
-    set(d, QUEUE_NUM, VIRTQUEUE_SIZE);
+    set(d, QUEUE_NUM, q->size);
     if (d->legacy) {
         set(d, QUEUE_ALIGN, LEGACY_ALIGN);
         set(d, QUEUE_PFN, virt_to_phys(q->desc) >> PAGE_SHIFT);
@@ -105,12 +105,13 @@ static const struct virtio_ops mmio_ops = {
     .set_config = set_config,
 };
 
-int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size)
+int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size, int irq)
 {
     const u64 needed = REGISTERS + VIRTIO_CONFIG_BYTES;
     if (size < needed || !IS_ALIGNED(base, 4) || !platform_is_device(base, needed))
         return -ENODEV;
-    *d = (struct virtio_device){.ops = &mmio_ops, .regs = arch_map_device(base, needed)};
+    *d =
+        (struct virtio_device){.ops = &mmio_ops, .regs = arch_map_device(base, needed), .irq = irq};
     u32 version = get(d, VERSION);
     if (get(d, MAGIC) != MAGIC_VALUE || version < 1 || version > 2)
         return -ENODEV;

@@ -9,6 +9,7 @@
 #define VENDOR_VIRTIO 0x1af4
 #define DEVICE_MODERN \
     0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
+#define DEVICE_TRANSITIONAL_NET 0x1000
 #define DEVICE_TRANSITIONAL_BALLOON 0x1002
 #define DEVICE_TRANSITIONAL_RNG 0x1005
 
@@ -23,6 +24,7 @@ enum {  // struct virtio_pci_common_cfg
     DEVICE_STATUS = 0x14,
     QUEUE_SELECT = 0x16,
     QUEUE_SIZE = 0x18,
+    QUEUE_MSIX_VECTOR = 0x1a,
     QUEUE_ENABLE = 0x1c,
     QUEUE_NOTIFY_OFF = 0x1e,
     QUEUE_DESC = 0x20,
@@ -70,9 +72,11 @@ static void set_features(struct virtio_device *d, u64 features)
 static int set_queue(struct virtio_device *d, struct virtqueue *q)
 {
     *reg16(d, QUEUE_SELECT) = q->index;
-    if (*reg16(d, QUEUE_SIZE) < VIRTQUEUE_SIZE)
+    if (*reg16(d, QUEUE_SIZE) < q->size)
         return -EIO;
-    *reg16(d, QUEUE_SIZE) = VIRTQUEUE_SIZE;
+    *reg16(d, QUEUE_SIZE) = q->size;
+    if (d->msix)
+        *reg16(d, QUEUE_MSIX_VECTOR) = 0;
     q->notify_offset = *reg16(d, QUEUE_NOTIFY_OFF);
     if ((u64)q->notify_offset * d->notify_multiplier + 2 > PAGE_SIZE)
         return -EIO;
@@ -105,6 +109,8 @@ static u32 kind_of(u32 device)
         return VIRTIO_ID_RNG;
     if (device == DEVICE_TRANSITIONAL_BALLOON)
         return VIRTIO_ID_BALLOON;
+    if (device == DEVICE_TRANSITIONAL_NET)
+        return VIRTIO_ID_NET;
     return device > DEVICE_MODERN ? device - DEVICE_MODERN : 0;
 }
 
@@ -135,9 +141,9 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
     u32 ids = pci_read32(function, 0), device = ids >> 16;
     if ((ids & 0xffff) != VENDOR_VIRTIO || device < 0x1000 || device > 0x107f)
         return -ENODEV;
-    *d = (struct virtio_device){.ops = &pci_ops};
+    *d = (struct virtio_device){.ops = &pci_ops, .function = function};
     d->id = kind_of(device);
-    if (d->id != VIRTIO_ID_RNG && d->id != VIRTIO_ID_BALLOON)
+    if (d->id != VIRTIO_ID_RNG && d->id != VIRTIO_ID_BALLOON && d->id != VIRTIO_ID_NET)
         return -ENODEV;
     u8 caps[MAX_VENDOR_CAPS];
     u32 n = pci_vendor_caps(function, caps, MAX_VENDOR_CAPS);
@@ -152,7 +158,7 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
             d->config = map_area(function, caps[i], VIRTIO_CONFIG_BYTES);
         }
     }
-    if (!d->regs || !d->notify || (!d->config && d->id == VIRTIO_ID_BALLOON))
+    if (!d->regs || !d->notify || (!d->config && d->id != VIRTIO_ID_RNG))
         return -ENODEV;
     pci_enable(function);
     return 0;

@@ -233,8 +233,15 @@ static const struct sdt *find_dsdt(void)
 // A 32-bit fixed memory range descriptor (ACPI 6.4.3.4): tag, length 9 in two bytes, flags, base, length.
 static bool is_fixed_memory(const u8 *p) { return p[0] == 0x86 && p[1] == 9 && p[2] == 0; }
 
+// An extended interrupt descriptor (ACPI 6.4.3.6) with one interrupt: tag, length 6, flags, count, number.
+static int interrupt_at(const u8 *p, const u8 *end)
+{
+    return end - p >= 9 && p[0] == 0x89 && p[1] == 6 && p[2] == 0 && p[4] == 1 ? (int)get32(p + 5)
+                                                                               : -1;
+}
+
 // Without an interpreter: the name of a device of this kind, and the first range of its resources behind it.
-void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size))
+void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq))
 {
     static const char hid[] = "LNRO0005";
     const struct sdt *dsdt = fadt && (fadt->flags & FADT_HW_REDUCED) ? find_dsdt() : NULL;
@@ -246,7 +253,7 @@ void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size))
         if (p[0] == 'L' && !memcmp(p, hid, sizeof(hid))) {
             named = true;
         } else if (named && is_fixed_memory(p)) {
-            found(get32(p + 4), get32(p + 8));
+            found(get32(p + 4), get32(p + 8), interrupt_at(p + 12, end));
             named = false;
         }
     }

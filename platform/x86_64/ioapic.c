@@ -75,3 +75,17 @@ int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
     ioapic_write(io, REG_ENTRY(gsi - io->gsi_base), entry);
     return 0;
 }
+
+// Messages take the lines from the top down: those of the I/O APICs begin at 0. The target is the boot CPU's local APIC
+// (Intel SDM volume 3, 11.11).
+int platform_msi_request(void (*handler)(void *), void *arg, u64 *address, u32 *data)
+{
+    for (u32 line = VEC_IRQ_COUNT - 1; line >= 24; line--) {
+        if (irq_set_handler(line, handler, arg) == 0) {
+            *address = 0xfee00000u | (cpus[0]->hw_id & 0xff) << 12;
+            *data = VEC_IRQ_BASE + line;
+            return 0;
+        }
+    }
+    return -ENODEV;
+}

@@ -83,7 +83,7 @@ u32 platform_cpu_hw_id(u32 index) { return machine.cpu_apic_id[index]; }
 
 void platform_init_clock(void) { tsc_init(); }
 
-void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size))
+void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq))
 {
     acpi_each_virtio_mmio(found);
 }

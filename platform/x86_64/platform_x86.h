@@ -49,7 +49,7 @@ void serial_start_input(void);
 void acpi_init(phys_t rsdp);
 phys_t acpi_search_rsdp(void);  // where a BIOS leaves it; 0: not found
 bool acpi_present(void);
-void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size));
+void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq));
 void acpi_read_madt(struct machine *m);
 u32 acpi_pm_timer_port(void);  // 0: none
 void acpi_power_off(void);     // returns if it cannot

@@ -54,8 +54,8 @@ void panic(const char *fmt, ...)
 }
 void random_source_register(random_source_fn fn) { source = fn; }
 const char *cmdline_next(const char *at, const char *name, char *buf, size_t size) { return NULL; }
-void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size)) {}
-int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size) { return -ENODEV; }
+void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq)) {}
+int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size, int irq) { return -ENODEV; }
 int virtio_pci_probe(struct virtio_device *d, u32 function) { return -ENODEV; }
 int virtio_balloon_start(struct virtio_device *d) { return -ENODEV; }
 void pci_each_function(void (*found)(u32 function, void *arg), void *arg) {}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// virtio_irq.c: interrupts of devices that want them: a line of memory-mapped ones (VIRTIO 1.2, 4.2.2), the first message of
+// MSI-X of PCI devices (4.1.4.3).
+#include "core/platform.h"
+#include "platform/pci.h"
+#include "platform/virtio/virtio.h"
+
+enum { MMIO_INTERRUPT_STATUS = 0x60, MMIO_INTERRUPT_ACK = 0x64 };
+enum { PCI_MSIX_CONFIG = 0x10, NO_VECTOR = 0xffff };
+
+static int set_message(struct virtio_device *d, void (*handler)(void *), void *arg)
+{
+    u64 address;
+    u32 data;
+    volatile u32 *entry = pci_msix_entry(d->function);
+    int err = entry ? platform_msi_request(handler, arg, &address, &data) : -ENODEV;
+    if (err)
+        return err;
+    entry[0] = (u32)address;
+    entry[1] = address >> 32;
+    entry[2] = data;
+    entry[3] = 0;  // not masked
+    pci_msix_enable(d->function);
+    *(volatile u16 *)(d->regs + PCI_MSIX_CONFIG) = NO_VECTOR;
+    d->msix = true;
+    return 0;
+}
+
+int virtio_set_interrupt(struct virtio_device *d, void (*handler)(void *), void *arg)
+{
+    if (d->function)
+        return set_message(d, handler, arg);
+    return d->irq < 0 ? -ENODEV : platform_irq_request((unsigned)d->irq, handler, arg);
+}
+
+void virtio_ack_interrupt(struct virtio_device *d)
+{
+    if (!d->function)
+        *(volatile u32 *)(d->regs + MMIO_INTERRUPT_ACK) =
+            *(volatile u32 *)(d->regs + MMIO_INTERRUPT_STATUS);
+}
