@@ -47,7 +47,7 @@ run: setup
 install: tool kernel
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
 	install -m 755 $(LETHE) $(DESTDIR)$(PREFIX)/bin/lethe
-	install -m 644 $(KERNEL) $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)/lethe-kernel
+	install -m 644 $(KERNELS) $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
 
 ## clean: remove build/
 clean:

@@ -13,7 +13,7 @@ GO_ENV := CGO_ENABLED=0 GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-trimpath GOOS=lin
           GOARCH=$(GOARCH_$(ARCH)) GOCACHE=$(abspath $(BUILD))/gocache GOPATH=$(abspath $(BUILD))/gopath
 
 # Rust's compiler comes with the library of its own architecture only.
-EXAMPLES := c-hello c-reuse go-hello go-heap $(if $(RUSTC),$(if $(FOREIGN),,rust-hello))
+EXAMPLES := c-hello c-echo c-reuse go-hello go-heap go-http $(if $(RUSTC),$(if $(FOREIGN),,rust-hello))
 
 $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(call say,GO,$@)
@@ -38,8 +38,12 @@ $(EXAMPLES_OUT)/rust-%: examples/rust-%/main.rs
 ## examples: build the example programs
 examples: $(EXAMPLES:%=$(EXAMPLES_OUT)/%)
 
-## run-NAME: build one example and run it: make run-c-hello, run-go-heap, ...
+# Options that an example needs.
+RUN_go-http := -p 8080 -p 8080/udp
+RUN_c-echo  := -p 7000
+
+## run-NAME: build one example and run it: make run-c-hello, run-go-heap, run-go-http, ...
 run-%: tool kernel $(EXAMPLES_OUT)/%
-	$(LETHE) run -c ops.conf $(EXAMPLES_OUT)/$*
+	$(LETHE) run -c ops.conf $(RUN_$*) $(EXAMPLES_OUT)/$*
 
 .PHONY: examples

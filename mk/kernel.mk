@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The kernel: every .c and .S below kernel/, platform/ and libc-shim/, less the folders of other architectures.
+# The kernels: every .c and .S below kernel/, platform/ and libc-shim/, less the folders of other architectures.
 #
 #   sources -> build/<arch>/obj/**.o -> pass 1 link -> symbol table -> pass 2 link -> stripped kernel
+#
+# Two kernels from the same objects: lethe-kernel, and lethe-kernel-net with the network (NET_SRCS and lwIP, see mk/net.mk).
+# No object is compiled in two ways: what knows of the network asks whether a weak symbol is there.
 #
 # A folder that needs more says so in a fragment of its own: libc-shim/vdso/vdso.mk builds the vDSO
 # and adds its objects to KERNEL_OBJS. One file's extra flags: `CFLAGS-path/to/file.c := -f...`.
 
 KERNEL       := $(OUT)/lethe-kernel
-KERNEL_DEBUG := $(KERNEL).debug
+KERNEL_NET   := $(KERNEL)-net
 KERNEL_LD    := kernel/arch/$(ARCH)/kernel.ld
 OBJ          := $(OUT)/obj
 # What boot loaders take: an ELF file with a PVH note, or the flat Image of arm64.
@@ -17,10 +20,20 @@ KDIRS        := kernel platform libc-shim
 KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' \) \
            -not -path 'libc-shim/vdso/*' -not -name asm_offsets.c \
            $(foreach a,$(OTHER_ARCHES),-not -path '*/$(a)/*') 2>/dev/null))
-KERNEL_OBJS := $(patsubst %,$(OBJ)/%.o,$(basename $(KSRCS)))
+
+# Sources of one kernel only: the network, and what answers in its place.
+NO_NET_SRCS := kernel/net/none.c
+NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/virtio/virtio_net.c platform/virtio/virtio_irq.c,$(KSRCS)))
+
+objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
+KERNEL_OBJS := $(call objects_of,$(filter-out $(NET_SRCS),$(KSRCS)))
 
 -include libc-shim/vdso/vdso.mk
 -include platform/$(ARCH)/platform.mk
+include mk/net.mk
+
+KERNEL_NET_OBJS := $(filter-out $(call objects_of,$(NO_NET_SRCS)),$(KERNEL_OBJS)) $(call objects_of,$(NET_SRCS)) $(LWIP_OBJS)
+ALL_OBJS        := $(sort $(KERNEL_OBJS) $(KERNEL_NET_OBJS))
 
 # ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and
 # end threads and processes pass through it, and the slow paths of locks.
@@ -57,7 +70,7 @@ $(OUT)/flags: FORCE
 $(OBJ)/%.o: %.c $(OUT)/flags | $(KGEN)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(KCC) $(KCPPFLAGS) $(KCFLAGS) $(CFLAGS-$<) -MMD -MP -c -o $@ $<
+	$(Q)$(KCC) $(KCPPFLAGS) $(KCFLAGS) -MD $(CFLAGS-$<) -MP -c -o $@ $<
 
 $(OBJ)/%.o: %.S $(OUT)/flags | $(KGEN)
 	$(call say,AS,$<)
@@ -65,36 +78,43 @@ $(OBJ)/%.o: %.S $(OUT)/flags | $(KGEN)
 	$(Q)$(KCC) $(KCPPFLAGS) $(KASFLAGS) $(CFLAGS-$<) -MMD -MP -c -o $@ $<
 
 ## obj: compile the objects of one folder only: make obj DIR=kernel/mm
-obj: $(if $(DIR),$(filter $(OBJ)/$(patsubst %/,%,$(DIR))/%,$(KERNEL_OBJS)),$(KERNEL_OBJS))
+obj: $(if $(DIR),$(filter $(OBJ)/$(patsubst %/,%,$(DIR))/%,$(ALL_OBJS)),$(ALL_OBJS))
 
 # ---- symbol table for backtraces (format: mk/kallsyms). Pass 1 links an empty one.
 $(OUT)/kallsyms-0.S: mk/kallsyms
 	$(Q)mkdir -p $(@D)
 	$(Q)mk/kallsyms </dev/null > $@
-$(OUT)/kallsyms-%.o: $(OUT)/kallsyms-%.S $(OUT)/flags
+$(OUT)/%.o: $(OUT)/%.S $(OUT)/flags
 	$(Q)$(KCC) $(KASFLAGS) -c -o $@ $<
 
 LINK = $(KLD) $(KLDFLAGS) -T $(KERNEL_LD)
 # The compiler's library, but not where it uses vector registers (libc-shim/aarch64/popcount.c).
 LIBGCC = $(if $(filter x86_64,$(ARCH)),$(shell $(KCC) $(KCFLAGS_$(ARCH)) -print-libgcc-file-name))
 
-$(OUT)/lethe-kernel.pass1: $(KERNEL_OBJS) $(OUT)/kallsyms-0.o $(KERNEL_LD)
-	$(call say,LD,$@)
-	$(Q)$(LINK) -o $@ $(KERNEL_OBJS) $(OUT)/kallsyms-0.o $(LIBGCC)
-$(OUT)/kallsyms-1.S: $(OUT)/lethe-kernel.pass1 mk/kallsyms
-	$(Q)$(KNM) -n --defined-only $< | mk/kallsyms > $@
-$(KERNEL_DEBUG): $(OUT)/lethe-kernel.pass1 $(OUT)/kallsyms-1.o
-	$(call say,LD,$@)
-	$(Q)$(LINK) -Map=$@.map -o $@ $(KERNEL_OBJS) $(OUT)/kallsyms-1.o $(LIBGCC)
-	$(Q)$(KNM) -n --defined-only $@ | mk/kallsyms | cmp - $(OUT)/kallsyms-1.S || { rm -f $@; \
+# $(call link_kernel,FILE,OBJECTS): the two passes, FILE.debug with symbols and FILE without.
+define link_kernel
+$1.pass1: $2 $(OUT)/kallsyms-0.o $(KERNEL_LD)
+	$$(call say,LD,$$@)
+	$$(Q)$$(LINK) -o $$@ $2 $(OUT)/kallsyms-0.o $$(LIBGCC)
+$1.kallsyms.S: $1.pass1 mk/kallsyms
+	$$(Q)$(KNM) -n --defined-only $$< | mk/kallsyms > $$@
+$1.debug: $1.pass1 $1.kallsyms.o
+	$$(call say,LD,$$@)
+	$$(Q)$$(LINK) -Map=$$@.map -o $$@ $2 $1.kallsyms.o $$(LIBGCC)
+	$$(Q)$(KNM) -n --defined-only $$@ | mk/kallsyms | cmp - $1.kallsyms.S || { rm -f $$@; \
 		echo '$(KERNEL_LD): the .kallsyms section must lie behind all code' >&2; exit 1; }
-$(KERNEL): $(KERNEL_DEBUG)
-	$(call say,STRIP,$@)
-	$(Q)$(KOBJCOPY) $(KERNEL_FORMAT_$(ARCH)) --strip-all --remove-section=.comment $< $@
+$1: $1.debug
+	$$(call say,STRIP,$$@)
+	$$(Q)$(KOBJCOPY) $(KERNEL_FORMAT_$(ARCH)) --strip-all --remove-section=.comment $$< $$@
+endef
+$(eval $(call link_kernel,$(KERNEL),$(KERNEL_OBJS)))
+$(eval $(call link_kernel,$(KERNEL_NET),$(KERNEL_NET_OBJS)))
+# The network is on x86-64 so far: aarch64 lacks the routing of the device's interrupts.
+KERNELS := $(KERNEL) $(if $(filter x86_64,$(ARCH)),$(KERNEL_NET))
 
-## kernel: link build/<arch>/lethe-kernel (stripped) and lethe-kernel.debug
-kernel: $(KERNEL)
+## kernel: link build/<arch>/lethe-kernel and lethe-kernel-net (stripped; *.debug have the symbols)
+kernel: $(KERNELS)
 
--include $(KERNEL_OBJS:.o=.d) $(KGEN:=.d)
+-include $(ALL_OBJS:.o=.d) $(KGEN:=.d)
 .PHONY: obj kernel
 .SECONDARY:

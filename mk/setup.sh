@@ -39,6 +39,7 @@ for_run() {
     want qemu-system-x86 has qemu-system-x86_64
     want libcjson-dev header cjson/cJSON.h
     want libext2fs-dev header ext2fs/ext2fs.h
+    want xz-utils has xz
     want golang-go go_any
 }
 
@@ -49,6 +50,7 @@ for_test() {
     want musl-tools has musl-gcc
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
     want rustc rust_any
+    want curl has curl
 }
 
 for_bench() {

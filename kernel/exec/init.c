@@ -9,6 +9,9 @@
 
 #define RLIMIT_STACK 3
 
+// net/device.c, in the kernel with a network: waits a moment for the machine's addresses.
+void net_wait_configured(void) __weak;
+
 struct config_text {
     char *text, *args, *env;
     struct run_config config;
@@ -95,6 +98,8 @@ static void init_main(void *unused __unused)
     const char *slash = strrchr(t.config.program, '/');
     thread_set_comm(thread, slash ? slash + 1 : t.config.program);
     config_free(&t);
+    if (net_wait_configured)
+        net_wait_configured();
     control_line("boot-ok");
     thread_start(thread);
 }

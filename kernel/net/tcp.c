@@ -1,0 +1,1001 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// tcp.c: TCP sockets over lwIP's callback interface (tcp(7)).
+//
+//   write ─copy─> tx chunks ─tcp_write (by reference)─> lwIP ─sent()─> chunk given back when acknowledged
+//   lwIP ─recv()─> rx (chain of pbufs) ─copy─> read ─tcp_recved─> the window opens again
+//   lwIP ─accepted()─> accept_queue ─> accept
+//
+// Bytes are copied once each way, outside the stack's lock: a writer fills a chunk that nobody else touches, a reader walks
+// pbufs that only it removes.
+//
+// Invariants
+//   I1  pcb is valid exactly while it is not NULL: lwIP's "destroy" callback clears it, whatever ends the connection. The pcb
+//       holds a reference on its socket from the moment that the callbacks are set until then.
+//   I2  tx_bytes is the number of bytes handed to lwIP and not yet acknowledged: the chunks hold exactly these, in order, each
+//       from `acked` to `filled`. A chunk is freed only when lwIP has no segment left that points into it.
+//   I3  What a connection may receive is bounded by its window (receive_buffer), what it may have queued by send_buffer.
+//   I4  A connection that is not accepted yet counts against its listener's backlog (at most 255, lwIP's limit); beyond that a
+//       SYN is dropped.
+//
+// Locks: read_mutex or write_mutex -> stack lock. Callbacks run under the stack lock.
+#include <string.h>
+
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/tcp.h"
+#include "net/inet.h"
+#include "net/tcp_internal.h"
+
+#define CHUNK_SMALL (2048 - sizeof(struct tx_chunk))
+#define CHUNK_LARGE (4 * PAGE_SIZE - sizeof(struct tx_chunk))
+#define WINDOW_LEAST 65535u  // what a SYN has announced
+
+static const struct socket_ops tcp_ops;
+
+// ---- objects
+
+static struct tcp_sock *tcp_new_sock(int family)
+{
+    struct tcp_sock *t = kzalloc(sizeof(*t));
+    if (!t)
+        return NULL;
+    inet_init(&t->i, &tcp_ops, family, SOCK_STREAM, IP_PROTO_TCP);
+    list_init(&t->chunks);
+    list_init(&t->accept_queue);
+    list_init(&t->accept_link);
+    mutex_init(&t->read_mutex);
+    mutex_init(&t->write_mutex);
+    t->keep_idle_s = 7200;
+    t->keep_interval_s = 75;
+    t->keep_count = 9;
+    return t;
+}
+
+struct socket *tcp_create(int family)
+{
+    if (net_memory_short())
+        return ERR_PTR(-ENOBUFS);
+    struct tcp_sock *t = tcp_new_sock(family);
+    return t ? &t->i.s : ERR_PTR(-ENOMEM);
+}
+
+static void drop_rx(struct tcp_sock *t)
+{
+    if (t->rx)
+        pbuf_free(t->rx);
+    t->rx = NULL;
+    t->rx_bytes = 0;
+}
+
+static void drop_chunks(struct tcp_sock *t)
+{
+    struct list *at;
+    while ((at = list_pop_front(&t->chunks))) {
+        if (list_entry(at, struct tx_chunk, link) != t->filling)  // its writer frees it
+            kfree(list_entry(at, struct tx_chunk, link));
+    }
+    t->tx_bytes = 0;
+}
+
+static void tcp_destroy(struct socket *s)
+{
+    struct tcp_sock *t = tcp_of(s);
+    drop_rx(t);
+    drop_chunks(t);
+    kfree(t);
+}
+
+// ---- callbacks of lwIP, under the stack's lock
+
+// The pcb is gone.
+static void on_destroy(u8_t id, void *data)
+{
+    struct tcp_sock *t = data;
+    if (!t)
+        return;
+    t->pcb = NULL;
+    drop_chunks(t);
+    socket_put(&t->i.s);
+}
+static const struct tcp_ext_arg_callbacks pcb_callbacks = {.destroy = on_destroy};
+
+static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    struct tcp_sock *t = arg;
+    struct socket *s = &t->i.s;
+    if (!p) {
+        t->rx_fin = true;
+        if (wait_has_waiters(&s->read_wait))
+            wait_wake(&s->read_wait, INT32_MAX,
+                      POLLIN | POLLRDNORM | POLLRDHUP | (t->fin_sent ? POLLHUP : 0));
+        if (t->fin_sent)
+            socket_wake_all(s);
+        async_notify(&s->async, POLLIN);
+        return ERR_OK;
+    }
+    if (unlikely(!socket_may(s, SHUTDOWN_RCV))) {
+        tcp_recved(pcb, p->tot_len);
+        pbuf_free(p);
+        return ERR_OK;
+    }
+    t->rx_bytes += p->tot_len;
+    if (t->rx) {
+        t->rx_last->next = p;
+    } else {
+        t->rx = p;
+    }
+    while (p->next)
+        p = p->next;
+    t->rx_last = p;
+    socket_wake_readers(s);
+    return ERR_OK;
+}
+
+static bool tx_room_to_tell(const struct tcp_sock *t)
+{
+    return t->tx_bytes <= t->i.s.send_buffer / 3 * 2;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+    struct tcp_sock *t = arg;
+    u32 left = len;
+    t->tx_bytes -= len;
+    t->tx_blocked = false;
+    while (left) {
+        struct tx_chunk *c = list_first(&t->chunks, struct tx_chunk, link);
+        u32 n = MIN(left, c->filled - c->acked);
+        c->acked += n;
+        left -= n;
+        if (c->acked < c->filled || c == t->filling)
+            break;  // nothing is left of len, or the writer is at work in the last chunk
+        if (list_entry(t->chunks.prev, struct tx_chunk, link) == c && c->room <= CHUNK_SMALL) {
+            c->filled = c->acked = 0;  // kept for the next write
+            break;
+        }
+        list_remove(&c->link);
+        kfree(c);
+    }
+    if (tx_room_to_tell(t) || t->fin_sent)
+        socket_wake_writers(&t->i.s);
+    return ERR_OK;
+}
+
+// The connection has ended with an error; lwIP frees the pcb.
+static void on_error(void *arg, err_t err)
+{
+    struct tcp_sock *t = arg;
+    struct socket *s = &t->i.s;
+    if (err == ERR_RST)
+        atomic_store(&s->error, t->state == TCP_CONNECTING ? ECONNREFUSED
+                                : t->rx_fin                ? EPIPE
+                                                           : ECONNRESET);
+    else if (err == ERR_ABRT)
+        atomic_store(&s->error, ETIMEDOUT);
+    if (err == ERR_CLSD)
+        t->rx_fin = true;
+    t->state = TCP_ENDED;
+    atomic_store(&s->shutdown, SHUTDOWN_BOTH);
+    socket_wake_all(s);
+}
+
+// What the connection may receive: its buffer, within what the other end understands. At least what a SYN has announced.
+static u32 window_wanted(const struct tcp_sock *t)
+{
+    return MIN(MAX(t->i.s.receive_buffer, WINDOW_LEAST), (u32)TCP_WND_MAX(t->pcb));
+}
+
+static void set_window(struct tcp_sock *t)
+{
+    t->window = window_wanted(t);
+    t->pcb->rcv_wnd = t->pcb->rcv_ann_wnd = t->window;
+}
+
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct tcp_sock *t = arg;
+    t->state = TCP_CONNECTED;
+    set_window(t);
+    t->i.local = pcb->local_ip;
+    socket_wake_all(&t->i.s);
+    return ERR_OK;
+}
+
+static void apply_options(struct tcp_sock *t)
+{
+    struct tcp_pcb *pcb = t->pcb;
+    struct socket *s = &t->i.s;
+    if (!pcb)
+        return;
+    pcb->ttl = t->i.ttl;
+    pcb->tos = t->i.tos;
+    if (t->state == TCP_LISTENING)
+        return;
+    if (t->no_delay)
+        tcp_nagle_disable(pcb);
+    else
+        tcp_nagle_enable(pcb);
+    pcb->keep_idle = t->keep_idle_s * 1000;
+    pcb->keep_intvl = t->keep_interval_s * 1000;
+    pcb->keep_cnt = t->keep_count;
+    if (s->keep_alive)
+        ip_set_option(pcb, SOF_KEEPALIVE);
+    else
+        ip_reset_option(pcb, SOF_KEEPALIVE);
+}
+
+// The pcb becomes the socket's: callbacks, options, its window. [stack lock]
+static void attach(struct tcp_sock *t, struct tcp_pcb *pcb)
+{
+    t->pcb = pcb;
+    socket_get(&t->i.s);
+    tcp_ext_arg_set_callbacks(pcb, 0, &pcb_callbacks);
+    tcp_ext_arg_set(pcb, 0, t);
+    tcp_arg(pcb, t);
+    tcp_recv(pcb, on_recv);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
+    if (t->state == TCP_CONNECTED)
+        set_window(t);
+    apply_options(t);
+}
+
+// Nobody will ask any more: what is queued still goes out. [stack lock]
+static void detach(struct tcp_sock *t)
+{
+    struct tcp_pcb *pcb = t->pcb;
+    if (!pcb)
+        return;
+    tcp_err(pcb, NULL);
+    tcp_recv(pcb, NULL);
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct tcp_sock *l = arg;
+    if (!pcb || !l)
+        return ERR_VAL;
+    struct tcp_sock *t = net_memory_short() ? NULL : tcp_new_sock(l->i.s.family);
+    if (!t)
+        return ERR_MEM;
+    struct socket *s = &t->i.s, *ls = &l->i.s;
+    s->send_buffer = ls->send_buffer;
+    s->receive_buffer = ls->receive_buffer;
+    s->keep_alive = ls->keep_alive;
+    s->linger_s = ls->linger_s;
+    s->reuse_addr = ls->reuse_addr;
+    t->i.v6_only = l->i.v6_only;
+    t->i.tos = l->i.tos;
+    t->i.ttl = l->i.ttl;
+    t->no_delay = l->no_delay;
+    t->cork = l->cork;
+    t->keep_idle_s = l->keep_idle_s;
+    t->keep_interval_s = l->keep_interval_s;
+    t->keep_count = l->keep_count;
+    t->i.local = pcb->local_ip;
+    t->i.remote = pcb->remote_ip;
+    t->i.local_port = pcb->local_port;
+    t->i.remote_port = pcb->remote_port;
+    t->state = TCP_CONNECTED;
+    attach(t, pcb);
+    tcp_backlog_delayed(pcb);
+    list_push_back(&l->accept_queue, &t->accept_link);
+    l->n_accept++;
+    socket_wake_readers(ls);
+    return ERR_OK;
+}
+
+// ---- bind, listen, accept
+
+bool tcp_port_waits(u16 port)
+{
+    for (const struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
+        if (pcb->local_port == port)
+            return true;
+    }
+    return false;
+}
+
+static int tcp_bind_socket(struct socket *s, const struct sock_addr *addr, u32 len)
+{
+    struct tcp_sock *t = tcp_of(s);
+    ip_addr_t ip;
+    u16 port;
+    int err = inet_addr_in(&t->i, addr, len, &ip, &port);
+    if (err)
+        return err;
+    if (ip_addr_ismulticast(&ip))
+        return -EADDRNOTAVAIL;
+    net_lock(t->i.stack);
+    if (t->state != TCP_FRESH || t->i.port_held)
+        err = -EINVAL;
+    else
+        err = inet_port_take(&t->i, &ip, port);
+    net_unlock(t->i.stack);
+    return err;
+}
+
+// A pcb bound to what the socket is bound to. => ERR_PTR(-ENOBUFS, ...). [stack lock]
+static struct tcp_pcb *new_pcb(struct tcp_sock *t)
+{
+    ip_addr_t ip = inet_bind_address(&t->i, &t->i.local);
+    struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&ip));
+    if (!pcb)
+        return ERR_PTR(-ENOBUFS);
+    ip_set_option(pcb, SOF_REUSEADDR);
+    err_t err = tcp_bind(pcb, &ip, t->i.local_port);
+    if (err != ERR_OK) {
+        tcp_abort(pcb);
+        return ERR_PTR(inet_error(err));
+    }
+    return pcb;
+}
+
+static int start_listening(struct tcp_sock *t, int backlog)
+{
+    err_t err;
+    struct tcp_pcb *pcb = new_pcb(t);
+    if (IS_ERR(pcb))
+        return (int)PTR_ERR(pcb);
+    struct tcp_pcb *l = tcp_listen_with_backlog_and_err(pcb, (u8)backlog, &err);
+    if (!l || err != ERR_OK) {
+        tcp_abort(pcb);
+        return inet_error(err);
+    }
+    t->pcb = l;
+    tcp_arg(l, t);
+    tcp_accept(l, on_accept);
+    t->state = TCP_LISTENING;
+    t->i.s.listening = true;
+    apply_options(t);
+    return 0;
+}
+
+static int tcp_listen_socket(struct socket *s, int backlog)
+{
+    struct tcp_sock *t = tcp_of(s);
+    int err = 0;
+    backlog = MIN(MAX(backlog, 1), 255);
+    net_lock(t->i.stack);
+    if (t->state == TCP_LISTENING) {
+        tcp_backlog_set(t->pcb, (u8)backlog);
+    } else if (t->state != TCP_FRESH) {
+        err = -EINVAL;
+    } else {
+        if (!t->i.port_held)
+            err = inet_port_take(&t->i, &t->i.local, 0);
+        if (!err)
+            err = start_listening(t, backlog);
+    }
+    net_unlock(t->i.stack);
+    return err;
+}
+
+static bool acceptable(void *arg)
+{
+    struct tcp_sock *t = arg;
+    return !list_empty(&t->accept_queue) || t->state != TCP_LISTENING;
+}
+
+static struct socket *tcp_accept_socket(struct socket *s, bool nonblock)
+{
+    struct tcp_sock *l = tcp_of(s);
+    u64 deadline_ns = socket_deadline(s->receive_timeout_ns);
+    for (;;) {
+        struct tcp_sock *t = NULL;
+        net_lock(l->i.stack);
+        bool listening = l->state == TCP_LISTENING;
+        if (listening && !list_empty(&l->accept_queue)) {
+            t = list_first(&l->accept_queue, struct tcp_sock, accept_link);
+            list_remove_init(&t->accept_link);
+            l->n_accept--;
+            if (t->pcb)
+                tcp_backlog_accepted(t->pcb);
+        }
+        net_unlock(l->i.stack);
+        if (t)
+            return &t->i.s;
+        if (!listening)
+            return ERR_PTR(-EINVAL);
+        int err = nonblock ? -EAGAIN : socket_wait(&s->read_wait, acceptable, l, deadline_ns);
+        if (err)
+            return ERR_PTR(err);
+    }
+}
+
+// ---- connect
+
+// [stack lock]
+static int start_connecting(struct tcp_sock *t, const ip_addr_t *ip, u16 port)
+{
+    struct inet_sock *i = &t->i;
+    int err = 0;
+    if (IP_IS_V4(ip) && IP_IS_V6(&i->local) && ip_addr_isany(&i->local))
+        ip_addr_set_any(false, &i->local);
+    else if (IP_IS_V4(ip) != IP_IS_V4(&i->local))
+        return -ENETUNREACH;
+    err = inet_route_check(i, ip);
+    if (!err && !i->port_held)
+        err = inet_port_take(i, &i->local, 0);
+    if (err)
+        return err == -EADDRINUSE ? -EADDRNOTAVAIL : err;
+    struct tcp_pcb *pcb = new_pcb(t);
+    if (IS_ERR(pcb))
+        return (int)PTR_ERR(pcb);
+    attach(t, pcb);
+    t->state = TCP_CONNECTING;
+    i->remote = *ip;
+    i->remote_port = port;
+    err_t e = tcp_connect(pcb, ip, port, on_connected);
+    if (e != ERR_OK) {
+        t->state = TCP_FRESH;
+        i->remote_port = 0;
+        tcp_err(pcb, NULL);
+        tcp_abort(pcb);
+        return e == ERR_USE ? -EADDRNOTAVAIL : inet_error(e);
+    }
+    i->local = pcb->local_ip;
+    t->connect_untold = true;
+    return 0;
+}
+
+static bool connect_done(void *arg)
+{
+    struct tcp_sock *t = arg;
+    return t->state != TCP_CONNECTING;
+}
+
+// The end of an attempt, told once. => 0, -EISCONN, or the error
+static int connect_result(struct tcp_sock *t)
+{
+    if (t->state == TCP_CONNECTED) {
+        bool untold = t->connect_untold;
+        t->connect_untold = false;
+        return untold ? 0 : -EISCONN;
+    }
+    int err = socket_take_error(&t->i.s);
+    t->connect_untold = false;
+    // After a failure the socket can be used again, as on Linux.
+    net_lock(t->i.stack);
+    if (!t->pcb && t->state == TCP_ENDED && !t->rx_fin) {
+        t->state = TCP_FRESH;
+        atomic_store(&t->i.s.shutdown, 0);
+        t->i.remote_port = 0;
+        if (t->i.port_chosen)
+            inet_port_release(&t->i);
+        ip_addr_set_any(t->i.s.family == AF_INET6, &t->i.local);
+    }
+    net_unlock(t->i.stack);
+    return err ? err : -ECONNABORTED;
+}
+
+static int tcp_connect_socket(struct socket *s, const struct sock_addr *addr, u32 len,
+                              bool nonblock)
+{
+    struct tcp_sock *t = tcp_of(s);
+    ip_addr_t ip;
+    u16 port;
+    int err = 0;
+    if (addr->family == AF_UNSPEC)
+        return tcp_disconnect(t);
+    err = inet_addr_in(&t->i, addr, len, &ip, &port);
+    if (err)
+        return err;
+    if (ip_addr_isany(&ip)) {  // this host
+        if (IP_IS_V4(&ip))
+            ip_addr_set_loopback(false, &ip);
+        else
+            ip_addr_set_loopback(true, &ip);
+    }
+    if (ip_addr_ismulticast(&ip))
+        return -ENETUNREACH;
+    net_lock(t->i.stack);
+    u8 before = t->state;
+    if (before == TCP_FRESH)
+        err = start_connecting(t, &ip, port);
+    net_unlock(t->i.stack);
+    if (err)
+        return err;
+    if (before == TCP_LISTENING)
+        return -EISCONN;
+    if (before == TCP_CONNECTING && t->state == TCP_CONNECTING && nonblock)
+        return -EALREADY;
+    if (before == TCP_FRESH && nonblock)
+        return -EINPROGRESS;
+    if (before == TCP_ENDED && !t->connect_untold)
+        return -EISCONN;
+    err = socket_wait(&s->write_wait, connect_done, t, socket_deadline(s->send_timeout_ns));
+    if (err)
+        return err == -EAGAIN ? -EINPROGRESS : err;
+    return connect_result(t);
+}
+
+// ---- sending
+
+static bool has_room(void *arg)
+{
+    struct tcp_sock *t = arg;
+    return t->state != TCP_CONNECTED || !t->pcb || !socket_may(&t->i.s, SHUTDOWN_SND) ||
+           (t->tx_bytes < t->i.s.send_buffer && !t->tx_blocked) || atomic_load(&t->i.s.error);
+}
+
+// Whether the socket may send now. => 0, -EAGAIN: full, or the error
+static int may_send(struct tcp_sock *t)
+{
+    struct socket *s = &t->i.s;
+    if (unlikely(atomic_load(&s->error)))
+        return socket_take_error(s);
+    if (unlikely(!socket_may(s, SHUTDOWN_SND)) || t->state == TCP_ENDED)
+        return -EPIPE;
+    if (t->state == TCP_FRESH || t->state == TCP_LISTENING)
+        return -EPIPE;
+    if (t->state == TCP_CONNECTING)
+        return -EAGAIN;
+    return t->tx_bytes < s->send_buffer && !t->tx_blocked ? 0 : -EAGAIN;
+}
+
+static bool send_wakes(void *arg)
+{
+    struct tcp_sock *t = arg;
+    return t->state == TCP_CONNECTING ? false : has_room(t);
+}
+
+// A chunk with room for the writer alone, at most `want` of it used. => NULL: no memory. [write_mutex]
+static struct tx_chunk *take_chunk(struct tcp_sock *t, size_t want)
+{
+    net_lock(t->i.stack);
+    struct tx_chunk *c =
+        list_empty(&t->chunks) ? NULL : list_entry(t->chunks.prev, struct tx_chunk, link);
+    if (c && c->filled < c->room && (want <= c->room - c->filled || c->room - c->filled > 512))
+        t->filling = c;
+    else
+        c = NULL;
+    net_unlock(t->i.stack);
+    if (c)
+        return c;
+    u32 room = want <= CHUNK_SMALL ? CHUNK_SMALL : CHUNK_LARGE;
+    c = kmalloc(sizeof(*c) + room);
+    if (!c)
+        return NULL;
+    c->room = room;
+    c->filled = c->acked = 0;
+    c->linked = false;
+    return c;
+}
+
+// Hands n bytes behind c->filled to lwIP. => 0, -EAGAIN: not now, -errno. [stack lock, write_mutex]
+static int hand_over(struct tcp_sock *t, struct tx_chunk *c, u32 n, bool push)
+{
+    if (!t->pcb || t->state != TCP_CONNECTED)
+        return -EPIPE;
+    err_t err = tcp_write(t->pcb, c->data + c->filled, (u16)n, push ? 0 : TCP_WRITE_FLAG_MORE);
+    if (err == ERR_MEM) {
+        t->tx_blocked = t->tx_bytes != 0;
+        return t->tx_bytes ? -EAGAIN : -ENOBUFS;
+    }
+    if (err != ERR_OK)
+        return inet_error(err);
+    if (!c->linked) {
+        list_push_back(&t->chunks, &c->link);
+        c->linked = true;
+    }
+    c->filled += n;
+    t->tx_bytes += n;
+    return 0;
+}
+
+// The writer is done with the chunk. [stack lock]
+static void release_chunk(struct tcp_sock *t, struct tx_chunk *c)
+{
+    bool was_mine = t->filling == c;
+    t->filling = NULL;
+    if (!c->linked) {
+        kfree(c);
+    } else if (was_mine && !t->pcb) {  // drop_chunks left it to us
+        kfree(c);
+    } else if (c->acked == c->filled) {
+        c->filled = c->acked = 0;
+        if (c->room > CHUNK_SMALL) {
+            list_remove(&c->link);
+            kfree(c);
+        }
+    }
+}
+
+// Copies and queues up to what a chunk takes. => bytes, -errno. [write_mutex]
+static ssize_t send_some(struct tcp_sock *t, struct message *m, bool more_flag)
+{
+    struct socket *s = &t->i.s;
+    size_t room = s->send_buffer - MIN(t->tx_bytes, s->send_buffer);
+    size_t want = MIN(uio_remaining(m->uio), MAX(room, 1ul));
+    struct tx_chunk *c = take_chunk(t, want);
+    if (!c)
+        return -ENOBUFS;
+    u32 n = (u32)MIN(want, (size_t)(c->room - c->filled));
+    struct uio before = *m->uio;
+    ssize_t copied = uio_copy_from(m->uio, c->data + c->filled, n);
+    bool last = uio_remaining(m->uio) == 0;
+    net_lock(t->i.stack);
+    int err = copied <= 0 ? (int)copied : hand_over(t, c, (u32)copied, last && !more_flag);
+    if (!err && !(t->cork || more_flag) &&
+        (last || t->tx_bytes >= s->send_buffer || t->pcb->unsent))
+        tcp_output(t->pcb);
+    else if (!err && t->pcb->unsent && t->pcb->unsent->next)
+        tcp_output(t->pcb);
+    release_chunk(t, c);
+    net_unlock(t->i.stack);
+    if (err)
+        *m->uio = before;
+    return err ? err : copied;
+}
+
+static ssize_t tcp_send_message(struct socket *s, struct message *m)
+{
+    struct tcp_sock *t = tcp_of(s);
+    u64 deadline_ns = socket_deadline(s->send_timeout_ns);
+    size_t total = 0;
+    ssize_t err = 0;
+    if (m->flags & (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY))
+        return -EOPNOTSUPP;
+    mutex_lock_quick(&t->write_mutex);
+    do {
+        err = may_send(t);
+        if (err == -EAGAIN && !(m->flags & MSG_DONTWAIT)) {
+            mutex_unlock_quick(&t->write_mutex);
+            err = socket_wait(&s->write_wait, send_wakes, t, deadline_ns);
+            mutex_lock_quick(&t->write_mutex);
+            if (err)
+                break;
+            continue;
+        }
+        if (err || !uio_remaining(m->uio))
+            break;
+        err = send_some(t, m, m->flags & MSG_MORE);
+        if (err == -EAGAIN)
+            continue;
+        if (err < 0)
+            break;
+        total += (size_t)err;
+        err = 0;
+        if (uio_remaining(m->uio))
+            sched_point();
+    } while (uio_remaining(m->uio) || (err == 0 && !total));
+    mutex_unlock_quick(&t->write_mutex);
+    return total ? (ssize_t)total : err;
+}
+
+// ---- receiving
+
+static bool has_input(void *arg)
+{
+    struct tcp_sock *t = arg;
+    return t->rx_bytes || t->rx_fin || t->state == TCP_ENDED || atomic_load(&t->i.s.error) ||
+           !socket_may(&t->i.s, SHUTDOWN_RCV);
+}
+
+// Why there is nothing to read: 0 is the end of the stream. => 1: wait
+static int no_input(struct tcp_sock *t)
+{
+    struct socket *s = &t->i.s;
+    int err = socket_take_error(s);
+    if (err)
+        return err;
+    if (t->rx_fin || t->state == TCP_ENDED || !socket_may(s, SHUTDOWN_RCV))
+        return 0;
+    return t->state == TCP_FRESH || t->state == TCP_LISTENING ? -ENOTCONN : 1;
+}
+
+// Copies up to `available` bytes that lie in rx to the reader. => bytes, -EFAULT. [read_mutex]
+static ssize_t copy_out(struct pbuf *p, u32 offset, u32 available, struct uio *to)
+{
+    ssize_t total = 0;
+    while (available && uio_remaining(to)) {
+        u32 n = (u32)MIN((size_t)MIN(p->len - offset, available), uio_remaining(to));
+        ssize_t moved = n ? uio_copy_to(to, (char *)p->payload + offset, n) : 0;
+        if (moved < 0)
+            return total ? total : moved;
+        total += moved;
+        if ((u32)moved < n)
+            break;
+        available -= n;
+        offset += n;
+        if (offset == p->len && available) {
+            p = p->next;
+            offset = 0;
+        }
+    }
+    return total;
+}
+
+// Takes n bytes off rx and opens the window. [stack lock, read_mutex]
+static void consume(struct tcp_sock *t, u32 n)
+{
+    u32 left = n;
+    t->rx_bytes -= n;
+    while (left) {
+        struct pbuf *p = t->rx;
+        u32 here = MIN(left, (u32)p->len - t->rx_offset);
+        left -= here;
+        t->rx_offset += here;
+        if (t->rx_offset < p->len)
+            break;
+        t->rx = p->next;
+        t->rx_offset = 0;
+        p->next = NULL;
+        p->tot_len = p->len;
+        pbuf_free(p);
+    }
+    while (t->rx && t->rx->len == 0 && t->rx->next) {  // empty ones do not stay in front
+        struct pbuf *p = t->rx;
+        t->rx = p->next;
+        p->next = NULL;
+        p->tot_len = p->len;
+        pbuf_free(p);
+    }
+    if (!t->pcb)
+        return;
+    for (left = n; left; left -= MIN(left, 0xffffu))
+        tcp_recved(t->pcb, (u16)MIN(left, 0xffffu));
+}
+
+static ssize_t receive_now(struct tcp_sock *t, struct message *m)
+{
+    net_lock(t->i.stack);
+    struct pbuf *p = t->rx;
+    u32 available = t->rx_bytes, offset = t->rx_offset;
+    net_unlock(t->i.stack);
+    if (!available)
+        return 0;
+    ssize_t n;
+    if (unlikely(m->flags & MSG_TRUNC)) {  // thrown away, as tcp(7) says
+        n = (ssize_t)MIN((size_t)available, uio_remaining(m->uio));
+        uio_advance(m->uio, MIN((size_t)n, m->uio->len));
+    } else {
+        n = copy_out(p, offset, available, m->uio);
+    }
+    if (n > 0 && !(m->flags & MSG_PEEK)) {
+        net_lock(t->i.stack);
+        consume(t, (u32)n);
+        net_unlock(t->i.stack);
+    }
+    return n;
+}
+
+// The reader has read everything and has not answered: an acknowledgement that waits for an answer to travel with goes now.
+// Else a sender that waits for it with a small rest (Nagle's rule) waits for a timer.
+static void acknowledge(struct tcp_sock *t)
+{
+    net_lock(t->i.stack);
+    if (t->pcb && t->state == TCP_CONNECTED && (t->pcb->flags & TF_ACK_DELAY)) {
+        tcp_ack_now(t->pcb);
+        tcp_output(t->pcb);
+    }
+    net_unlock(t->i.stack);
+}
+
+static ssize_t tcp_receive_message(struct socket *s, struct message *m)
+{
+    struct tcp_sock *t = tcp_of(s);
+    u64 deadline_ns = socket_deadline(s->receive_timeout_ns);
+    bool waits = (m->flags & MSG_WAITALL) && !(m->flags & (MSG_DONTWAIT | MSG_PEEK));
+    size_t target = waits ? SIZE_MAX : MIN((size_t)s->receive_low, uio_remaining(m->uio));
+    ssize_t total = 0, n = 0;
+    m->addr_len = 0;
+    if (m->flags & (MSG_OOB | MSG_ERRQUEUE))
+        return m->flags & MSG_OOB ? -EINVAL : -EAGAIN;
+    mutex_lock_quick(&t->read_mutex);
+    while (uio_remaining(m->uio)) {
+        n = receive_now(t, m);
+        if (n < 0)
+            break;
+        total += n;
+        if (n && (m->flags & MSG_PEEK))
+            break;
+        if (n)
+            continue;
+        if (total && ((size_t)total >= target || (m->flags & MSG_DONTWAIT)))
+            break;
+        n = no_input(t);
+        if (n <= 0)
+            break;
+        acknowledge(t);
+        n = m->flags & MSG_DONTWAIT ? -EAGAIN : 0;
+        if (!n) {
+            mutex_unlock_quick(&t->read_mutex);
+            n = socket_wait(&s->read_wait, has_input, t, deadline_ns);
+            mutex_lock_quick(&t->read_mutex);
+        }
+        if (n)
+            break;
+    }
+    bool more = t->rx_bytes != 0;
+    mutex_unlock_quick(&t->read_mutex);
+    if (more && wait_has_waiters(&s->read_wait))
+        wait_wake(&s->read_wait, 1, SOCKET_HAND_ON);
+    return total ? total : n;
+}
+
+// ---- shutdown and close
+
+static int tcp_shutdown_socket(struct socket *s, u32 bits)
+{
+    struct tcp_sock *t = tcp_of(s);
+    int err = 0;
+    mutex_lock(&t->write_mutex);
+    net_lock(t->i.stack);
+    if (t->state == TCP_LISTENING && (bits & SHUTDOWN_RCV)) {
+        tcp_stop_listening(t);
+    } else if (t->state != TCP_CONNECTED) {
+        err = -ENOTCONN;
+    } else {
+        atomic_fetch_or(&s->shutdown, bits);
+        if ((bits & SHUTDOWN_SND) && !t->fin_sent && t->pcb) {
+            t->fin_sent = true;
+            tcp_shutdown(t->pcb, 0, 1);
+        }
+    }
+    net_unlock(t->i.stack);
+    mutex_unlock(&t->write_mutex);
+    if (!err)
+        socket_wake_all(s);
+    return err;
+}
+
+// A listener stops; those who have come are turned away. [stack lock]
+void tcp_stop_listening(struct tcp_sock *t)
+{
+    struct list *at;
+    tcp_arg(t->pcb, NULL);
+    tcp_close(t->pcb);
+    t->pcb = NULL;
+    t->state = TCP_FRESH;
+    t->i.s.listening = false;
+    while ((at = list_pop_front(&t->accept_queue))) {
+        struct tcp_sock *c = list_entry(at, struct tcp_sock, accept_link);
+        list_init(&c->accept_link);
+        c->state = TCP_ENDED;
+        detach(c);
+        if (c->pcb)
+            tcp_abort(c->pcb);
+        socket_put(&c->i.s);
+    }
+    t->n_accept = 0;
+}
+
+int tcp_disconnect(struct tcp_sock *t)
+{
+    net_lock(t->i.stack);
+    if (t->state == TCP_LISTENING) {
+        tcp_stop_listening(t);
+    } else if (t->pcb) {
+        detach(t);
+        tcp_abort(t->pcb);
+    }
+    t->state = TCP_FRESH;
+    t->rx_fin = t->fin_sent = false;
+    drop_rx(t);
+    t->rx_offset = 0;
+    atomic_store(&t->i.s.shutdown, 0);
+    t->i.remote_port = 0;
+    if (t->i.port_chosen) {
+        inet_port_release(&t->i);
+        t->i.local_port = 0;
+    }
+    net_unlock(t->i.stack);
+    socket_wake_all(&t->i.s);
+    return 0;
+}
+
+static bool all_acknowledged(void *arg)
+{
+    struct tcp_sock *t = arg;
+    return !t->pcb || (t->tx_bytes == 0 && t->pcb->state != FIN_WAIT_1 &&
+                       t->pcb->state != LAST_ACK && t->pcb->state != CLOSING);
+}
+
+// [stack lock]
+static void close_connection(struct tcp_sock *t)
+{
+    struct tcp_pcb *pcb = t->pcb;
+    bool unread = t->rx_bytes != 0;
+    detach(t);
+    if (t->state == TCP_CONNECTING || unread || t->i.s.linger_s == 0) {
+        tcp_abort(pcb);  // a reset: the other end learns that bytes were lost
+        return;
+    }
+    pcb->rcv_wnd =
+        TCP_WND_MAX(pcb);  // all has been read: lwIP takes another window for unread bytes
+    if (tcp_close(pcb) != ERR_OK)
+        tcp_abort(pcb);
+}
+
+static void tcp_close_socket(struct socket *s)
+{
+    struct tcp_sock *t = tcp_of(s);
+    struct net_stack *st = t->i.stack;
+    net_lock(st);
+    inet_port_release(&t->i);
+    if (t->state == TCP_LISTENING)
+        tcp_stop_listening(t);
+    else if (t->pcb)
+        close_connection(t);
+    drop_rx(t);
+    bool lingers = t->pcb && s->linger_s > 0;
+    net_unlock(st);
+    if (lingers)
+        socket_wait(&s->write_wait, all_acknowledged, t,
+                    ktime_ns() + (u64)s->linger_s * NSEC_PER_SEC);
+}
+
+// ---- questions
+
+static u32 tcp_poll_socket(struct socket *s)
+{
+    const struct tcp_sock *t = tcp_of(s);
+    u32 events = 0, shutdown = atomic_load(&s->shutdown);
+    if (t->state == TCP_LISTENING)
+        return list_empty(&t->accept_queue) ? 0 : POLLIN | POLLRDNORM;
+    if (atomic_load(&s->error))
+        events |= POLLERR;
+    if (t->state == TCP_FRESH)
+        return events | POLLOUT | POLLWRNORM | POLLHUP;
+    if (t->state == TCP_CONNECTING)
+        return events;
+    bool end = t->rx_fin || t->state == TCP_ENDED || (shutdown & SHUTDOWN_RCV);
+    if (t->state == TCP_ENDED || (end && (t->fin_sent || (shutdown & SHUTDOWN_SND))))
+        events |= POLLHUP;
+    if (end)
+        events |= POLLIN | POLLRDNORM | POLLRDHUP;
+    if (t->rx_bytes >= s->receive_low)
+        events |= POLLIN | POLLRDNORM;
+    if (t->state == TCP_ENDED || (shutdown & SHUTDOWN_SND) ||
+        (tx_room_to_tell(t) && !t->tx_blocked))
+        events |= POLLOUT | POLLWRNORM | POLLWRBAND;
+    return events;
+}
+
+static void tcp_option_changed(struct socket *s)
+{
+    struct tcp_sock *t = tcp_of(s);
+    net_lock(t->i.stack);
+    apply_options(t);
+    if (t->pcb && t->state == TCP_CONNECTED &&
+        window_wanted(t) > t->window) {  // a window never shrinks
+        t->pcb->rcv_wnd += window_wanted(t) - t->window;
+        t->window = window_wanted(t);
+    }
+    net_unlock(t->i.stack);
+}
+
+static int tcp_getname(struct socket *s, struct sock_addr *addr, enum socket_name which)
+{
+    if (which == NAME_PEER && tcp_of(s)->state != TCP_CONNECTED)
+        return -ENOTCONN;
+    return inet_getname(s, addr, which);
+}
+
+void tcp_apply_options(struct tcp_sock *t)
+{
+    net_lock(t->i.stack);
+    apply_options(t);
+    if (!t->cork && t->pcb && t->state == TCP_CONNECTED)
+        tcp_output(t->pcb);
+    net_unlock(t->i.stack);
+}
+
+static const struct socket_ops tcp_ops = {
+    .bind = tcp_bind_socket,
+    .listen = tcp_listen_socket,
+    .accept = tcp_accept_socket,
+    .connect = tcp_connect_socket,
+    .getname = tcp_getname,
+    .shutdown = tcp_shutdown_socket,
+    .send = tcp_send_message,
+    .receive = tcp_receive_message,
+    .poll = tcp_poll_socket,
+    .ioctl = tcp_ioctl,
+    .set_option = tcp_set_option,
+    .get_option = tcp_get_option,
+    .option_changed = tcp_option_changed,
+    .close = tcp_close_socket,
+    .destroy = tcp_destroy,
+};
