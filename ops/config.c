@@ -22,6 +22,9 @@ struct config {
     // gathered first, because the meaning of paths hangs on keys that may come later in the file
     const cJSON *files, *dirs, *map_dirs;
     char *program, *program_path;
+    int net_bits;  // of NetMask; -1: not given
+    bool bridged;
+    char *bridge;
 };
 
 struct key {
@@ -202,9 +205,147 @@ static void set_debugflags(struct config *config, const struct key *key, const c
     }
 }
 
+// Ports are strings or numbers, as OPS takes them; a range is written 8000-8010.
+static void add_ports(struct config *config, const struct key *key, const cJSON *value,
+                      const char *protocol)
+{
+    const cJSON *item;
+
+    if (!cJSON_IsArray(value))
+        wrong_type(config, key, "an array of ports");
+    cJSON_ArrayForEach (item, value) {
+        long first, last;
+        char *text = cJSON_IsNumber(item)   ? format("%.0f", item->valuedouble)
+                     : cJSON_IsString(item) ? xstrdup(item->valuestring)
+                                            : NULL;
+        char *dash = text ? strchr(text, '-') : NULL;
+        if (dash)
+            *dash = '\0';
+        if (!text || !parse_number(text, 1, 65535, &first) ||
+            !parse_number(dash ? dash + 1 : text, first, 65535, &last))
+            wrong_type(config, key, "an array of ports, such as \"8080\" or \"8000-8010\"");
+        for (; first <= last; first++)
+            network_add_port(config->job, format("%ld%s", first, protocol));
+        free(text);
+    }
+}
+
+static void set_ports(struct config *config, const struct key *key, const cJSON *value)
+{
+    add_ports(config, key, value, "");
+}
+
+static void set_udp_ports(struct config *config, const struct key *key, const cJSON *value)
+{
+    add_ports(config, key, value, "/udp");
+}
+
+static void set_ip(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        network_set(config->job, "ip", value->valuestring);
+}
+
+static void set_ip6(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        network_set(config->job, "ip6", value->valuestring);
+}
+
+static void set_gateway(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        network_set(config->job, "gw", value->valuestring);
+}
+
+// Of the form 255.255.255.0; joined to the address when the whole file has been read.
+static void set_netmask(struct config *config, const struct key *key, const cJSON *value)
+{
+    unsigned a, b, c, d;
+    char end;
+    const char *text = text_of(config, key, value);
+
+    if (!*text)
+        return;
+    if (sscanf(text, "%u.%u.%u.%u%c", &a, &b, &c, &d, &end) != 4 || (a | b | c | d) > 255)
+        wrong_type(config, key, "a mask such as \"255.255.255.0\"");
+    unsigned mask = a << 24 | b << 16 | c << 8 | d;
+    if (~mask & (~mask + 1))
+        wrong_type(config, key, "a mask such as \"255.255.255.0\"");
+    config->net_bits = __builtin_popcount(mask);
+}
+
+static void set_name_server(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        network_set(config->job, "dns", value->valuestring);
+}
+
+static void set_name_servers(struct config *config, const struct key *key, const cJSON *value)
+{
+    const cJSON *item;
+
+    check_texts(config, key, value, false);
+    cJSON_ArrayForEach (item, value)
+        network_set(config->job, "dns", item->valuestring);
+}
+
+static void set_tap(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        network_choose(config->job, format("tap=%s", value->valuestring));
+}
+
+static void set_bridged(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (bool_of(config, key, value))
+        config->bridged = true;
+}
+
+static void set_bridge_name(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        config->bridge = xstrdup(value->valuestring);
+}
+
+static const struct key nic_keys[] = {
+    {"IPAddress", set_ip, NULL},
+    {"IPv6Address", set_ip6, NULL},
+    {"NetMask", set_netmask, NULL},
+    {"Gateway", set_gateway, NULL},
+    {"BridgeName", set_bridge_name, NULL},
+    {"Bridged", set_bridged, NULL},
+    {"TapName", set_tap, NULL},
+};
+
+static void apply_object(struct config *config, const char *section, const cJSON *object,
+                         const struct key *keys, size_t count);
+
+static void set_nics(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsArray(value) || (cJSON_GetArraySize(value) && !cJSON_IsObject(value->child)))
+        wrong_type(config, key, "an array of objects");
+    if (cJSON_GetArraySize(value) > 1)
+        die("%s: Nics: this version has one network interface", config->path);
+    if (value->child)
+        apply_object(config, " of Nics", value->child, nic_keys,
+                     sizeof(nic_keys) / sizeof(nic_keys[0]));
+    if (value->child && config->job->net == NET_AUTO)
+        config->job->net = NET_USER;
+}
+
+static void settle_network(struct config *config)
+{
+    struct job *job = config->job;
+
+    if (job->ip && config->net_bits >= 0 && strcmp(job->ip, "none"))
+        job->ip = format("%.*s/%d", (int)strcspn(job->ip, "/"), job->ip, config->net_bits);
+    if (config->bridged)
+        network_choose(job, format("bridge=%s", config->bridge ? config->bridge : "br0"));
+}
+
 static void set_run_config(struct config *config, const struct key *key, const cJSON *value);
 
-#define NO_NETWORK "this version has no network"
 #define NO_VOLUMES "this version has no volumes"
 #define NO_DEPLOY "this version does not deploy to a cloud"
 #define IS_NANOS "it is about Nanos, another kernel"
@@ -227,8 +368,8 @@ static const struct key top_keys[] = {
     {"CloudConfig", NULL, NO_DEPLOY},
     {"Mounts", NULL, NO_VOLUMES},
     {"VolumesDir", NULL, NO_VOLUMES},
-    {"NameServers", NULL, NO_NETWORK},
-    {"NameServer", NULL, NO_NETWORK},
+    {"NameServers", set_name_servers, NULL},
+    {"NameServer", set_name_server, NULL},
     {"Boot", NULL, "the kernel is booted directly, without a boot loader"},
     {"Uefi", NULL, "the kernel is booted directly, without firmware"},
     {"UefiBoot", NULL, "the kernel is booted directly, without firmware"},
@@ -256,16 +397,16 @@ static const struct key run_keys[] = {
     {"Kernel", set_kernel, NULL},
     {"Verbose", set_verbose, NULL},
     {"InstanceName", set_hostname, NULL},
-    {"Ports", NULL, NO_NETWORK},
-    {"UDPPorts", NULL, NO_NETWORK},
-    {"IPAddress", NULL, NO_NETWORK},
-    {"IPv6Address", NULL, NO_NETWORK},
-    {"NetMask", NULL, NO_NETWORK},
-    {"Gateway", NULL, NO_NETWORK},
-    {"Nics", NULL, NO_NETWORK},
-    {"Bridged", NULL, NO_NETWORK},
-    {"BridgeName", NULL, NO_NETWORK},
-    {"TapName", NULL, NO_NETWORK},
+    {"Ports", set_ports, NULL},
+    {"UDPPorts", set_udp_ports, NULL},
+    {"IPAddress", set_ip, NULL},
+    {"IPv6Address", set_ip6, NULL},
+    {"NetMask", set_netmask, NULL},
+    {"Gateway", set_gateway, NULL},
+    {"Nics", set_nics, NULL},
+    {"Bridged", set_bridged, NULL},
+    {"BridgeName", set_bridge_name, NULL},
+    {"TapName", set_tap, NULL},
     {"Mounts", NULL, NO_VOLUMES},
     {"VolumeSizeInGb", NULL, NO_VOLUMES},
     {"Debug", NULL, "use -v or --strace"},
@@ -430,7 +571,7 @@ static void bad_json(const char *path, const char *text, const char *at)
 // Reads PATH into JOB. Unknown keys and wrong types end the tool; keys without use are named in a warning.
 void config_load(struct job *job, const char *path)
 {
-    struct config config = {.job = job, .path = path};
+    struct config config = {.job = job, .path = path, .net_bits = -1};
     char *text = read_all(path);
     const char *end = text;
     cJSON *root = cJSON_ParseWithOpts(text, &end, 1);
@@ -445,6 +586,7 @@ void config_load(struct job *job, const char *path)
     if (config.map_dirs)
         pack_mapped(&config);
     settle_program(&config);
+    settle_network(&config);
     cJSON_Delete(root);
     free(text);
 }

@@ -6,6 +6,7 @@
 //   tree.c      what goes into the image  image.c    tree -> ext4 bytes
 //   machine.c   job -> QEMU command line  guest.c    run QEMU, relay the console, learn how it ended
 //   terminal.c  the user's terminal       util.c     errors, strings, sizes
+//   network.c   ports, interfaces, addresses
 //
 // One rule for errors: bad input is told by die(), one line on standard error, exit status 2. The tool keeps
 // nothing on disk while it runs (the root image lives in a memory file), so there is nothing to clean up.
@@ -45,6 +46,8 @@ struct node {
     struct node *next;
 };
 
+enum net { NET_AUTO, NET_NONE, NET_USER, NET_TAP, NET_BRIDGE };
+
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 
 // Everything a run needs, filled from ops.conf and then from the command line.
@@ -69,6 +72,11 @@ struct job {
     double timeout_seconds;  // 0: none
     uint64_t image_min_bytes;
     char *strace;  // NULL: off; "": every call; else names
+    enum net net;
+    char *net_name;        // of the tap device or the bridge
+    struct strings ports;  // in QEMU's hostfwd form
+    char *ip, *ip6, *gateway;
+    struct strings name_servers;
     struct strings append;
     struct strings qemu_args;
     char *output;
@@ -128,6 +136,14 @@ enum { CONTROL_FD = 3, IMAGE_FD = 4 };  // descriptors that QEMU inherits
 struct strings machine_command(const struct job *job, const char *image, const char *control);
 void machine_settle(struct job *job);
 uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes);
+
+// ---- network.c
+void network_add_port(struct job *job, const char *text);
+void network_set(struct job *job, const char *name, const char *value);
+void network_choose(struct job *job, const char *text);
+bool network_settle(struct job *job);
+void network_command(const struct job *job, struct strings *command, const char *bus);
+char *network_words(const struct job *job, char *words);
 
 // ---- terminal.c
 bool terminal_interactive(void);

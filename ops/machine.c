@@ -49,9 +49,11 @@ static bool kvm_works(const struct job *job)
     return true;
 }
 
-static char *find_kernel(const char *arch)
+// The kernel beside the tool: the one with the network only for who asks for it.
+static char *find_kernel(const char *arch, bool network)
 {
-    static const char *const places[] = {"%s/%s/lethe-kernel", "%s/../lib/lethe/%s/lethe-kernel"};
+    static const char *const places[] = {"%s/%s/lethe-kernel%s",
+                                         "%s/../lib/lethe/%s/lethe-kernel%s"};
     char exe[PATH_MAX] = "";
     char *slash;
 
@@ -62,7 +64,7 @@ static char *find_kernel(const char *arch)
         *slash = '\0';
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         char path[PATH_MAX + 64];
-        snprintf(path, sizeof(path), places[i], exe, arch);
+        snprintf(path, sizeof(path), places[i], exe, arch, network ? "-net" : "");
         if (!access(path, R_OK))
             return xstrdup(path);
     }
@@ -75,14 +77,17 @@ void machine_settle(struct job *job)
 {
     struct stat st;
     bool arm = !strcmp(job->arch, "aarch64");
+    bool network = network_settle(job);
 
     if (!job->machine)
         job->machine = arm ? "virt" : "microvm";
     if (arm != !strncmp(job->machine, "virt", 4))
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
+    if (arm && network)
+        die("this version has no network on aarch64; leave out -p and --net");
     if (!job->kernel)
-        job->kernel = find_kernel(job->arch);
+        job->kernel = find_kernel(job->arch, network);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
@@ -114,6 +119,7 @@ static char *kernel_words(const struct job *job)
         words = format("%s loglevel=%d", words, job->verbose > 1 ? 7 : 6);
     if (job->strace)
         words = format("%s strace%s%s", words, *job->strace ? "=" : "", job->strace);
+    words = network_words(job, words);
     for (size_t i = 0; i < job->append.count; i++)
         words = format("%s %s", words, job->append.items[i]);
     return words;
@@ -180,6 +186,7 @@ struct strings machine_command(const struct job *job, const char *image, const c
     add(&command, "-device", format("virtio-rng-%s", bus));
     add(&command, "-device",
         format("virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus));
+    network_command(job, &command, bus);
     for (size_t i = 0; i < job->qemu_args.count; i++)
         add(&command, job->qemu_args.items[i], NULL);
     add(&command, "-kernel", xstrdup(job->kernel));

@@ -22,6 +22,7 @@ enum {  // long options without a letter
     OPT_STRACE,
     OPT_DRY_RUN,
     OPT_UNCHECKED,
+    OPT_NET,
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
@@ -44,6 +45,7 @@ static const struct option long_options[] = {
     {"strace", optional_argument, NULL, OPT_STRACE},
     {"output", required_argument, NULL, 'o'},
     {"port", required_argument, NULL, 'p'},
+    {"net", required_argument, NULL, OPT_NET},
     {"verbose", no_argument, NULL, 'v'},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"unchecked", no_argument, NULL, OPT_UNCHECKED},
@@ -180,7 +182,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case 'f': add_file(job, value); break;
     case 'w': job->cwd = xstrdup(value); break;
     case 'o': job->output = xstrdup(value); break;
-    case 'p': die("-p %s: ports need a network, which this version does not have", value);
+    case 'p': network_add_port(job, value); break;
     case 'v': job->verbose++; break;
     case OPT_SMP: set_cpus(job, value); break;
     case OPT_HOSTNAME: job->hostname = xstrdup(value); break;
@@ -193,6 +195,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_TIMEOUT: set_timeout(job, value); break;
     case OPT_STRACE: set_strace(job, value); break;
     case OPT_DRY_RUN: job->dry_run = true; break;
+    case OPT_NET: network_choose(job, value); break;
     case OPT_UNCHECKED: job->unchecked = true; break;
     }
 }
