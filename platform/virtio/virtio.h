@@ -11,7 +11,12 @@
 struct virtio_device;
 struct virtqueue;
 
-enum virtio_id { VIRTIO_ID_NET = 1, VIRTIO_ID_CONSOLE = 3, VIRTIO_ID_RNG = 4, VIRTIO_ID_BALLOON = 5 };
+enum virtio_id {
+    VIRTIO_ID_NET = 1,
+    VIRTIO_ID_CONSOLE = 3,
+    VIRTIO_ID_RNG = 4,
+    VIRTIO_ID_BALLOON = 5
+};
 #define VIRTIO_F_ANY_LAYOUT BIT(27)
 #define VIRTIO_F_VERSION_1 BIT(32)
 

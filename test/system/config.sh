@@ -39,7 +39,21 @@ warns() { # warns NAME PATTERN JSON: goes on with one warning
     conf "$1" "$3"
     expect "config/$1" 0 "warning: .*$2" "$LETHE" run --kernel "$STUB" -c "$d/$1.json" "$PROBE" --dry-run
 }
-warns ports 'Ports of RunConfig is ignored: .*network' '{"RunConfig": {"Ports": ["80"]}}'
+wrong ports_type 'Ports must be an array of ports' '{"RunConfig": {"Ports": "80"}}'
+wrong ports_item 'Ports must be an array of ports' '{"RunConfig": {"Ports": ["80-70"]}}'
+wrong ports_number 'UDPPorts must be an array of ports' '{"RunConfig": {"UDPPorts": [70000]}}'
+wrong netmask 'NetMask must be a mask' '{"RunConfig": {"NetMask": "255.0.255.0"}}'
+wrong address 'ip=10.0.0: not an address' '{"RunConfig": {"IPAddress": "10.0.0"}}'
+wrong nics 'Nics must be an array of objects' '{"RunConfig": {"Nics": [1]}}'
+wrong nics_two 'one network interface' '{"RunConfig": {"Nics": [{}, {}]}}'
+wrong nic_key "unknown key 'Mask' of Nics; the nearest is" '{"RunConfig": {"Nics": [{"Mask": "x"}]}}'
+conf ports '{"RunConfig": {"Ports": ["8080", 9000, "7000-7001"], "UDPPorts": ["53"], "IPAddress": "10.0.2.9", "NetMask": "255.255.0.0",
+    "Gateway": "10.0.2.2"}, "NameServers": ["10.0.2.3"]}'
+run "$LETHE" run --kernel "$STUB" -c "$d/ports.json" "$PROBE" --dry-run
+for word in tcp:127.0.0.1:8080-:8080 tcp:127.0.0.1:9000-:9000 tcp:127.0.0.1:7001-:7001 udp:127.0.0.1:53-:53 ip=10.0.2.9/16 gw=10.0.2.2 \
+    dns=10.0.2.3; do
+    if grep -q "$word" "$out"; then pass; else fail "config/ports: no $word in $(cat "$out")"; fi
+done
 warns klibs 'Klibs is ignored' '{"Klibs": ["tls"]}'
 warns cloud 'CloudConfig is ignored' '{"CloudConfig": {"Zone": "x", "Whatever": 1}}'
 warns uefi 'Uefi is ignored' '{"Uefi": true}'

@@ -117,7 +117,19 @@ usage file_reserved '/.lethe is taken' run "$PROBE" -f "$d/text:/.lethe/config"
 usage file_below_file 'a part of that path is a file' run "$PROBE" -f "$d/text:/a" -f "$d/text:/a/b"
 usage file_and_directory 'twice' run "$PROBE" -f "$d/text:/a" -f "$d/directory:/a"
 usage strace 'separated by commas' run "$PROBE" '--strace=read write'
-usage port 'network' run "$PROBE" -p 80
+usage port "-p 80x: not a port" run "$PROBE" -p 80x
+usage port_zero 'not a port' run "$PROBE" -p 0
+usage port_large 'not a port' run "$PROBE" -p 80:65536
+usage port_protocol 'tcp or udp' run "$PROBE" -p 80/sctp
+usage port_address 'is not an IPv4 address' run "$PROBE" -p 1.2.3:80:80
+usage port_without 'needs a network' run "$PROBE" -p 80 --net none
+usage port_tap "is for QEMU's user network" run "$PROBE" -p 80 --net tap=tap0
+usage net 'choose user, none, tap=NAME or bridge=NAME' run "$PROBE" --net wire
+usage net_tap 'choose user, none, tap=NAME or bridge=NAME' run "$PROBE" --net tap=
+usage net_setting "unknown setting 'mtu=9'" run "$PROBE" --net user,mtu=9
+usage net_address 'not an address' run "$PROBE" --net user,ip=10.0.0
+usage net_bits 'network bits' run "$PROBE" --net user,ip=10.0.0.2/33
+usage net_first 'begin with user, none' run "$PROBE" --net ip=10.0.0.2
 usage no_output 'say where to write' build "$PROBE"
 usage output 'cannot make the directory' build --kernel "$STUB" "$PROBE" -o "$d/none/deeper"
 chmod 000 "$d/text"

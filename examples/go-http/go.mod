@@ -1,0 +1,3 @@
+module lethe.example/go-http
+
+go 1.19

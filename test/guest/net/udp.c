@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// UDP over the loopback interface, IPv4 and IPv6.
+#include "net.h"
+
+static void echo(int family)
+{
+    struct sockaddr_storage name, from;
+    socklen_t len, from_len = sizeof from;
+    char in[32];
+    int a = bound(family, SOCK_DGRAM, &name, &len), b;
+    REQUIRE_OK(b = socket(family, SOCK_DGRAM, 0));
+    CHECK_EQ(poll_events(b, POLLIN | POLLOUT), POLLOUT);
+    CHECK_ERRNO(send(b, "x", 1, 0), EDESTADDRREQ);
+    CHECK_EQ(sendto(b, "hello", 5, 0, (void *)&name, len), 5);
+    CHECK_EQ(wait_events(a, POLLIN, 5000), POLLIN);
+    int n = 0;
+    CHECK_OK(ioctl(a, FIONREAD, &n));
+    CHECK_EQ(n, 5);
+    CHECK_EQ(recvfrom(a, in, 32, MSG_PEEK, (void *)&from, &from_len), 5);
+    CHECK_EQ(from_len, len);
+    CHECK_EQ(from.ss_family, family);
+    CHECK_EQ(recvfrom(a, in, 2, MSG_TRUNC, NULL, NULL), 5);
+    CHECK_EQ(poll_events(a, POLLIN), 0);
+    CHECK_EQ(sendto(a, "", 0, 0, (void *)&from, from_len), 0);
+    CHECK_EQ(recv(b, in, 32, 0), 0);
+    CHECK_OK(connect(b, (void *)&name, len));
+    CHECK_OK(getpeername(b, (void *)&from, &from_len));
+    CHECK(memcmp(&from, &name, len) == 0);
+    CHECK_EQ(write(b, "12", 2), 2);
+    CHECK_EQ(read(a, in, 32), 2);
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    CHECK_OK(connect(b, &none, sizeof none));
+    CHECK_ERRNO(getpeername(b, (void *)&from, &from_len), ENOTCONN);
+    CHECK_ERRNO(recv(b, in, 1, MSG_DONTWAIT), EAGAIN);
+    CHECK_ERRNO(listen(b, 1), EOPNOTSUPP);
+    CHECK_ERRNO(accept(b, NULL, NULL), EOPNOTSUPP);
+    close(a), close(b);
+}
+
+TEST(datagrams_over_ipv4) { echo(AF_INET); }
+TEST(datagrams_over_ipv6) { echo(AF_INET6); }
+
+TEST(sizes)
+{
+    struct sockaddr_storage name;
+    socklen_t len;
+    static char out[70000], in[70000];
+    int a = bound(AF_INET, SOCK_DGRAM, &name, &len);
+    for (size_t i = 0; i < sizeof out; i++)
+        out[i] = (char)(i * 3);
+    CHECK_EQ(sendto(a, out, 60000, 0, (void *)&name, len), 60000);
+    CHECK_EQ(recv(a, in, sizeof in, 0), 60000);
+    CHECK(memcmp(in, out, 60000) == 0);
+    CHECK_EQ(sendto(a, out, 65507, 0, (void *)&name, len), 65507);
+    CHECK_EQ(recv(a, in, sizeof in, 0), 65507);
+    CHECK_ERRNO(sendto(a, out, 65508, 0, (void *)&name, len), EMSGSIZE);
+    struct iovec iov = {in, 10};
+    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+    CHECK_EQ(sendto(a, out, 20, 0, (void *)&name, len), 20);
+    CHECK_EQ(recvmsg(a, &m, 0), 10);
+    CHECK_EQ(m.msg_flags, MSG_TRUNC);
+    close(a);
+}
+
+TEST(a_full_queue_drops)
+{
+    struct sockaddr_storage name;
+    socklen_t len;
+    static char block[1000];
+    int a = bound(AF_INET, SOCK_DGRAM, &name, &len), got = 0;
+    CHECK_OK(set_int(a, SOL_SOCKET, SO_RCVBUF, 20000));
+    for (int i = 0; i < 500; i++)
+        CHECK_EQ(sendto(a, block, sizeof block, 0, (void *)&name, len), 1000);
+    while (recv(a, block, sizeof block, MSG_DONTWAIT) > 0)
+        got++;
+    CHECK_RANGE(got, 5, 100);
+    close(a);
+}
+
+TEST(a_connected_socket_hears_its_peer_only)
+{
+    struct sockaddr_storage name_a, name_b, name_c;
+    socklen_t len;
+    char in[8];
+    int a = bound(AF_INET, SOCK_DGRAM, &name_a, &len),
+        b = bound(AF_INET, SOCK_DGRAM, &name_b, &len),
+        c = bound(AF_INET, SOCK_DGRAM, &name_c, &len);
+    CHECK_OK(connect(a, (void *)&name_b, len));
+    CHECK_EQ(sendto(c, "no", 2, 0, (void *)&name_a, len), 2);
+    CHECK_EQ(sendto(b, "yes", 3, 0, (void *)&name_a, len), 3);
+    CHECK_EQ(recv(a, in, 8, 0), 3);
+    CHECK_ERRNO(recv(a, in, 8, MSG_DONTWAIT), EAGAIN);
+    CHECK_EQ(sendto(a, "c", 1, 0, (void *)&name_c, len), 1);  // another address may still be named
+    CHECK_EQ(recv(c, in, 8, 0), 1);
+    close(a), close(b), close(c);
+}
+
+TEST(where_a_datagram_was_sent_to)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET};
+    struct sockaddr_storage to;
+    socklen_t len = sizeof any;
+    int a;
+    REQUIRE_OK(a = socket(AF_INET, SOCK_DGRAM, 0));
+    CHECK_OK(bind(a, (void *)&any, sizeof any));
+    CHECK_OK(getsockname(a, (void *)&any, &len));
+    CHECK_OK(set_int(a, IPPROTO_IP, IP_PKTINFO, 1));
+    loopback(&to, AF_INET, ntohs(any.sin_port));
+    CHECK_EQ(sendto(a, "x", 1, 0, (void *)&to, sizeof any), 1);
+    char space[256], byte;
+    struct iovec iov = {&byte, 1};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    CHECK_EQ(recvmsg(a, &m, 0), 1);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    REQUIRE(c != NULL);
+    CHECK_EQ(c->cmsg_type, IP_PKTINFO);
+    CHECK_EQ(((struct in_pktinfo *)CMSG_DATA(c))->ipi_addr.s_addr, htonl(INADDR_LOOPBACK));
+    CHECK_EQ(((struct in_pktinfo *)CMSG_DATA(c))->ipi_ifindex, 1);
+    close(a);
+}
+
+TEST(timeouts_and_broadcast)
+{
+    struct sockaddr_storage name;
+    socklen_t len;
+    char c;
+    int a = bound(AF_INET, SOCK_DGRAM, &name, &len);
+    struct timeval tv = {0, 20000};
+    CHECK_OK(setsockopt(a, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv));
+    CHECK_ERRNO(recv(a, &c, 1, 0), EAGAIN);
+    CHECK_EQ(int_option(a, SOL_SOCKET, SO_BROADCAST), 0);
+    CHECK_OK(set_int(a, SOL_SOCKET, SO_BROADCAST, 1));
+    CHECK_EQ(int_option(a, SOL_SOCKET, SO_BROADCAST), 1);
+    CHECK_ERRNO(shutdown(a, SHUT_RDWR), ENOTCONN);
+    CHECK_ERRNO(sendto(a, "x", 1, 0, (void *)&name, 5), EINVAL);
+    close(a);
+}

@@ -1,0 +1,3 @@
+module lethe.test/net_load
+
+go 1.19

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Traffic between the host and guests: HTTP with keep-alive, much data each way, UDP, epoll echo; addresses; and ends.
+lethe() { timeout -k 5 170 "$LETHE" run --accel tcg --timeout 160 "$@"; }
+go=$(command -v go || echo /usr/lib/go/bin/go)
+(cd "$here/net_load" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/../../gocache" \
+    "$go" build -o "$work/net_load" .) || fail 'network/set-up: net_load does not build'
+load() { timeout -k 5 120 "$work/net_load" "$@"; }
+server=build/examples/go-http
+
+# A free port of the host, each time another.
+next_port=$((20000 + $$ % 20000))
+free_port() {
+    while next_port=$((next_port + 1)) && grep -qi "0100007F:$(printf %04X $next_port)" /proc/net/tcp; do :; done
+    port=$next_port
+}
+
+# serve READY PROGRAM ARGUMENT...: a guest in the background; waits until it has said READY
+serve() {
+    ready=$1
+    shift
+    lethe "$@" >"$out" 2>"$err" </dev/null &
+    tool=$!
+    for _ in $(seq 300); do
+        grep -qs "$ready" "$out" && return 0
+        kill -0 $tool 2>/dev/null || break
+        sleep 0.1
+    done
+    fail "$name: the guest does not serve: $(head -n 1 "$err")"
+    return 1
+}
+stop() {
+    kill -TERM $tool
+    wait $tool 2>/dev/null
+    [ $? -eq 143 ] || fail "$name: the tool does not end by SIGTERM"
+}
+
+for cpus in 1 2 4; do
+    name=network/http_$cpus
+    free_port
+    serve serving -p "$port:8080" -p "$port:8080/udp" --smp $cpus $server || continue
+    holds "$name" load http "127.0.0.1:$port" 200 1000
+    holds "network/download_$cpus" load download "127.0.0.1:$port" 8000000
+    holds "network/upload_$cpus" load upload "127.0.0.1:$port" 8000000
+    holds "network/udp_$cpus" load udp "127.0.0.1:$port" 100
+    holds "network/curl_$cpus" sh -c "curl -s http://127.0.0.1:$port/x | grep -q '^Hello from go.*: /x'"
+    stop
+done
+
+# The same over PCI, and with the epoll server in C.
+for kind in pc q35; do
+    name=network/echo_$kind
+    free_port
+    serve echoing -p "$port:7000" --machine $kind build/examples/c-echo || continue
+    holds "$name" load echo "127.0.0.1:$port" 40 20
+    stop
+done
+
+# A fixed address; a server that nobody can reach still runs and ends.
+name=network/fixed
+free_port
+if serve serving --net user,ip=10.0.2.77/24,gw=10.0.2.2 -p "$port:8080" --qemu-arg=-global --qemu-arg=virtio-net-device.mac=52:54:00:00:00:77 $server; then
+    stop
+    pass
+fi
+
+# No network unless asked for: the program is told so.
+name=network/none
+run lethe --net none $server
+[ "$status" -eq 1 ] && grep -q 'address family not supported' "$out" && pass || fail "$name: status $status: $(head -n 1 "$out")"
+run lethe --net user --qemu-arg=-netdev --qemu-arg=user,id=net1,restrict=on build/examples/c-hello
+[ "$status" -eq 0 ] && pass || fail "network/unused: status $status: $(head -n 1 "$err")"
