@@ -66,6 +66,8 @@ static int change_mode(struct inode *inode, const void *arg)
         return -EPERM;
     if (S_ISLNK(inode->mode))
         return -EOPNOTSUPP;
+    if ((inode->seals & F_SEAL_EXEC) && ((inode->mode ^ mode) & 0111))
+        return -EPERM;
     if ((mode & S_ISGID) && !fs_in_group(inode->gid) && !fs_capable(CAP_FSETID))
         mode &= ~S_ISGID;
     inode->mode = (inode->mode & S_IFMT) | mode;
@@ -258,10 +260,6 @@ long sys_utime(uptr_t path, uptr_t times)
 // ------------------------------------------------------------------------------- size
 
 #define RLIMIT_FSIZE 1
-#define F_SEAL_SHRINK 2u
-#define F_SEAL_GROW 4u
-#define F_SEAL_WRITE 8u
-#define F_SEAL_FUTURE_WRITE 16u
 
 static int size_allowed(struct inode *inode, u64 size)
 {

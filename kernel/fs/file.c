@@ -720,9 +720,6 @@ void file_identity(struct file *f, u32 *dev, u64 *ino)
     *ino = f->inode ? f->inode->ino : f->ino;
 }
 
-#define F_SEAL_WRITE 8u
-#define F_SEAL_FUTURE_WRITE 16u
-
 // mmap(2), ERRORS.
 static long mmap_check(struct file *f, int prot, int flags, u64 *may)
 {

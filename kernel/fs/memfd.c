@@ -12,12 +12,6 @@
 #define MFD_EXEC 16u
 #define MFD_NAME_MAX (NAME_MAX - 6)  // "memfd:" counts
 
-#define F_SEAL_SEAL 1u
-#define F_SEAL_SHRINK 2u
-#define F_SEAL_GROW 4u
-#define F_SEAL_WRITE 8u
-#define F_SEAL_FUTURE_WRITE 16u
-#define F_SEAL_EXEC 32u
 #define F_SEAL_ALL 63u
 
 static struct superblock *memfd_sb;

@@ -390,6 +390,14 @@ enum inode_flags {
     I_ANON = 512,  // stands for a file without a name (file_dentry)
 };
 
+// Seals of a memfd (fcntl(2)).
+#define F_SEAL_SEAL 1u
+#define F_SEAL_SHRINK 2u
+#define F_SEAL_GROW 4u
+#define F_SEAL_WRITE 8u
+#define F_SEAL_FUTURE_WRITE 16u
+#define F_SEAL_EXEC 32u
+
 struct inode {
     u32 refcount;   // atomic
     u32 mode;       // [lock]

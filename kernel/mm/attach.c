@@ -17,8 +17,10 @@ static long attach_locked(struct mm *mm, struct map_request *r, bool replace)
         long at = find_place(mm, r, 0, 0);
         if (at < 0)
             return at;
-    } else if (r->addr < vm_mmap_min_addr || r->addr > USER_END || r->len > USER_END - r->addr) {
-        return -EINVAL;
+    } else if (r->addr > USER_END || r->len > USER_END - r->addr) {
+        return r->addr + r->len < r->addr && !replace ? -EINVAL : -ENOMEM;  // as Linux: by mmap
+    } else if (r->addr < vm_mmap_min_addr) {
+        return -EPERM;
     }
     const struct vma *v = r->placed ? NULL : vma_find(mm, r->addr);
     if (!replace && v && v->start < r->addr + r->len)

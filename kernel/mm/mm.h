@@ -141,7 +141,7 @@ long mm_map(struct mm *mm, vaddr_t addr, size_t len, int prot, int flags, struct
             struct file *file, u64 pgoff);
 long mm_unmap(struct mm *mm, vaddr_t addr, size_t len);
 // shmat(2): maps an object shared at addr (0: anywhere; else what lies there is replaced, or -EINVAL). writable: it may
-// be made so later. => address, -EINVAL, -ENOMEM, -EAGAIN (RLIMIT_MEMLOCK)
+// be made so later. => address, -EINVAL, -EPERM, -ENOMEM, -EAGAIN (RLIMIT_MEMLOCK)
 long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool writable,
                       bool replace, struct vm_object *object);
 // shmdt(2): unmaps the object that was attached at addr, if is(object). => it, referenced; NULL: there is none

@@ -12,13 +12,15 @@
 __weak unsigned arch_n_pkeys(void) { return 0; }
 __weak void arch_set_pkey_rights(unsigned key, unsigned rights) {}
 
-long sys_mprotect(vaddr_t addr, size_t len, int prot)
+long sys_mprotect(vaddr_t addr, size_t len, u64 prot)
 {
     return sys_pkey_mprotect(addr, len, prot, -1);
 }
 
-long sys_pkey_mprotect(vaddr_t addr, size_t len, int prot, int key)
+// The upper half of prot counts too: bits that nobody knows, for mm_protect_key to refuse in its turn.
+long sys_pkey_mprotect(vaddr_t addr, size_t len, u64 wide_prot, int key)
 {
+    int prot = (int)wide_prot | (wide_prot >> 32 ? INT32_MIN : 0);
     int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
     if (unlikely(grows == (PROT_GROWSDOWN | PROT_GROWSUP)))
         return -EINVAL;

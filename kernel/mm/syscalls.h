@@ -7,8 +7,8 @@
 long sys_mmap(vaddr_t addr, size_t len, int prot, int flags, int fd, u64 off);
 long sys_remap_file_pages(vaddr_t start, size_t size, int prot, size_t pgoff, int flags);
 long sys_munmap(vaddr_t addr, size_t len);
-long sys_mprotect(vaddr_t addr, size_t len, int prot);
-long sys_pkey_mprotect(vaddr_t addr, size_t len, int prot, int pkey);
+long sys_mprotect(vaddr_t addr, size_t len, u64 prot);
+long sys_pkey_mprotect(vaddr_t addr, size_t len, u64 prot, int pkey);
 long sys_pkey_alloc(u64 flags, u64 rights);
 long sys_pkey_free(int pkey);
 long sys_brk(vaddr_t end);

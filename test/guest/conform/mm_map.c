@@ -262,7 +262,8 @@ TEST(mprotect_errors)
     CHECK_ERRNO(syscall(SYS_mprotect, p + 1, PAGE, RW), EINVAL);
     CHECK_OK(mprotect(p, 0, RW));
     CHECK_ERRNO(syscall(SYS_mprotect, p, -PAGE, RW), ENOMEM);
-    CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, 0x40), EINVAL);  // unknown bit
+    CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, 0x40), EINVAL);            // unknown bit
+    CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, 1ul << 40 | RW), EINVAL);  // in the upper half too
     CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, PROT_READ | PROT_GROWSDOWN | PROT_GROWSUP), EINVAL);
     CHECK_ERRNO(syscall(SYS_mprotect, p, PAGE, PROT_READ | PROT_GROWSDOWN), EINVAL);
     munmap(p + 3 * PAGE, PAGE);

@@ -383,7 +383,7 @@ static bool harms(const struct caller *c, const struct call *call, uint64_t *a)
     case SYS_mincore: return meets(a[2], a[1] / PAGE + 1);
     case NR_pkey_free: return (int)a[0] == 0;  // then all memory could be forbidden
     case SYS_brk: return meets(a[0], PAGE);
-    case SYS_shmget: return a[1] - HUGE < 1ul << 42;
+    case SYS_shmget: return a[1] - HUGE < 1ul << 62;
     case SYS_fallocate: return a[2] + a[3] - SMALL < 1ul << 60;
     case SYS_shmat: return bad_segment(c, (int)a[0]) || meets(a[1], 1ul << 40);
     case SYS_shmctl: return bad_segment(c, (int)a[0]) || bad_target(c, a[2]);
