@@ -239,3 +239,27 @@ TEST(process_madvise_of_another)
     close(pidfd), close(go[0]), close(go[1]);
     munmap(p, 2 * PAGE);
 }
+
+// MADV_HWPOISON and MADV_SOFT_OFFLINE take a frame of the machine out of service: not on a machine of others.
+TEST(frames_that_leave_service)
+{
+    if (!in_lethe())
+        SKIP("it would take memory from the host");
+    char *p = map_anon(3 * PAGE);
+    memset(p, 6, 3 * PAGE);
+    CHECK_OK(madvise(p, PAGE, 101 /* SOFT_OFFLINE */));
+    CHECK_BYTES(p, 6, 3 * PAGE);  // the contents have another frame now
+    CHECK_OK(madvise(p + PAGE, PAGE, 100 /* HWPOISON */));
+    CHECK_FAULT(READ(p + PAGE + 40), SIGBUS, 4 /* BUS_MCEERR_AR */, p + PAGE + 40);
+    CHECK_FAULT(WRITE(p + PAGE, 1), SIGBUS, 4, p + PAGE);
+    CHECK_BYTES(p, 6, PAGE);
+    CHECK_BYTES(p + 2 * PAGE, 6, PAGE);
+    int fds[2];
+    REQUIRE_OK(pipe(fds));
+    errno = 0;
+    CHECK(write(fds[1], p + PAGE, 8) == -1 && errno == EFAULT);
+    close(fds[0]), close(fds[1]);
+    CHECK(mmap(p + PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0) == p + PAGE);  // new memory is sound
+    CHECK_EQ(BYTE(p + PAGE), 0);
+    munmap(p, 3 * PAGE);
+}
