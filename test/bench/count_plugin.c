@@ -5,7 +5,9 @@
 //     qemu-system-x86_64 -plugin ./count.so,at=0x401000,at=0x401234,out=counts.txt -d plugin ...
 //
 // Each line of the output file: the address, or `end`, and the count. A translation block counts when it is
-// entered, so a fault in the middle of one counts its rest too: a few in a thousand at most.
+// entered, so a fault in the middle of one counts its rest too: a few in a thousand at most. With call=ADDRESS (several)
+// a third figure says how often these addresses, the entries of functions, were reached until then. Each virtual CPU
+// counts for itself; what is told is the sum.
 //
 // Debian ships no header for plugins, so the few declarations used stand here (QEMU's plugin API documentation,
 // "QEMU TCG Plugins"). They have been the same since API version 1; QEMU checks the version we export, which
@@ -38,20 +40,36 @@ uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 EXPORT int qemu_plugin_version = PLUGIN_API;
 EXPORT int qemu_plugin_install(plugin_id id, const qemu_info *info, int argc, char **argv);
 
-enum { MARKS_MAX = 8 };
+enum { MARKS_MAX = 8, CALLS_MAX = 8, CPUS_MAX = 64 };
 static struct mark {
     uint64_t address;
-    uint64_t count;
+    uint64_t count, calls;
     bool seen;
 } marks[MARKS_MAX];
 static int n_marks;
-static uint64_t executed;
+static uint64_t calls[CALLS_MAX];
+static int n_calls;
+static struct {
+    uint64_t executed, called;
+    char apart[48];
+} cpus[CPUS_MAX];
 static const char *out_path;
 
-static void on_exec(unsigned cpu, void *data)
+static void sum(uint64_t *executed, uint64_t *called)
 {
-    (void)cpu;
-    executed += (uintptr_t)data;
+    *executed = *called = 0;
+    for (int i = 0; i < CPUS_MAX; i++) {
+        *executed += cpus[i].executed;
+        *called += cpus[i].called;
+    }
+}
+
+static void on_exec(unsigned cpu, void *data) { cpus[cpu % CPUS_MAX].executed += (uintptr_t)data; }
+
+static void on_exec_call(unsigned cpu, void *data)
+{
+    (void)data;
+    cpus[cpu % CPUS_MAX].called++;
 }
 
 static void on_exec_mark(unsigned cpu, void *data)
@@ -60,7 +78,7 @@ static void on_exec_mark(unsigned cpu, void *data)
     (void)cpu;
     if (!mark->seen) {
         mark->seen = true;
-        mark->count = executed;
+        sum(&mark->count, &mark->calls);
     }
 }
 
@@ -70,6 +88,9 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
     for (int i = 0; i < n_marks; i++)
         if (qemu_plugin_tb_vaddr(tb) == marks[i].address)
             qemu_plugin_register_vcpu_tb_exec_cb(tb, on_exec_mark, CB_NO_REGS, &marks[i]);
+    for (int i = 0; i < n_calls; i++)
+        if (qemu_plugin_tb_vaddr(tb) == calls[i])
+            qemu_plugin_register_vcpu_tb_exec_cb(tb, on_exec_call, CB_NO_REGS, NULL);
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_exec, CB_NO_REGS,
                                          (void *)(uintptr_t)qemu_plugin_tb_n_insns(tb));
 }
@@ -81,10 +102,13 @@ static void on_exit_report(plugin_id id, void *data)
     (void)data;
     if (!out)
         return;
+    uint64_t executed, called;
     for (int i = 0; i < n_marks; i++)
         if (marks[i].seen)
-            fprintf(out, "%#" PRIx64 " %" PRIu64 "\n", marks[i].address, marks[i].count);
-    fprintf(out, "end %" PRIu64 "\n", executed);
+            fprintf(out, "%#" PRIx64 " %" PRIu64 " %" PRIu64 "\n", marks[i].address, marks[i].count,
+                    marks[i].calls);
+    sum(&executed, &called);
+    fprintf(out, "end %" PRIu64 " %" PRIu64 "\n", executed, called);
     fclose(out);
 }
 
@@ -94,6 +118,8 @@ int qemu_plugin_install(plugin_id id, const qemu_info *info, int argc, char **ar
     for (int i = 0; i < argc; i++) {
         if (!strncmp(argv[i], "at=", 3) && n_marks < MARKS_MAX)
             marks[n_marks++].address = strtoull(argv[i] + 3, NULL, 0);
+        else if (!strncmp(argv[i], "call=", 5) && n_calls < CALLS_MAX)
+            calls[n_calls++] = strtoull(argv[i] + 5, NULL, 0);
         else if (!strncmp(argv[i], "out=", 4))
             out_path = strdup(argv[i] + 4);
     }
