@@ -524,8 +524,10 @@ static void look_at_pages(struct job *job, int which, size_t page, size_t n)
     for (size_t i = 0; i < FILE_PAGES; i++)
         say(job, resident[i] & 1 ? "X" : i % 10 ? "." : "0");
     say(job, "\n  lseek %zu", page);
-    say_result(job, lseek(fd, (off_t)(page * PAGE), SEEK_DATA));
-    say_result(job, lseek(fd, (off_t)(n / 2 * PAGE), SEEK_HOLE));
+    off_t data = lseek(fd, (off_t)(page * PAGE), SEEK_DATA), end = FILE_PAGES * PAGE;
+    off_t hole = lseek(fd, (off_t)(n / 2 * PAGE), SEEK_HOLE);
+    // Behind the pages that were brought in nobody knows.
+    say(job, " = %ld %ld\n", data < end ? (long)data : -1, hole < end ? (long)hole : -1);
     munmap(p, FILE_PAGES * PAGE);
 }
 
