@@ -34,7 +34,7 @@
 #define SCRATCH_STRIDE (1ul << 20)
 #define SCRATCH_SIZE (64ul << 10)
 #define USER_END 0x7ffffffff000ul
-#define SMALL (8ul << 20)  // what may be populated in an odd round
+#define SMALL (2ul << 20)  // what may be populated in an odd round
 enum {
     NR_pkey_mprotect = 329,
     NR_pkey_free = 331,
@@ -47,7 +47,7 @@ enum {
 #define PR_SET_VMA 0x53564d41
 #endif
 enum { NO_THREAD = 95, NO_SCRATCH, NO_FILE, NO_ROOM };  // ends of a child that could not begin
-enum { WORKERS = 4, CALLS_A_ROUND = 5000, STACK = 128 << 10, RING = 32, SEGMENTS = 8, WORDS = 64 };
+enum { WORKERS = 4, CALLS_A_ROUND = 5000, STACK = 128 << 10, RING = 16, SEGMENTS = 8, WORDS = 64 };
 
 struct range {
     uintptr_t start, end;
@@ -673,7 +673,7 @@ static void open_files(void)
     for (int i = 0; i < 5; i++)
         if (files[i] < 0)
             _exit(NO_FILE);
-    if (ftruncate(files[0], SMALL) != 0 || ftruncate(files[1], 64 * PAGE) != 0)
+    if (ftruncate(files[0], 4 * HUGE) != 0 || ftruncate(files[1], 64 * PAGE) != 0)
         _exit(NO_FILE);
 }
 
