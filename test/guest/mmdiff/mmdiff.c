@@ -15,7 +15,7 @@
 // its code and place, and a digest of some of the memory. Every 50 steps: the arena's areas from /proc/self/maps,
 // equal neighbours joined, because Linux does not always join them.
 //
-// One thread also forks, locks everything to come, moves the break and has a small RLIMIT_MEMLOCK (one seed in four):
+// One thread also forks, locks everything to come and moves the break:
 // these concern the whole process. With several threads each has its own arena, files and pipe, so that the
 // transcripts do not depend on who runs when; what they share is the kernel's.
 //
