@@ -182,7 +182,7 @@ static struct file *resolve_scripts(struct file *file, const char *path, struct 
     struct file *result = ERR_PTR(-ELOOP);
     for (int depth = 0; depth <= EXEC_SCRIPT_DEPTH; depth++) {
         ssize_t got = file_read_kernel(file, line, SHEBANG_MAX, 0);
-        char *interp, *arg;
+        char *interp = NULL, *arg = NULL;
         int err = got < 0 ? got : 0;
         if (!err && (got < 2 || memcmp(line, "#!", 2))) {
             result = file;
