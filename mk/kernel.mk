@@ -3,14 +3,14 @@
 #
 #   sources -> build/<arch>/obj/**.o -> pass 1 link -> symbol table -> pass 2 link -> stripped kernel
 #
-# Two kernels from the same objects: lethe-kernel, and lethe-kernel-net with the network (NET_SRCS and lwIP, see mk/net.mk).
+# Two kernels from the same objects: lethe-kernel, and lethe-kernel-full, which has the network (NET_SRCS and lwIP, see mk/net.mk) in addition.
 # No object is compiled in two ways: what knows of the network asks whether a weak symbol is there.
 #
 # A folder that needs more says so in a fragment of its own: libc-shim/vdso/vdso.mk builds the vDSO
 # and adds its objects to KERNEL_OBJS. One file's extra flags: `CFLAGS-path/to/file.c := -f...`.
 
 KERNEL       := $(OUT)/lethe-kernel
-KERNEL_NET   := $(KERNEL)-net
+KERNEL_FULL   := $(KERNEL)-full
 KERNEL_LD    := kernel/arch/$(ARCH)/kernel.ld
 OBJ          := $(OUT)/obj
 # What boot loaders take: an ELF file with a PVH note, or the flat Image of arm64.
@@ -32,8 +32,8 @@ KERNEL_OBJS := $(call objects_of,$(filter-out $(NET_SRCS),$(KSRCS)))
 -include platform/$(ARCH)/platform.mk
 include mk/net.mk
 
-KERNEL_NET_OBJS := $(filter-out $(call objects_of,$(NO_NET_SRCS)),$(KERNEL_OBJS)) $(call objects_of,$(NET_SRCS)) $(LWIP_OBJS)
-ALL_OBJS        := $(sort $(KERNEL_OBJS) $(KERNEL_NET_OBJS))
+KERNEL_FULL_OBJS := $(filter-out $(call objects_of,$(NO_NET_SRCS)),$(KERNEL_OBJS)) $(call objects_of,$(NET_SRCS)) $(LWIP_OBJS)
+ALL_OBJS        := $(sort $(KERNEL_OBJS) $(KERNEL_FULL_OBJS))
 
 # ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and
 # end threads and processes pass through it, and the slow paths of locks.
@@ -113,11 +113,11 @@ $1: $1.debug
 	$$(Q)$(KOBJCOPY) $(KERNEL_FORMAT_$(ARCH)) --strip-all --remove-section=.comment $$< $$@
 endef
 $(eval $(call link_kernel,$(KERNEL),$(KERNEL_OBJS)))
-$(eval $(call link_kernel,$(KERNEL_NET),$(KERNEL_NET_OBJS)))
+$(eval $(call link_kernel,$(KERNEL_FULL),$(KERNEL_FULL_OBJS)))
 # The network is on x86-64 so far: aarch64 lacks the routing of the device's interrupts.
-KERNELS := $(KERNEL) $(if $(filter x86_64,$(ARCH)),$(KERNEL_NET))
+KERNELS := $(KERNEL) $(if $(filter x86_64,$(ARCH)),$(KERNEL_FULL))
 
-## kernel: link build/<arch>/lethe-kernel and lethe-kernel-net (stripped; *.debug have the symbols)
+## kernel: link build/<arch>/lethe-kernel and lethe-kernel-full (stripped; *.debug have the symbols)
 kernel: $(KERNELS)
 
 -include $(ALL_OBJS:.o=.d) $(KGEN:=.d)

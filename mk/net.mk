@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# The network of lethe-kernel-net: kernel/net, the driver, and lwIP, whose sources stay as they come (mk/third-party.mk).
+# The network of lethe-kernel-full: kernel/net, the driver, and lwIP, whose sources stay as they come (mk/third-party.mk).
 # Our port of it is kernel/net/lwip: its configuration, its types, and what it asks of the system around it.
 
 LWIP_CORE := def inet_chksum init ip mem memp netif pbuf raw stats sys tcp tcp_in tcp_out udp

@@ -64,7 +64,7 @@ static char *find_kernel(const char *arch, bool network)
         *slash = '\0';
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         char path[PATH_MAX + 64];
-        snprintf(path, sizeof(path), places[i], exe, arch, network ? "-net" : "");
+        snprintf(path, sizeof(path), places[i], exe, arch, network ? "-full" : "");
         if (!access(path, R_OK))
             return xstrdup(path);
     }
