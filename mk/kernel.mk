@@ -114,8 +114,7 @@ $1: $1.debug
 endef
 $(eval $(call link_kernel,$(KERNEL),$(KERNEL_OBJS)))
 $(eval $(call link_kernel,$(KERNEL_FULL),$(KERNEL_FULL_OBJS)))
-# The network is on x86-64 so far: aarch64 lacks the routing of the device's interrupts.
-KERNELS := $(KERNEL) $(if $(filter x86_64,$(ARCH)),$(KERNEL_FULL))
+KERNELS := $(KERNEL) $(KERNEL_FULL)
 
 ## kernel: link build/<arch>/lethe-kernel and lethe-kernel-full (stripped; *.debug have the symbols)
 kernel: $(KERNELS)

@@ -84,8 +84,6 @@ void machine_settle(struct job *job)
     if (arm != !strncmp(job->machine, "virt", 4))
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
-    if (arm && network)
-        die("this version has no network on aarch64; leave out -p and --net");
     if (!job->kernel)
         job->kernel = find_kernel(job->arch, network);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))

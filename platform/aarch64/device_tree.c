@@ -18,6 +18,8 @@
 #define DEPTH_MAX 8
 #define FIRST_PPI 16
 #define TIMER_VIRTUAL 2  // of the timer node's interrupts: secure, physical, virtual, hypervisor
+enum irq_kind { IRQ_SHARED, IRQ_OF_CPU };
+#define IRQ_EDGES 3  // flags: 1 rising, 2 falling, 4 high, 8 low
 
 static char cmdline[CMDLINE_MAX];
 static const void *tree;
@@ -58,16 +60,17 @@ static bool reg(int node, u32 depth, u32 index, struct region *out)
     return true;
 }
 
-// Interrupt number `index` of a node, whose controller is a GIC: kind 0 shared, 1 of each CPU.
-static bool interrupt(int node, u32 index, u32 *kind, u32 *n)
+// Interrupt number `index` of a node, whose controller is a GIC, if it is of that kind. => NO_LINE: it is not
+static u32 interrupt(int node, u32 index, enum irq_kind kind)
 {
     int len;
     const void *prop = fdt_getprop(tree, node, "interrupts", &len);
-    if (!prop || (u32)len < (index + 1) * 12)
-        return false;
-    *kind = cell(prop, index * 3);
-    *n = cell(prop, index * 3 + 1);
-    return true;
+    if (!prop || (u32)len / 12 <= index || cell(prop, index * 3) != kind)
+        return NO_LINE;
+    u32 n = cell(prop, index * 3 + 1);
+    if (kind == IRQ_SHARED && n < N_SPI && (cell(prop, index * 3 + 2) & IRQ_EDGES))
+        machine.edge_lines[n / 32] |= (u32)BIT(n % 32);
+    return n;
 }
 
 // ---------------------------------------------------------------- devices, by what they are compatible with
@@ -93,18 +96,15 @@ static void found_gic3(int node, u32 depth)
 
 static void found_uart(int node, u32 depth)
 {
-    u32 kind;
-    if (machine.uart.size || !reg(node, depth, 0, &machine.uart))
-        return;
-    if (!interrupt(node, 0, &kind, &machine.uart_line) || kind != 0)
-        machine.uart_line = UINT32_MAX;
+    if (!machine.uart.size && reg(node, depth, 0, &machine.uart))
+        machine.uart_line = interrupt(node, 0, IRQ_SHARED);
 }
 
 static void found_timer(int node, u32 depth)
 {
-    u32 kind, n;
     int len;
-    if (interrupt(node, TIMER_VIRTUAL, &kind, &n) && kind == 1 && n < 16)
+    u32 n = interrupt(node, TIMER_VIRTUAL, IRQ_OF_CPU);
+    if (n < 16)
         machine.timer_intid = FIRST_PPI + n;
     const void *prop = fdt_getprop(tree, node, "clock-frequency", &len);
     if (prop && len == 4)
@@ -129,9 +129,10 @@ static void found_ecam(int node, u32 depth)
 
 static void found_virtio(int node, u32 depth)
 {
-    if (machine.n_virtio < MAX_VIRTIO_MMIO &&
-        reg(node, depth, 0, &machine.virtio[machine.n_virtio]))
-        machine.n_virtio++;
+    if (machine.n_virtio == MAX_VIRTIO_MMIO ||
+        !reg(node, depth, 0, &machine.virtio[machine.n_virtio].regs))
+        return;
+    machine.virtio[machine.n_virtio++].line = interrupt(node, 0, IRQ_SHARED);
 }
 
 static const struct {

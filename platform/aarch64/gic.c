@@ -22,6 +22,7 @@ enum {  // distributor
     GICD_ICENABLER = 0x180,
     GICD_IPRIORITYR = 0x400,
     GICD_ITARGETSR = 0x800,
+    GICD_ICFGR = 0xc00,
     GICD_SGIR = 0xf00,
     GICD_IROUTER = 0x6000,
 };
@@ -43,6 +44,7 @@ enum {  // redistributor: two frames of 64 KiB a CPU, four in version 4
 #define SGI_CROSS 0
 #define FIRST_SPI 32
 #define FIRST_SPECIAL 1020
+#define ICFGR_EDGE 2  // of two bits an interrupt
 #define PRIORITY_CROSS 0x80
 #define PRIORITY_MASK_CROSS 0x90  // lets through what is below it
 #define PRIORITY_OTHERS 0xa0
@@ -223,12 +225,21 @@ void gic_init_cpu(void)
 
 static void write_byte(u32 offset, u8 value) { *(volatile u8 *)(dist + offset) = value; }
 
+static void set_trigger(u32 id, bool edge)
+{
+    u32 at = GICD_ICFGR + id / 16 * 4, bit = ICFGR_EDGE << id % 16 * 2;
+    u32 now = mmio_read32(dist, at), wanted = edge ? now | bit : now & ~bit;
+    if (wanted != now)
+        mmio_write32(dist, at, wanted);
+}
+
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
 {
     u32 id = line + FIRST_SPI;
-    int err = id < n_intids ? irq_set_handler(line, handler, arg) : -EINVAL;
+    int err = line < N_SPI && id < n_intids ? irq_set_handler(line, handler, arg) : -EINVAL;
     if (err)
         return err;
+    set_trigger(id, machine.edge_lines[line / 32] >> line % 32 & 1);
     write_byte(GICD_IPRIORITYR + id, PRIORITY_OTHERS);
     if (machine.gic == GIC_V2) {
         write_byte(GICD_ITARGETSR + id, (u8)*percpu_ptr_of(cpus[0], target_mask));
@@ -241,4 +252,9 @@ int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
     }
     mmio_write32(dist, GICD_ISENABLER + id / 32 * 4, (u32)BIT(id % 32));
     return 0;
+}
+
+int platform_msi_request(void (*handler)(void *), void *arg, u64 *address, u32 *data)
+{
+    return -ENODEV;
 }

@@ -47,7 +47,8 @@ u32 platform_cpu_hw_id(u32 index) { return machine.cpu_id[index]; }
 void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq))
 {
     for (u32 i = 0; i < machine.n_virtio; i++)
-        found(machine.virtio[i].base, machine.virtio[i].size, -1);
+        found(machine.virtio[i].regs.base, machine.virtio[i].regs.size,
+              (int)machine.virtio[i].line);
 }
 
 void platform_init_devices(void)

@@ -12,6 +12,8 @@ struct region {
 enum gic_kind { GIC_NONE, GIC_V2, GIC_V3 };
 #define MAX_REDIST 4
 #define MAX_VIRTIO_MMIO 32
+#define N_SPI 988  // shared peripheral interrupts of a GIC
+#define NO_LINE UINT32_MAX
 
 // The machine as the device tree tells it (device_tree.c).
 struct machine {
@@ -22,13 +24,17 @@ struct machine {
     struct region gic_cpu;                 // GICv2: CPU interface
     struct region gic_redist[MAX_REDIST];  // GICv3
     struct region uart;
-    u32 uart_line;    // shared peripheral interrupt
+    u32 uart_line;    // shared peripheral interrupt, or NO_LINE
     u32 timer_intid;  // of the virtual timer
     u64 timer_hz;     // if the tree tells, else 0
     struct region rtc, ecam;
     bool psci_smc, psci;
     u32 n_virtio;
-    struct region virtio[MAX_VIRTIO_MMIO];
+    struct {
+        struct region regs;
+        u32 line;
+    } virtio[MAX_VIRTIO_MMIO];
+    u32 edge_lines[DIV_ROUND_UP(N_SPI, 32)];  // bit map: not level-sensitive
 };
 extern struct machine machine;
 

@@ -95,6 +95,7 @@ static void make_tree(void *f)
     fdt_end_node(f);
     node(f, "virtio_mmio@a000000", "virtio,mmio");
     CELLS(f, "reg", 0, 0xa000000, 0, 0x200);
+    CELLS(f, "interrupts", 0, 40, 1);
     fdt_end_node(f);
     node(f, "timer", "arm,armv8-timer");
     CELLS(f, "interrupts", 1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4);
@@ -162,7 +163,9 @@ static void check_good(void)
     CHECK(machine.n_cpus == 3 && machine.cpu_id[2] == 0x100);
     CHECK(machine.gic == GIC_V2 && machine.gic_cpu.base == 0x8010000);
     CHECK(machine.uart.base == 0x9000000 && machine.uart_line == 1);
-    CHECK(machine.timer_intid == 27 && machine.psci && machine.psci_smc && machine.n_virtio == 1);
+    CHECK(machine.timer_intid == 27 && machine.psci && machine.psci_smc);
+    CHECK(machine.n_virtio == 1 && machine.virtio[0].line == 40);
+    CHECK(machine.edge_lines[0] == 0 && machine.edge_lines[1] == BIT(40 - 32));
     CHECK(boot_info.image_start == 0x44000000 && boot_info.image_end == 0x44100000);
     CHECK(!strcmp(boot_info.cmdline, "loglevel=6 control=virtio"));
     CHECK(boot_info.n_mem == 5 && boot_info.mem[3].kind == MEM_RESERVED &&
