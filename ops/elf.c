@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define USER_TOP ((uint64_t)1 << 47)
-enum { PHDRS_MAX = 512 };
+enum { PHDRS_MAX = 512, LIBRARIES_MAX = 4096, LIST_MAX = 65536 };
 
 struct file {
     const char *path;
@@ -152,20 +152,20 @@ static void check_load(const struct file *file, const Elf64_Phdr *load, unsigned
     *last_end = memory_end;
 }
 
-static void check_interpreter(const struct file *file, const Elf64_Phdr *interp)
+static char *interpreter_name(const struct file *file, const Elf64_Phdr *interp)
 {
     uint64_t end;
 
     if (__builtin_add_overflow(interp->p_offset, interp->p_filesz, &end) || end > file->size ||
         !interp->p_filesz)
         die("%s is truncated: the name of its interpreter lies behind its end", file->path);
-    die("%s is dynamically linked: its interpreter %.*s is missing in the guest, and dynamic "
-        "programs are not supported yet; link it with -static (Go: CGO_ENABLED=0)",
-        file->path, (int)strnlen((const char *)file->bytes + interp->p_offset, interp->p_filesz),
-        (const char *)file->bytes + interp->p_offset);
+    return format("%.*s",
+                  (int)strnlen((const char *)file->bytes + interp->p_offset, interp->p_filesz),
+                  (const char *)file->bytes + interp->p_offset);
 }
 
-static uint64_t check_segments(const struct file *file, const Elf64_Ehdr *header)
+static uint64_t check_segments(const struct file *file, const Elf64_Ehdr *header,
+                               char **interpreter)
 {
     const unsigned char *table = file->bytes + header->e_phoff;
     uint64_t last_end = 0, total = 0;
@@ -174,8 +174,8 @@ static uint64_t check_segments(const struct file *file, const Elf64_Ehdr *header
     for (unsigned i = 0; i < header->e_phnum; i++) {
         Elf64_Phdr phdr;
         memcpy(&phdr, table + i * sizeof(phdr), sizeof(phdr));
-        if (phdr.p_type == PT_INTERP)
-            check_interpreter(file, &phdr);
+        if (phdr.p_type == PT_INTERP && !*interpreter)
+            *interpreter = interpreter_name(file, &phdr);
         if (phdr.p_type != PT_LOAD)
             continue;
         check_load(file, &phdr, i, &last_end);
@@ -206,7 +206,7 @@ static bool has_go_buildinfo(const struct file *file)
     return false;
 }
 
-// Ends the tool with one line unless PATH is a static program for ARCH (NULL: for any machine that there is).
+// Ends the tool with one line unless PATH is a program for ARCH (NULL: for any machine that there is).
 struct elf_info elf_check(const char *path, const char *arch)
 {
     struct file file = file_map(path);
@@ -218,7 +218,7 @@ struct elf_info elf_check(const char *path, const char *arch)
     info.arch = check_machine(&file, &header, arch);
     check_type(&file, &header);
     check_table(&file, &header);
-    info.memory_bytes = check_segments(&file, &header);
+    info.memory_bytes = check_segments(&file, &header, &info.interpreter);
     info.is_go = has_go_buildinfo(&file);
     munmap((void *)file.bytes, file.size);
     return info;
@@ -234,6 +234,80 @@ const char *elf_arch(const char *path)
         name = machine_name(((const Elf64_Ehdr *)file.bytes)->e_machine);
     munmap((void *)file.bytes, file.size);
     return name && (!strcmp(name, "x86_64") || !strcmp(name, "aarch64")) ? name : NULL;
+}
+
+// ---- dynamic linking (System V ABI, chapter 5)
+
+// The file offset of what the program headers put at ADDRESS, SIZE bytes of it; 0: they do not.
+static uint64_t offset_of(const struct file *file, const Elf64_Phdr *phdrs, unsigned count,
+                          uint64_t address, uint64_t size)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (phdrs[i].p_type == PT_LOAD && address >= phdrs[i].p_vaddr &&
+            size <= phdrs[i].p_filesz && address - phdrs[i].p_vaddr <= phdrs[i].p_filesz - size &&
+            phdrs[i].p_offset < file->size &&
+            address - phdrs[i].p_vaddr + size <= file->size - phdrs[i].p_offset)
+            return phdrs[i].p_offset + (address - phdrs[i].p_vaddr);
+    return 0;
+}
+
+// A string of the string table, which need not end where it should.
+static char *table_string(const struct file *file, uint64_t table, uint64_t size, uint64_t at)
+{
+    if (!table || at >= size || !memchr(file->bytes + table + at, '\0', size - at))
+        die("%s is damaged: the name of a library lies outside its string table", file->path);
+    if (strlen((const char *)file->bytes + table + at) > LIST_MAX)
+        die("%s is damaged: the name of a library has more than %d bytes", file->path, LIST_MAX);
+    return xstrdup((const char *)file->bytes + table + at);
+}
+
+static void read_dynamic(const struct file *file, const Elf64_Phdr *phdrs, unsigned count,
+                         const Elf64_Phdr *dynamic, struct elf_dynamic *out)
+{
+    uint64_t n = dynamic->p_filesz / sizeof(Elf64_Dyn), table_at = 0, size = 0, table;
+    const Elf64_Dyn *dyn;
+
+    if (dynamic->p_offset > file->size || file->size - dynamic->p_offset < dynamic->p_filesz ||
+        dynamic->p_offset % 8)
+        die("%s is damaged: its dynamic section lies behind its end", file->path);
+    dyn = (const void *)(file->bytes + dynamic->p_offset);
+    for (uint64_t i = 0; i < n && dyn[i].d_tag != DT_NULL; i++) {
+        if (dyn[i].d_tag == DT_STRTAB)
+            table_at = dyn[i].d_un.d_ptr;
+        if (dyn[i].d_tag == DT_STRSZ)
+            size = dyn[i].d_un.d_val;
+    }
+    table = offset_of(file, phdrs, count, table_at, size);
+    for (uint64_t i = 0; i < n && dyn[i].d_tag != DT_NULL; i++) {
+        uint64_t at = dyn[i].d_un.d_val;
+        switch (dyn[i].d_tag) {
+        case DT_NEEDED: strings_take(&out->needed, table_string(file, table, size, at)); break;
+        case DT_SONAME: out->soname = table_string(file, table, size, at); break;
+        case DT_RPATH: out->rpath = table_string(file, table, size, at); break;
+        case DT_RUNPATH: out->runpath = table_string(file, table, size, at); break;
+        }
+        if (out->needed.count > LIBRARIES_MAX)
+            die("%s is damaged: it names more than %d libraries", file->path, LIBRARIES_MAX);
+    }
+}
+
+// What a program or library asks of its interpreter; nothing for one that is not dynamic.
+struct elf_dynamic elf_dynamic(const char *path)
+{
+    struct file file = file_map(path);
+    struct elf_dynamic out = {0};
+    Elf64_Phdr phdrs[PHDRS_MAX];
+    Elf64_Ehdr header;
+
+    check_ident(&file);
+    memcpy(&header, file.bytes, sizeof(header));
+    check_table(&file, &header);
+    memcpy(phdrs, file.bytes + header.e_phoff, header.e_phnum * sizeof(phdrs[0]));
+    for (unsigned i = 0; i < header.e_phnum; i++)
+        if (phdrs[i].p_type == PT_DYNAMIC)
+            read_dynamic(&file, phdrs, header.e_phnum, &phdrs[i], &out);
+    munmap((void *)file.bytes, file.size);
+    return out;
 }
 
 // An arm64 Image says how much memory it takes; it is loaded to 2 MiB at the least (Linux, arm64/booting.rst).

@@ -3,6 +3,7 @@
 //
 //   main.c      verbs and help            options.c  command line -> struct job
 //   config.c    ops.conf -> struct job    elf.c      is this a program we can run?
+//   libs.c      what a dynamic program needs beside itself
 //   tree.c      what goes into the image  image.c    tree -> ext4 bytes
 //   machine.c   job -> QEMU command line  guest.c    run QEMU, relay the console, learn how it ended
 //   terminal.c  the user's terminal       util.c     errors, strings, sizes
@@ -62,6 +63,7 @@ struct job {
 
     char *files_dir;    // LocalFilesParentDirectory, or NULL
     char *target_root;  // TargetRoot, or NULL
+    char *sysroot;      // where a dynamic program's libraries are looked up; NULL: this system
 
     const char *arch;  // NULL: the program's
     char *kernel;
@@ -90,6 +92,13 @@ struct elf_info {
     const char *arch;
     bool is_go;
     uint64_t memory_bytes;  // sum of its segments in memory
+    char *interpreter;      // of a dynamic program, else NULL
+};
+
+// What a dynamic object says to the dynamic linker; the strings are the caller's.
+struct elf_dynamic {
+    struct strings needed;
+    char *soname, *rpath, *runpath;  // or NULL
 };
 
 // ---- util.c
@@ -106,6 +115,8 @@ bool parse_size(const char *text, uint64_t default_unit, uint64_t *bytes);
 bool parse_number(const char *text, long min, long max, long *value);
 const char *nearest(const char *word, const char *const *candidates, size_t count);
 char *shell_quote(const char *word);
+char *normal_path(const char *path);
+char *file_read(const char *path, size_t *size);
 void env_set(struct strings *env, const char *assignment);
 const char *env_get(const struct strings *env, const char *name);
 
@@ -119,6 +130,10 @@ void config_load(struct job *job, const char *path);
 struct elf_info elf_check(const char *path, const char *arch);
 const char *elf_arch(const char *path);
 uint64_t elf_memory_end(const char *path);
+struct elf_dynamic elf_dynamic(const char *path);
+
+// ---- libs.c
+char *libs_add(struct job *job, const char *interpreter);
 
 // ---- tree.c
 struct node *tree_new(void);
@@ -126,6 +141,9 @@ void tree_add_host(struct node *root, const char *host_path, const char *guest_p
 void tree_add_matching(struct node *root, const char *host_dir, const char *pattern,
                        const char *guest_dir);
 void tree_add_program(struct node *root, const char *host_path, const char *guest_path);
+struct node *tree_find(struct node *root, const char *guest_path);
+void tree_add_link(struct node *root, const char *guest_path, const char *target);
+void tree_add_if_there(struct node *root, const char *host_path, const char *guest_path);
 void tree_add_text(struct node *root, const char *guest_path, char *content);
 
 // ---- image.c

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ static const char help_text[] =
     "      --smp N            processors (default 1)\n"
     "  -e, --env NAME=VALUE   set an environment variable; NAME alone copies this host's value\n"
     "  -f, --file HOST[:GUEST]  add a file, or a directory with all below it\n"
+    "      --sysroot DIR      where a dynamic program's interpreter and libraries are looked up (default /)\n"
     "  -w, --cwd DIR          the program's working directory (default /)\n"
     "      --hostname NAME    the guest's host name\n"
     "\n"
@@ -147,6 +149,37 @@ static void check_memory(const struct job *job, uint64_t image_bytes)
                    (unsigned long long)(least >> 10));
 }
 
+// PATH from the root directory; what leads to its last name has no '..' left, which links could bend.
+static char *absolute(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash ? format("%.*s/", (int)(slash - path), path) : xstrdup("."), *real;
+
+    if (*path == '/' && !strstr(path, "/../"))
+        return normal_path(path);
+    if (!(real = realpath(directory, NULL)))
+        die("cannot find the directory %s: %s", directory, strerror(errno));
+    if (!strncmp(path, "..", 2) || strstr(path, "/../"))
+        return normal_path(format("%s/%s", real, slash ? slash + 1 : path));
+    if (!getcwd(directory = xalloc(PATH_MAX), PATH_MAX))
+        die("cannot tell the present directory: %s", strerror(errno));
+    return normal_path(format("%s/%s", directory, path));
+}
+
+// A static program goes to the root directory. A dynamic one keeps its path: it may find its libraries and data from
+// there.
+static char *guest_path_of(const struct job *job, bool dynamic)
+{
+    const char *host = job->program_host, *slash = strrchr(host, '/');
+    size_t len = job->sysroot ? strlen(job->sysroot) : 0;
+
+    if (!dynamic)
+        return format("/%s", slash ? slash + 1 : host);
+    if (len && !strncmp(host, job->sysroot, len) && host[len] == '/')
+        return normal_path(host + len);
+    return absolute(host);
+}
+
 static void settle(struct job *job)
 {
     struct elf_info info = {0};
@@ -159,12 +192,11 @@ static void settle(struct job *job)
     else if (!info.arch && !(info.arch = elf_arch(job->program_host)))
         info.arch = "x86_64";
     job->arch = info.arch;
-    if (!job->program_guest) {
-        const char *slash = strrchr(job->program_host, '/');
-        job->program_guest = format("/%s", slash ? slash + 1 : job->program_host);
-    }
+    if (!job->program_guest)
+        job->program_guest = guest_path_of(job, info.interpreter);
     machine_settle(job);
-    tree_add_program(job->root, job->program_host, job->program_guest);
+    tree_add_program(job->root, job->program_host,
+                     info.interpreter ? libs_add(job, info.interpreter) : job->program_guest);
     set_default(&job->env, "PATH", GUEST_PATH);
     set_default(&job->env, "HOME", "/");
     set_go_limit(job, &info, tree_bytes(job->root));

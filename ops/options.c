@@ -23,6 +23,7 @@ enum {  // long options without a letter
     OPT_DRY_RUN,
     OPT_UNCHECKED,
     OPT_NET,
+    OPT_SYSROOT,
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
     {"verbose", no_argument, NULL, 'v'},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"unchecked", no_argument, NULL, OPT_UNCHECKED},
+    {"sysroot", required_argument, NULL, OPT_SYSROOT},
     {NULL, 0, NULL, 0},
 };
 
@@ -170,6 +172,17 @@ static void set_strace(struct job *job, const char *names)
         die("--strace=%s: names are separated by commas, without spaces", job->strace);
 }
 
+static void set_sysroot(struct job *job, const char *text)
+{
+    struct stat st;
+
+    if (stat(text, &st) || !S_ISDIR(st.st_mode))
+        die("--sysroot %s: no such directory", text);
+    job->sysroot = xstrdup(text);
+    for (size_t n = strlen(text); n && text[n - 1] == '/';)
+        job->sysroot[--n] = '\0';
+}
+
 static void set_append(struct job *job, const char *word) { strings_add(&job->append, word); }
 
 static void apply(struct job *job, int option, const char *value, bool *program_seen)
@@ -197,6 +210,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_DRY_RUN: job->dry_run = true; break;
     case OPT_NET: network_choose(job, value); break;
     case OPT_UNCHECKED: job->unchecked = true; break;
+    case OPT_SYSROOT: set_sysroot(job, value); break;
     }
 }
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 128 };
+enum { DEPTH_MAX = 128, LINKS_MAX = 40 };
 
 static struct node *node_new(const char *name, size_t name_len, mode_t mode)
 {
@@ -55,8 +55,9 @@ static struct node *entry(struct node *directory, const char *name, size_t name_
     return made;
 }
 
-// The node at GUEST_PATH; missing parents become directories, the node itself gets MODE's type.
-static struct node *place(struct node *root, const char *guest_path, mode_t mode)
+// The node at GUEST_PATH; missing parents become directories, packed links on the way are followed, the node itself
+// gets MODE's type.
+static struct node *place_behind(struct node *root, const char *guest_path, mode_t mode, int links)
 {
     struct node *node = root;
 
@@ -72,6 +73,14 @@ static struct node *place(struct node *root, const char *guest_path, mode_t mode
             die("cannot pack %s: a part of that path is a file", guest_path);
         if (len != 1 || *p != '.')
             node = entry(node, p, len, last ? mode : S_IFDIR | 0755);
+        if (S_ISLNK(node->mode) && !last) {
+            const char *parent_end = *node->content == '/' ? guest_path : p;
+            char *path = normal_path(format("%.*s/%s%s", (int)(parent_end - guest_path), guest_path,
+                                            node->content, p + len));
+            if (links == 0)
+                die("cannot pack %s: too many links", guest_path);
+            return place_behind(root, path, mode, links - 1);
+        }
         p += len;
     }
     if (node == root && !S_ISDIR(mode))
@@ -82,19 +91,44 @@ static struct node *place(struct node *root, const char *guest_path, mode_t mode
     return node;
 }
 
+static struct node *place(struct node *root, const char *guest_path, mode_t mode)
+{
+    return place_behind(root, guest_path, mode, LINKS_MAX);
+}
+
+// The node at GUEST_PATH, NULL if there is none. => links are not followed
+struct node *tree_find(struct node *root, const char *guest_path)
+{
+    struct node *node = root;
+
+    for (const char *p = guest_path; node && *(p += strspn(p, "/"));) {
+        size_t len = strcspn(p, "/");
+        node = node->child;
+        while (node && (strncmp(node->name, p, len) || node->name[len]))
+            node = node->next;
+        p += len;
+    }
+    return node;
+}
+
+void tree_add_link(struct node *root, const char *guest_path, const char *target)
+{
+    struct node *node = place(root, guest_path, S_IFLNK | 0777);
+
+    node->content = xstrdup(target);
+    node->host_path = NULL;
+    node->size = strlen(target);
+}
+
 static void add_link(struct node *root, const char *host_path, const char *guest_path)
 {
     char target[PATH_MAX];
     ssize_t len = readlink(host_path, target, sizeof(target) - 1);
-    struct node *node;
 
     if (len < 0)
         die("cannot read the link %s: %s", host_path, strerror(errno));
     target[len] = '\0';
-    node = place(root, guest_path, S_IFLNK | 0777);
-    node->content = xstrdup(target);
-    node->host_path = NULL;
-    node->size = len;
+    tree_add_link(root, guest_path, target);
 }
 
 static void add_file(struct node *root, const char *host_path, const char *guest_path,
@@ -196,6 +230,13 @@ void tree_add_program(struct node *root, const char *host_path, const char *gues
         die("cannot pack %s: %s", host_path, strerror(errno));
     st.st_mode |= 0555;
     add_file(root, host_path, guest_path, &st);
+}
+
+// Packs a file unless it is missing here or packed already.
+void tree_add_if_there(struct node *root, const char *host_path, const char *guest_path)
+{
+    if (!access(host_path, R_OK) && !tree_find(root, guest_path))
+        tree_add_host(root, host_path, guest_path);
 }
 
 // A file with this text, which the tree owns from now on.

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void say(const char *kind, const char *format, va_list args)
 {
@@ -213,4 +214,46 @@ const char *env_get(const struct strings *env, const char *name)
         if (!strncmp(env->items[i], name, len) && env->items[i][len] == '=')
             return env->items[i] + len + 1;
     return NULL;
+}
+
+// "/a/./b//../c" -> "/a/c", by names alone.
+char *normal_path(const char *path)
+{
+    char *out = xalloc(strlen(path) + 2), *end = out;
+
+    for (const char *p = path; *(p += strspn(p, "/"));) {
+        size_t len = strcspn(p, "/");
+        if (len == 2 && !strncmp(p, "..", 2)) {
+            while (end > out && *--end != '/') {
+            }
+        } else if (len != 1 || *p != '.') {
+            *end++ = '/';
+            memcpy(end, p, len);
+            end += len;
+        }
+        p += len;
+    }
+    if (end == out)
+        *end++ = '/';
+    *end = '\0';
+    return out;
+}
+
+// All of a file, with a NUL behind it that SIZE (or NULL) does not count. => NULL: it cannot be read, or is no file
+char *file_read(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "re");
+    struct stat st;
+    char *bytes = NULL;
+    size_t got = 0;
+
+    if (file && !fstat(fileno(file), &st) && S_ISREG(st.st_mode)) {
+        bytes = xalloc(st.st_size + 1);
+        got = fread(bytes, 1, st.st_size, file);
+    }
+    if (file)
+        fclose(file);
+    if (size)
+        *size = got;
+    return bytes;
 }
