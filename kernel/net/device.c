@@ -19,6 +19,7 @@
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/priv/tcp_priv.h"
+#include "net/interface.h"
 #include "netif/ethernet.h"
 
 #define POLL_BUDGET 64
@@ -36,11 +37,11 @@ static err_t link_output(struct netif *netif, struct pbuf *p)
 {
     struct net_device *d = netif->state;
     if (d->ops->send(d, p)) {
-        d->tx_dropped++;
+        d->counters.tx_dropped++;
         return ERR_BUF;
     }
-    d->tx_frames++;
-    d->tx_bytes += p->tot_len;
+    d->counters.tx_frames++;
+    d->counters.tx_bytes += p->tot_len;
     return ERR_OK;
 }
 
@@ -64,11 +65,11 @@ void net_device_has_room(struct net_device *d)
 
 void net_device_receive(struct net_device *d, struct pbuf *p, bool checked)
 {
-    d->rx_frames++;
-    d->rx_bytes += p->tot_len;
+    d->counters.rx_frames++;
+    d->counters.rx_bytes += p->tot_len;
     NETIF_SET_CHECKSUM_CTRL(&d->netif, checksum_flags(d, checked));
     if (d->netif.input(p, &d->netif) != ERR_OK) {
-        d->rx_dropped++;
+        d->counters.rx_dropped++;
         pbuf_free(p);
     }
 }
@@ -304,6 +305,8 @@ void net_devices_settle(struct net_stack *st)
         net_unlock(st);
         if (changed && (got || !d->dhcp))
             write_names(st);
+        if (changed)
+            rtnetlink_notify(netif_get_index(&d->netif));
         if (d->waits && (got || late)) {
             tell(d, got);
             d->waits = false;

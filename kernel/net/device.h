@@ -35,7 +35,7 @@ struct net_device {
     bool waits;          // counted in stack->n_configuring
     bool changed;        // [stack lock] address or link: net_devices_settle has to look
     u64 give_up_ns;      // when the wait for an address ends
-    u64 rx_frames, rx_bytes, rx_dropped, tx_frames, tx_bytes, tx_dropped;  // [stack lock]
+    struct interface_counters counters;  // [stack lock]
 };
 
 int net_device_add(struct net_device *d);

@@ -11,6 +11,7 @@
 #include "lwip/ip.h"
 #include "lwip/ip4.h"
 #include "lwip/ip6.h"
+#include "net/interface.h"
 
 enum {
     IPPROTO_IP = 0,
@@ -380,4 +381,4 @@ int inet_get_option(struct socket *s, int level, int name, void *value, u32 *len
     }
 }
 
-long inet_ioctl(struct socket *s, unsigned cmd, uptr_t arg) { return -ENOTTY; }
+long inet_ioctl(struct socket *s, unsigned cmd, uptr_t arg) { return interface_ioctl(cmd, arg); }

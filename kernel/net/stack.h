@@ -21,15 +21,20 @@
 
 struct net_device;
 
+struct interface_counters {
+    u64 rx_frames, rx_bytes, rx_dropped, rx_multicast, tx_frames, tx_bytes, tx_dropped;
+};
+
 struct net_stack {
     struct spinlock lock;
-    bool started;                 // [lock] lwIP is initialised
-    struct netif loopback;        // [lock]
-    struct net_device *devices;   // [lock] list by next
-    struct thread *worker;        // NULL until there is something for it to do
-    u32 work;                     // atomic: somebody has kicked it
-    bool tcp_timer_runs;          // [lock] connections want the timer
-    u64 tcp_due_ns, slow_due_ns;  // [lock] NEVER: not running
+    bool started;                                 // [lock] lwIP is initialised
+    struct netif loopback;                        // [lock]
+    struct interface_counters loopback_counters;  // [lock]
+    struct net_device *devices;                   // [lock] list by next
+    struct thread *worker;                        // NULL until there is something for it to do
+    u32 work;                                     // atomic: somebody has kicked it
+    bool tcp_timer_runs;                          // [lock] connections want the timer
+    u64 tcp_due_ns, slow_due_ns;                  // [lock] NEVER: not running
     u32 slow_ticks;
     struct wait_queue configured;  // those who wait for an address
     u32 n_configuring;             // atomic: devices without an address that still hope for one

@@ -21,6 +21,8 @@
 
 #include <string.h>
 
+#include "net/interface.h"
+
 #define SIOCINQ 0x541b
 #define SIOCOUTQ 0x5411
 
@@ -393,7 +395,7 @@ static long unix_ioctl(struct socket *s, unsigned cmd, uptr_t arg)
     struct unix_sock *u = unix_of(s);
     u32 bytes = 0;
     if (cmd != SIOCINQ && cmd != SIOCOUTQ)
-        return -ENOTTY;
+        return interface_ioctl(cmd, arg);
     if (u->state == UNIX_LISTENING)
         return -EINVAL;
     spin_lock(&u->lock);

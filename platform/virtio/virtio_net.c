@@ -137,7 +137,7 @@ static bool receive_one(struct virtio_net *n)
     if (frame)
         net_device_receive(&n->device, frame, checked);
     else
-        n->device.rx_dropped++;
+        n->device.counters.rx_dropped++;
     return !n->broken;
 }
 
