@@ -28,6 +28,7 @@
 #define CHUNK_SMALL (2048 - sizeof(struct tx_chunk))
 #define CHUNK_LARGE (4 * PAGE_SIZE - sizeof(struct tx_chunk))
 #define WINDOW_LEAST 65535u  // what a SYN has announced
+#define SILENT_READS 2       // so many, and the reader is one that does not answer
 
 static const struct socket_ops tcp_ops;
 
@@ -160,6 +161,17 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     return ERR_OK;
 }
 
+// lwIP is about to send a segment (hooks.h): counts those that have been sent before. => where the next option goes
+u32_t *net_tcp_segment_out(const struct pbuf *p, const struct tcp_hdr *header,
+                           const struct tcp_pcb *pcb, u32_t *options)
+{
+    struct tcp_sock *t = pcb && pcb->state != LISTEN ? tcp_ext_arg_get(pcb, 0) : NULL;
+    if (t && TCP_SEQ_LT(lwip_ntohl(header->seqno), pcb->snd_nxt) &&
+        p->tot_len > TCPH_HDRLEN_BYTES(header))
+        t->n_retransmitted++;
+    return options;
+}
+
 // The connection has ended with an error; lwIP frees the pcb.
 static void on_error(void *arg, err_t err)
 {
@@ -184,10 +196,14 @@ static u32 window_wanted(const struct tcp_sock *t)
     return MIN(MAX(t->i.s.receive_buffer, WINDOW_LEAST), (u32)TCP_WND_MAX(t->pcb));
 }
 
+// The connection begins, and the other end knows of the window only what the SYN could say. lwIP has noted that it announced
+// its own largest one, and would keep to that: the sender would send what there is no room for.
 static void set_window(struct tcp_sock *t)
 {
+    struct tcp_pcb *pcb = t->pcb;
     t->window = window_wanted(t);
-    t->pcb->rcv_wnd = t->pcb->rcv_ann_wnd = t->window;
+    pcb->rcv_wnd = pcb->rcv_ann_wnd = t->window;
+    pcb->rcv_ann_right_edge = pcb->rcv_nxt + WINDOW_LEAST;
 }
 
 static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
@@ -614,6 +630,7 @@ static ssize_t send_some(struct tcp_sock *t, struct message *m, bool more_flag)
     struct uio before = *m->uio;
     ssize_t copied = uio_copy_from(m->uio, c->data + c->filled, n);
     bool last = uio_remaining(m->uio) == 0;
+    t->n_silent_reads = 0;
     net_lock(t->i.stack);
     int err = copied <= 0 ? (int)copied : hand_over(t, c, (u32)copied, last && !more_flag);
     if (!err && !(t->cork || more_flag) &&
@@ -737,6 +754,18 @@ static void consume(struct tcp_sock *t, u32 n)
         tcp_recved(t->pcb, (u16)MIN(left, 0xffffu));
 }
 
+// The reader has read everything. Who answers soon has the acknowledgement travel with the answer; who only reads
+// acknowledges at once, or the sender's small rest (Nagle's rule) or small buffer would wait for a timer. [stack lock, read_mutex]
+static void all_is_read(struct tcp_sock *t)
+{
+    if (t->n_silent_reads < SILENT_READS) {
+        t->n_silent_reads++;
+    } else if (t->pcb && (t->pcb->flags & TF_ACK_DELAY)) {
+        tcp_ack_now(t->pcb);
+        tcp_output(t->pcb);
+    }
+}
+
 static ssize_t receive_now(struct tcp_sock *t, struct message *m)
 {
     net_lock(t->i.stack);
@@ -755,12 +784,14 @@ static ssize_t receive_now(struct tcp_sock *t, struct message *m)
     if (n > 0 && !(m->flags & MSG_PEEK)) {
         net_lock(t->i.stack);
         consume(t, (u32)n);
+        if (!t->rx_bytes)
+            all_is_read(t);
         net_unlock(t->i.stack);
     }
     return n;
 }
 
-// The reader has read everything and has not answered: an acknowledgement that waits for an answer to travel with goes now.
+// The reader waits and has not answered: an acknowledgement that waits for an answer to travel with goes now.
 // Else a sender that waits for it with a small rest (Nagle's rule) waits for a timer.
 static void acknowledge(struct tcp_sock *t)
 {

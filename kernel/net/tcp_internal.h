@@ -27,9 +27,11 @@ struct tcp_sock {
     bool tx_blocked;      // [stack lock] lwIP has no room until something is acknowledged
     bool connect_untold;  // connect has not told its result yet
     bool no_delay, cork;
+    u8 n_silent_reads;  // a hint: so often was everything read and nothing sent since
     u8 keep_count;
     u32 keep_idle_s, keep_interval_s;
-    u32 window;  // [stack lock] receive window that it has been given
+    u32 window;           // [stack lock] receive window that it has been given
+    u32 n_retransmitted;  // [stack lock] segments
     struct mutex read_mutex, write_mutex;
     struct pbuf *rx, *rx_last;  // [stack lock to change; read_mutex to remove]
     u32 rx_offset;              // [read_mutex] bytes taken of the first

@@ -97,6 +97,7 @@ static void fill_info(struct tcp_sock *t, struct tcp_info *info)
         info->snd_ssthresh = pcb->ssthresh / MAX(pcb->mss, 1);
         info->snd_cwnd = pcb->cwnd / MAX(pcb->mss, 1);
         info->rcv_space = pcb->rcv_wnd;
+        info->total_retrans = t->n_retransmitted;
     } else if (t->state == TCP_LISTENING) {
         info->unacked = t->n_accept;  // as Linux: the length and the limit of the accept queue
         info->sacked = ((const struct tcp_pcb_listen *)t->pcb)->backlog;

@@ -107,4 +107,7 @@ typedef size_t mem_size_t;
 #define LWIP_CHECKSUM_ON_COPY 0
 
 #define LWIP_HOOK_FILENAME "net/lwip/hooks.h"
+#define LWIP_HOOK_TCP_OUT_TCPOPT_LENGTH(pcb, length) (length)
+#define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options) \
+    net_tcp_segment_out(p, header, pcb, options)
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_tcp_isn()
