@@ -107,6 +107,10 @@ bool page_memory_plentiful(void);  // enough free to back 4 KiB touches with 2 M
 // Clears a free frame for the stock of zeroed ones; false when the stock is full or memory short.
 // => Called by the idle loop and the zeroing thread; some thousand instructions a call.
 bool page_zero_idle(void);
+
+// Told to the allocator twice a second by whoever gives memory to the host: a stock of zeroed frames on which nobody has drawn
+// for two seconds shrinks to 16 MiB, so that the host can have the rest. The first use lets it grow to 64 MiB again.
+void page_zero_age(void);
 // Takes a frame that the caller owns out of service for ever (hwpoison).
 void page_retire(struct page *p);
 // Free page reporting: the host may take back what is behind free 2 MiB blocks. Begin takes up to max blocks out of

@@ -56,7 +56,9 @@
     64  // frames that an idle CPU keeps: what it holds may be all that breaks up a 2 MiB block
 #define MERGE_STEP 64  // frames merged by one call of the idle loop
 #define ZERO_STEP 4    // frames cleared by one call: 2,000 instructions, 1 us
-#define ZERO_MAX_BYTES (32ull << 20)
+#define ZERO_MAX_BYTES (64ull << 20)
+#define ZERO_REST_BLOCKS 8u  // what the stock shrinks to while nobody draws on it: 16 MiB
+#define ZERO_QUIET 4         // calls of page_zero_age() before it shrinks
 #define MAX_SPANS (MAX_MEM_RANGES + PAGE_MAX_RESERVED + 4)
 #define MAX_BAD_PATTERNS 32
 
@@ -93,8 +95,11 @@ static struct {
     u64 virgin_next;   // [lock] all frames below have been pulled
     u64 virgin_pages;  // [lock]
     u64 total_pages;
-    u64 reserve;  // frames that PAGE_USER leaves alone
-    u64 zero_max_blocks;
+    u64 reserve;          // frames that PAGE_USER leaves alone
+    u64 zero_limit;       // blocks that the stock may ever have,
+    u64 zero_max_blocks;  // and those that it may have now
+    u64 zero_used_before;
+    unsigned zero_quiet;
 } buddy;
 
 struct page *page_array;
@@ -348,6 +353,17 @@ static __cold void drain_this_cpu(void *arg)
     spin_unlock(&buddy.lock);
 }
 
+// => [lock]
+static __cold void shrink_stock(u64 blocks)
+{
+    while (buddy.zeroed_blocks > blocks) {
+        struct page *p = buddy.zeroed;
+        buddy.zeroed = page_chain_next(p);
+        buddy.zeroed_blocks--;
+        buddy_insert(p, PAGE_MAX_ORDER);
+    }
+}
+
 // Everything that is cached anywhere becomes a buddy block.
 __cold void page_drain_all(void)
 {
@@ -359,12 +375,7 @@ __cold void page_drain_all(void)
     spin_lock(&buddy.lock);
     while (buddy.loose)
         merge_batch(UINT64_MAX);
-    while (buddy.zeroed) {
-        struct page *p = buddy.zeroed;
-        buddy.zeroed = page_chain_next(p);
-        buddy.zeroed_blocks--;
-        buddy_insert(p, PAGE_MAX_ORDER);
-    }
+    shrink_stock(0);
     spin_unlock(&buddy.lock);
 }
 
@@ -761,6 +772,24 @@ __cold bool page_zero_idle(void)
 
 static struct page_cache *cache_of(u32 cpu) { return percpu_ptr_of(cpus[cpu], page_cache); }
 
+__cold void page_zero_age(void)
+{
+    u64 used = page_stat(PAGE_STAT_ZEROED_USED);
+    spin_lock(&buddy.lock);
+    if (used != buddy.zero_used_before) {
+        buddy.zero_max_blocks = buddy.zero_limit;
+        buddy.zero_quiet = 0;
+    } else if (buddy.zero_quiet < ZERO_QUIET) {
+        buddy.zero_quiet++;
+    } else {
+        u64 rest = MIN(buddy.zero_limit, ZERO_REST_BLOCKS);
+        buddy.zero_max_blocks -= (buddy.zero_max_blocks - rest + 1) / 2;
+        shrink_stock(buddy.zero_max_blocks);
+    }
+    buddy.zero_used_before = used;
+    spin_unlock(&buddy.lock);
+}
+
 // ---- free page reporting
 
 #define REPORT_KEEP 4           // blocks, the most recently freed, that stay with the guest
@@ -1022,7 +1051,8 @@ __cold void page_alloc_init(void)
         buddy.total_pages += buddy.spans[i].end - buddy.spans[i].start;
     buddy.virgin_pages = buddy.total_pages;
     buddy.reserve = MAX(MIN(buddy.total_pages / 64, 2048u), 8u);
-    buddy.zero_max_blocks = MIN(buddy.total_pages / 8 / BLOCK_PAGES, ZERO_MAX_BYTES / HUGE_SIZE);
+    buddy.zero_limit = MIN(buddy.total_pages / 8 / BLOCK_PAGES, ZERO_MAX_BYTES / HUGE_SIZE);
+    buddy.zero_max_blocks = buddy.zero_limit;
     if (boot_info.image_end > boot_info.image_start)
         page_init_reserved(boot_info.image_start >> PAGE_SHIFT,
                            DIV_ROUND_UP(boot_info.image_end, PAGE_SIZE));

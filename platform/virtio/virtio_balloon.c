@@ -240,8 +240,10 @@ static void balloon_main(void *arg)
     page_register_reclaim(reclaim);
     if (d->features & BIT(F_STATS))
         post_stats();
-    while (report() && resize() && answer_stats())
+    while (report() && resize() && answer_stats()) {
         nap(PERIOD_NS);
+        page_zero_age();
+    }
     log_warn("virtio-balloon: the device breaks the rules and is not used any more");
     virtio_stop(d);
 }

@@ -347,6 +347,7 @@ static void act_at_random(void)
             ;
         break;
     case 3: kmalloc_drain_cpu(); break;
+    case 4: page_zero_age(); break;
     default:
         for (unsigned n = 0; n < 8; n++) {
             unsigned i = (unsigned)(rnd(&host_others_seed) % N_HELD);

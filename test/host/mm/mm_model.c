@@ -573,6 +573,8 @@ static void op_background(void)
         page_zero_idle();
     if (r(4) == 0)
         report_blocks();
+    if (r(4) == 0)
+        page_zero_age();
 }
 
 static void (*const operations[])(void) = {

@@ -238,6 +238,44 @@ static void test_zero_stock(void)
     MUST(page_free_count() == free);
 }
 
+static void fill_stock(void)
+{
+    for (unsigned i = 0; i < 50000 && page_zero_idle(); i++)
+        ;
+}
+
+// Nobody draws on the stock: after a while it shrinks, and stays small; the first use lets it grow again.
+static void test_stock_ages(void)
+{
+    u64 free = page_free_count();
+    use_blocks(24);
+    fill_stock();
+    struct page *h = page_alloc(PAGE_MAX_ORDER, PAGE_ZERO);
+    MUST(h);
+    page_free(h, PAGE_MAX_ORDER);
+    page_zero_age();
+    fill_stock();
+    u64 full = page_zeroed_count();
+    MUST(full > 12 * 512);
+    for (unsigned i = 0; i < 4; i++)
+        page_zero_age();
+    fill_stock();
+    MUST(page_zeroed_count() == full);
+    for (unsigned i = 0; i < 8; i++)
+        page_zero_age();
+    fill_stock();
+    u64 rest = page_zeroed_count();
+    MUST(rest >= 8 * 512 && rest < 10 * 512 && page_free_count() == free);
+    page_allocator_verify();
+    h = page_alloc(PAGE_MAX_ORDER, PAGE_ZERO);
+    MUST(h);
+    page_zero_age();
+    fill_stock();
+    MUST(page_zeroed_count() > rest);
+    page_free(h, PAGE_MAX_ORDER);
+    MUST(page_free_count() == free);
+}
+
 // A program that takes everything is told so, keeps the kernel's reserve whole, and leaves nothing behind.
 static void test_exhaustion(void)
 {
@@ -394,6 +432,9 @@ int main(int argc, char **argv)
         badram = "0x1a00000,0xfffff000,0x02008000,0xff0ff000";
         host_boot(64 << 20);
         test_badram();
+    } else if (!strcmp(what, "stock")) {
+        host_boot(512 << 20);
+        test_stock_ages();
     } else if (!strcmp(what, "stress")) {
         host_boot(128 << 20);
         test_million_rounds();
