@@ -353,38 +353,63 @@ long sys_ftruncate(int fd, loff_t size)
 #define FALLOC_INSERT_RANGE 32
 #define FALLOC_UNSHARE_RANGE 64
 
-// Makes every page of the range exist. Pages that were made stay when memory runs out, as on tmpfs
-// they would not: the size is not changed, so they are freed with the next truncate. [inode->lock]
-static int allocate_range(struct inode *inode, u64 start, u64 end)
+static bool page_is_missing(struct inode *inode, u64 index)
 {
-    struct vm_object *obj = &inode->file.object;
-    for (u64 index = page_index(start); index < DIV_ROUND_UP(end, PAGE_SIZE); index++) {
-        struct page *p = vm_object_find(obj, index);
-        if (!p && index < inode->file.image_pages && !rootfs_page_is_hole(inode, index))
-            continue;
-        if (!p) {
-            if (!sb_may_add_page(inode->sb))
-                return -ENOSPC;
-            p = page_alloc(0, PAGE_ZERO | PAGE_USER);
+    struct page *p = vm_object_find(&inode->file.object, index);
+    if (p)
+        page_put(p);
+    return !p && (index >= inode->file.image_pages || rootfs_page_is_hole(inode, index));
+}
+
+// Allocates a zeroed page for each one that [first, end) lacks. => -ENOSPC, -EINTR (some may be in the chain)
+static int gather_pages(struct inode *inode, u64 first, u64 end, struct page_chain *chain)
+{
+    struct superblock *sb = inode->sb;
+    u64 here = READ_ONCE(inode->file.object.n_pages) + inode->file.image_pages;
+    u64 least = end - first > here ? end - first - here : 0, free = page_free_count();
+    // What can never be had is refused before everybody else runs short of memory.
+    if (least > free && least - free > page_reclaim(least - free))
+        return -ENOSPC;
+    for (u64 index = first; index < end; index++) {
+        if (page_is_missing(inode, index)) {
+            bool room = !sb->max_pages || READ_ONCE(sb->n_pages) + chain->n < sb->max_pages;
+            struct page *p = room ? page_alloc(0, PAGE_ZERO | PAGE_USER) : NULL;
             if (!p)
                 return -ENOSPC;
-            p->flags |= PG_DIRTY;
-            page_get(p);
-            if (vm_object_insert(obj, index, p)) {
-                page_put(p);
-                page_put(p);
-                return -ENOMEM;
-            }
+            page_chain_push(chain, p);
         }
-        page_put(p);
         if (index % 16 == 0) {
-            inode_recharge(inode);
             sched_point();
             if (thread_signal_pending())
                 return -EINTR;
         }
     }
     return 0;
+}
+
+// Makes every page of the range exist, or none: they are allocated first. Only when the tree of pages itself gets no
+// memory, those inserted so far stay. [inode->lock]
+static int allocate_range(struct inode *inode, u64 start, u64 end_byte)
+{
+    struct page_chain chain = {0};
+    u64 first = page_index(start), end = DIV_ROUND_UP(end_byte, PAGE_SIZE);
+    int err = gather_pages(inode, first, end, &chain);
+    for (u64 index = first; !err && index < end && chain.n; index++) {
+        if (index % 16 == 0)
+            sched_point();
+        if (!page_is_missing(inode, index))
+            continue;
+        struct page *p = page_chain_pop(&chain);
+        p->flags |= PG_DIRTY;
+        err = vm_object_insert(&inode->file.object, index, p);
+        if (err)
+            page_put(p);
+        if (err == -EEXIST)  // a mapping was touched meanwhile
+            err = 0;
+    }
+    if (chain.n)
+        page_free_chain(&chain);
+    return err;
 }
 
 // Bytes that the image still shows must be hidden by zeros; the rest becomes a hole. [inode->lock]

@@ -96,6 +96,13 @@ static inline void page_chain_push(struct page_chain *c, struct page *p)
     c->first = p;
     c->n++;
 }
+// The first of a chain that is not empty. Its last is not kept up to date (nobody appends).
+static inline struct page *page_chain_pop(struct page_chain *c)
+{
+    struct page *p = c->first;
+    c->first = --c->n ? page_chain_next(p) : NULL;
+    return p;
+}
 void page_free_chain(struct page_chain *chain);  // leaves it empty
 // The same for frames whose contents are zero, as those of page tables taken down: PAGE_ZERO hands them out uncleared.
 // => the chain is not empty

@@ -445,20 +445,12 @@ static bool refill(struct page_cache *c, unsigned flags)
     return ok;
 }
 
-// The first of a chain that is not empty. Its last is not kept up to date (nobody appends).
-static inline struct page *chain_pop(struct page_chain *chain)
-{
-    struct page *p = chain->first;
-    chain->first = --chain->n ? page_chain_next(p) : NULL;
-    return p;
-}
-
 // Takes a frame from the CPU's cache.
 static inline struct page *cache_pop(struct page_cache *c)
 {
     struct page *p;
     if (c->chain.first) {
-        p = chain_pop(&c->chain);
+        p = page_chain_pop(&c->chain);
     } else if (c->run < c->run_end) {
         p = c->run++;
     } else {
@@ -475,7 +467,7 @@ static __cold __noinline struct page *alloc_one_slow(unsigned flags)
         struct page *p = refill(c, flags) ? cache_pop(c) : NULL;
         bool spare = !p && !(flags & PAGE_USER);
         if (spare && c->clean.first) {
-            p = chain_pop(&c->clean);
+            p = page_chain_pop(&c->clean);
             page_set_allocated(p);
         } else if (spare && c->zero_run < c->zero_end) {
             p = c->zero_run++;
@@ -516,7 +508,7 @@ static inline struct page *zeroed_pop(struct page_cache *c)
 {
     struct page *p;
     if (c->clean.first) {
-        p = chain_pop(&c->clean);
+        p = page_chain_pop(&c->clean);
     } else if (c->zero_run < c->zero_end) {
         p = c->zero_run++;
         c->zeroed_used++;
@@ -709,7 +701,7 @@ void page_free_clean_chain(struct page_chain *chain)
         return;
     }
     while (c->clean.n < CLEAN_MAX)
-        page_chain_push(&c->clean, chain_pop(chain));
+        page_chain_push(&c->clean, page_chain_pop(chain));
     page_free_chain(chain);
 }
 

@@ -488,6 +488,28 @@ TEST(fallocate_and_holes_in_mapped_files)
     close(fd);
 }
 
+// All of the range or nothing: /dev/shm is limited to a part of the machine's memory.
+TEST(fallocate_of_more_than_there_is_takes_nothing)
+{
+    int fd = open("/dev/shm/conform-fallocate", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    REQUIRE_OK(fd);
+    unlink("/dev/shm/conform-fallocate");
+    CHECK_EQ(pwrite(fd, "kept", 4, 5 * PAGE), 4);
+    CHECK_ERRNO(fallocate(fd, 1 /* KEEP_SIZE */, PAGE, 1l << 42), ENOSPC);
+    CHECK_ERRNO(fallocate(fd, 0, 0, 1l << 42), ENOSPC);
+    struct stat st;
+    REQUIRE_OK(fstat(fd, &st));
+    CHECK_EQ(st.st_blocks, PAGE / 512);
+    CHECK_EQ(st.st_size, 5 * PAGE + 4);
+    CHECK_OK(fallocate(fd, 0, 0, 8 * PAGE));
+    REQUIRE_OK(fstat(fd, &st));
+    CHECK_EQ(st.st_blocks, 8 * PAGE / 512);
+    char text[8] = "";
+    CHECK_EQ(pread(fd, text, 4, 5 * PAGE), 4);
+    CHECK_EQ(strcmp(text, "kept"), 0);
+    close(fd);
+}
+
 // mprotect of a locked private mapping to writable takes the copies at once, as mlock of a writable one does.
 // What DONTNEED_LOCKED took from a neighbour that was writable already stays away.
 TEST(mprotect_populates_only_what_becomes_writable)
