@@ -47,9 +47,10 @@ int exec_args_add(struct exec_args *a, const char *text, size_t len_with_nul)
     return 0;
 }
 
-int exec_args_replace_first(struct exec_args *a, const char *const *front, u32 n)
+int exec_args_push(struct exec_args *a, const char *const *front, u32 n, bool replace)
 {
-    size_t drop = a->argc ? strlen(a->strings) + 1 : 0, add = 0;
+    bool dropped = replace && a->argc;
+    size_t drop = dropped ? strlen(a->strings) + 1 : 0, add = 0;
     for (u32 i = 0; i < n; i++)
         add += strlen(front[i]) + 1;
     int err = args_reserve(a, add);
@@ -63,7 +64,7 @@ int exec_args_replace_first(struct exec_args *a, const char *const *front, u32 n
         at += len;
     }
     a->len += add - drop;
-    a->argc += n - (a->argc ? 1 : 0);
+    a->argc += n - dropped;
     return 0;
 }
 
@@ -192,8 +193,13 @@ static struct file *resolve_scripts(struct file *file, const char *path, struct 
         if (!err)
             err = parse_shebang(line, got, &interp, &arg);
         if (!err) {
-            const char *front[] = {interp, arg ? arg : path, path};
-            err = exec_args_replace_first(a, front, arg ? 3 : 2);
+            const char *front[3] = {interp};
+            u32 n = 1;
+            if (arg)
+                front[n++] = arg;
+            if (depth == 0)
+                front[n++] = path;  // later it is the first argument, as the interpreter before
+            err = exec_args_push(a, front, n, depth == 0);
         }
         file_put(file);
         if (err) {
@@ -205,7 +211,6 @@ static struct file *resolve_scripts(struct file *file, const char *path, struct 
             result = file;
             break;
         }
-        path = a->strings;
         if (depth == EXEC_SCRIPT_DEPTH)
             file_put(file);
     }

@@ -27,8 +27,8 @@ struct exec_args {
 
 void exec_args_free(struct exec_args *a);
 int exec_args_add(struct exec_args *a, const char *text, size_t len_with_nul);
-// Takes argv[0] off and puts n strings in front (scripts).
-int exec_args_replace_first(struct exec_args *a, const char *const *front, u32 n);
+// Puts n strings in front, in place of argv[0] if told (scripts).
+int exec_args_push(struct exec_args *a, const char *const *front, u32 n, bool replace);
 
 // What the loader learned, for the auxiliary vector.
 struct loaded_program {
