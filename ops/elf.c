@@ -84,9 +84,7 @@ static void check_ident(const struct file *file)
     const unsigned char *ident = file->bytes;
 
     if (file->size >= 2 && ident[0] == '#' && ident[1] == '!')
-        die("%s is a script, not an ELF program; pack its interpreter as the program and the "
-            "script with -f",
-            file->path);
+        die("%s is a script, not an ELF program", file->path);
     if (file->size < SELFMAG || memcmp(ident, ELFMAG, SELFMAG))
         die("%s is not an ELF program", file->path);
     if (file->size < EI_NIDENT)
@@ -289,6 +287,26 @@ static void read_dynamic(const struct file *file, const Elf64_Phdr *phdrs, unsig
         if (out->needed.count > LIBRARIES_MAX)
             die("%s is damaged: it names more than %d libraries", file->path, LIBRARIES_MAX);
     }
+}
+
+// Whether PATH is like an ELF file that names an interpreter; elf_check tells what is wrong with it.
+bool elf_is_dynamic(const char *path)
+{
+    struct file file = file_map(path);
+    Elf64_Ehdr header = {0};
+    bool found = false;
+
+    if (file.size >= sizeof(header) && !memcmp(file.bytes, ELFMAG, SELFMAG))
+        memcpy(&header, file.bytes, sizeof(header));
+    for (uint64_t i = 0, at = header.e_phoff; i < header.e_phnum; i++, at += sizeof(Elf64_Phdr)) {
+        Elf64_Phdr phdr;
+        if (at > file.size || file.size - at < sizeof(phdr))
+            break;
+        memcpy(&phdr, file.bytes + at, sizeof(phdr));
+        found |= phdr.p_type == PT_INTERP;
+    }
+    munmap((void *)file.bytes, file.size);
+    return found;
 }
 
 // What a program or library asks of its interpreter; nothing for one that is not dynamic.

@@ -2,10 +2,11 @@
 // The root image: a tree written as an ext4 file system, with libext2fs of e2fsprogs.
 //
 // What `mke2fs -d` would make, except that it needs no staging copy and gives the same bytes for the same tree
-// on every machine: inodes are numbered in the order of sorted names, every owner is root, every time is
-// SOURCE_DATE_EPOCH, and UUID and hash seed are constants. The layout is for a kernel that maps it in place:
-// 4096-byte blocks, extents, a file contiguous but for group boundaries (128 MiB apart), directories without hash
-// trees, no journal, no checksums, no reserve, no room left over.
+// on every machine: inodes are numbered in the order of sorted names, every owner is root and every time
+// SOURCE_DATE_EPOCH unless the tree says otherwise (a whole root tree has its own), and UUID and hash seed are
+// constants. The layout is for a kernel that maps it in place: 4096-byte blocks, extents, a file contiguous but for
+// group boundaries (128 MiB apart), directories without hash trees, no journal, no checksums, no reserve, no room
+// left over.
 #include "lethe.h"
 
 #include <errno.h>
@@ -24,7 +25,6 @@ struct image {
     ext2_filsys fs;
     const char *path;
     uint32_t epoch;
-    ext2_ino_t next_ino;
     blk64_t goal;  // where the next allocation starts
     char *chunk;   // CHUNK_BLOCKS blocks
 };
@@ -70,14 +70,37 @@ static uint64_t data_bytes(const struct node *node)
     return node->size;
 }
 
+// ---- inode numbers
+
+// Of the names of one file the first brings its inode; the others have a number that is no longer next.
+static bool is_first_name(const struct node *node) { return !node->again; }
+
+// Numbers what is below DIRECTORY: its own entries first, then those of its subdirectories.
+static void number(struct node *directory, ext2_ino_t *next)
+{
+    for (struct node *n = directory->child; n; n = n->next) {
+        n->again = n->shared && n->shared->ino;
+        n->ino = n->again ? n->shared->ino : (*next)++;
+        if (n->shared) {
+            n->shared->ino = n->ino;
+            n->shared->names++;
+        }
+    }
+    for (struct node *n = directory->child; n; n = n->next)
+        if (S_ISDIR(n->mode))
+            number(n, next);
+}
+
 // Adds up blocks and inodes of a subtree. An extent reaches 128 MiB at most and four fit in the inode: behind that
 // a file needs one extent block more for each 340 extents (two, with the split at a group boundary).
 static void measure(const struct node *node, uint64_t *blocks, uint64_t *inodes)
 {
     uint64_t own = blocks_of(data_bytes(node));
 
-    *blocks += own + 2 * (own / (340 * 16384)) + (own > 16384 ? 2 : 0);
-    *inodes += 1;
+    if (is_first_name(node)) {
+        *blocks += own + 2 * (own / (340 * 16384)) + (own > 16384 ? 2 : 0);
+        *inodes += 1;
+    }
     for (const struct node *child = node->child; child; child = child->next)
         measure(child, blocks, inodes);
 }
@@ -234,6 +257,12 @@ static void write_inode(struct image *image, ext2_ino_t ino, const struct node *
     inode->i_mode = node->mode;
     inode->i_links_count = links;
     inode->i_atime = inode->i_ctime = inode->i_mtime = inode->i_crtime = image->epoch;
+    if (node->mtime > 0 && node->mtime <= INT32_MAX)
+        inode->i_mtime = node->mtime;
+    inode->i_uid = node->uid;
+    inode->i_uid_high = node->uid >> 16;
+    inode->i_gid = node->gid;
+    inode->i_gid_high = node->gid >> 16;
     inode->i_extra_isize = image->fs->super->s_want_extra_isize;
     check(image, ext2fs_inode_size_set(image->fs, (struct ext2_inode *)inode, data_bytes(node)),
           "sizing");
@@ -254,14 +283,14 @@ static void write_file(struct image *image, ext2_ino_t ino, const struct node *n
     } else {
         if (!node->content) {
             source.fd = open(node->host_path, O_RDONLY | O_CLOEXEC);
-            if (source.fd < 0)
+            if (source.fd < 0 || lseek(source.fd, node->offset, SEEK_SET) < 0)
                 die("cannot read %s: %s", node->host_path, strerror(errno));
         }
         store(image, ino, (struct ext2_inode *)&inode, &source);
         if (source.fd >= 0)
             close(source.fd);
     }
-    write_inode(image, ino, node, &inode, 1);
+    write_inode(image, ino, node, &inode, node->shared ? node->shared->names : 1);
 }
 
 static char *put_dirent(char *at, ext2_ino_t ino, const char *name, mode_t mode)
@@ -284,9 +313,8 @@ static void end_block(char *block, char *last)
     ((struct ext2_dir_entry_2 *)last)->rec_len = block + BLOCK - last;
 }
 
-// The data of a directory whose children have the inode numbers FIRST, FIRST + 1, ...
-static char *directory_data(const struct node *directory, ext2_ino_t ino, ext2_ino_t parent,
-                            ext2_ino_t first)
+// The data of a directory.
+static char *directory_data(const struct node *directory, ext2_ino_t ino, ext2_ino_t parent)
 {
     char *data = xalloc(directory_bytes(directory)), *block = data, *last;
     size_t used = dirent_bytes(1) + dirent_bytes(2);
@@ -300,7 +328,7 @@ static char *directory_data(const struct node *directory, ext2_ino_t ino, ext2_i
             block += BLOCK;
             used = 0;
         }
-        last = put_dirent(block + used, first++, n->name, n->mode);
+        last = put_dirent(block + used, n->ino, n->name, n->mode);
         used += need;
     }
     end_block(block, last);
@@ -312,13 +340,13 @@ static void write_directory(struct image *image, const struct node *directory, e
                             ext2_ino_t parent)
 {
     struct ext2_inode_large inode = {0};
-    ext2_ino_t first = image->next_ino, child_ino = first;
     unsigned links = 2;
-    char *data = directory_data(directory, ino, parent, first);
+    char *data = directory_data(directory, ino, parent);
     struct source source = {directory->name, data, -1, directory_bytes(directory)};
 
     for (const struct node *n = directory->child; n; n = n->next) {
-        ext2fs_inode_alloc_stats2(image->fs, image->next_ino++, +1, S_ISDIR(n->mode));
+        if (is_first_name(n))
+            ext2fs_inode_alloc_stats2(image->fs, n->ino, +1, S_ISDIR(n->mode));
         links += S_ISDIR(n->mode);
     }
     if (links >= EXT2_LINK_MAX)
@@ -326,11 +354,11 @@ static void write_directory(struct image *image, const struct node *directory, e
     store(image, ino, (struct ext2_inode *)&inode, &source);
     write_inode(image, ino, directory, &inode, links);
     free(data);
-    for (const struct node *n = directory->child; n; n = n->next, child_ino++) {
+    for (const struct node *n = directory->child; n; n = n->next) {
         if (S_ISDIR(n->mode))
-            write_directory(image, n, child_ino, ino);
-        else
-            write_file(image, child_ino, n);
+            write_directory(image, n, n->ino, ino);
+        else if (is_first_name(n))
+            write_file(image, n->ino, n);
     }
 }
 
@@ -356,15 +384,17 @@ static void trim(struct image *image, uint64_t min_blocks)
 }
 
 // Writes the tree to PATH, which must exist; at least MIN_BYTES large. => returns its size in bytes
-uint64_t image_write(const char *path, const struct node *root, uint64_t min_bytes)
+uint64_t image_write(const char *path, struct node *root, uint64_t min_bytes)
 {
     const char *epoch = getenv("SOURCE_DATE_EPOCH");
-    struct image image = {.path = path, .next_ino = RESERVED_INODES + 1};
+    struct image image = {.path = path};
+    ext2_ino_t next_ino = RESERVED_INODES + 1;
     uint64_t blocks = 0, inodes = RESERVED_INODES, size;
 
     image.epoch = epoch && *epoch ? strtoul(epoch, NULL, 10) : DEFAULT_EPOCH;
     image.chunk = xalloc((size_t)CHUNK_BLOCKS * BLOCK);
     initialize_ext2_error_table();
+    number(root, &next_ino);
     measure(root, &blocks, &inodes);
     format_image(&image, blocks, inodes, blocks_of(min_bytes));
     for (ext2_ino_t ino = 1; ino <= RESERVED_INODES; ino++)

@@ -3,7 +3,8 @@
 //
 //   main.c      verbs and help            options.c  command line -> struct job
 //   config.c    ops.conf -> struct job    elf.c      is this a program we can run?
-//   libs.c      what a dynamic program needs beside itself
+//   program.c   the program, scripts too      libs.c     what a dynamic program needs beside itself
+//   lookup.c    paths of the guest            rootfs.c   whole root trees, from directories and archives
 //   tree.c      what goes into the image  image.c    tree -> ext4 bytes
 //   machine.c   job -> QEMU command line  guest.c    run QEMU, relay the console, learn how it ended
 //   terminal.c  the user's terminal       util.c     errors, strings, sizes
@@ -39,12 +40,33 @@ struct strings {
 // One file, directory or symbolic link to be: a node of the image's tree (tree.c).
 struct node {
     char *name;
-    mode_t mode;         // type and permissions
-    char *host_path;     // regular file: where its bytes are on this machine, or
-    char *content;       // ... the bytes themselves, or the target of a symbolic link
-    uint64_t size;       // bytes
-    struct node *child;  // directory: its entries, sorted by name
+    mode_t mode;      // type and permissions
+    char *host_path;  // regular file: where its bytes are on this machine, or
+    char *content;    // ... the bytes themselves, or the target of a symbolic link
+    uint64_t size;    // bytes
+    uint64_t offset;  // ... of the first of them in host_path, bytes
+    bool in_archive;  // ... which holds other files too
+    uid_t uid;
+    gid_t gid;
+    int64_t mtime;          // seconds since 1970; 0: the image's own time
+    struct shared *shared;  // one for all names of a file that has several, else NULL
+    uint32_t ino;           // image.c's
+    bool again;             // ... a further name of a shared file
+    struct node *child;     // directory: its entries, sorted by name
+    struct node *last;      // ... the one that was added last
     struct node *next;
+};
+
+// A file with several names (hard links).
+struct shared {
+    uint32_t ino;    // image.c's
+    unsigned names;  // image.c's
+    unsigned round;  // tree_bytes's
+};
+
+// A file of the guest: HOST is where its bytes are here.
+struct place {
+    char *guest, *host;
 };
 
 enum net { NET_AUTO, NET_NONE, NET_USER, NET_TAP, NET_BRIDGE };
@@ -63,6 +85,7 @@ struct job {
 
     char *files_dir;    // LocalFilesParentDirectory, or NULL
     char *target_root;  // TargetRoot, or NULL
+    char *rootfs;       // directory or archive with a whole root tree, or NULL
     char *sysroot;      // where a dynamic program's libraries are looked up; NULL: this system
 
     const char *arch;  // NULL: the program's
@@ -130,10 +153,22 @@ void config_load(struct job *job, const char *path);
 struct elf_info elf_check(const char *path, const char *arch);
 const char *elf_arch(const char *path);
 uint64_t elf_memory_end(const char *path);
+bool elf_is_dynamic(const char *path);
 struct elf_dynamic elf_dynamic(const char *path);
 
+// ---- program.c
+struct elf_info program_add(struct job *job);
+
+// ---- lookup.c
+struct place guest_find(const struct job *job, const char *guest_path, bool pack);
+struct place guest_which(const struct job *job, const char *name);
+char *guest_path_of(const struct job *job, const char *host);
+
 // ---- libs.c
-char *libs_add(struct job *job, const char *interpreter);
+void libs_add(struct job *job, const char *host, const char *guest, const char *interpreter);
+
+// ---- rootfs.c
+void rootfs_add(struct job *job, const char *path);
 
 // ---- tree.c
 struct node *tree_new(void);
@@ -142,12 +177,17 @@ void tree_add_matching(struct node *root, const char *host_dir, const char *patt
                        const char *guest_dir);
 void tree_add_program(struct node *root, const char *host_path, const char *guest_path);
 struct node *tree_find(struct node *root, const char *guest_path);
+struct node *tree_place(struct node *root, const char *guest_path, mode_t mode);
+uint64_t tree_bytes(const struct node *root);
+void tree_copy(struct node *to, const struct node *from);
+char *tree_host_path(const struct node *node);
+void tree_add_root(struct node *root, const char *host_path);
 void tree_add_link(struct node *root, const char *guest_path, const char *target);
 void tree_add_if_there(struct node *root, const char *host_path, const char *guest_path);
 void tree_add_text(struct node *root, const char *guest_path, char *content);
 
 // ---- image.c
-uint64_t image_write(const char *path, const struct node *root, uint64_t min_bytes);
+uint64_t image_write(const char *path, struct node *root, uint64_t min_bytes);
 
 // ---- machine.c
 enum { CONTROL_FD = 3, IMAGE_FD = 4 };  // descriptors that QEMU inherits

@@ -2,10 +2,6 @@
 // What a dynamic program needs beside itself: its interpreter and the shared libraries that it and they name, looked
 // up as the interpreter will (ld.so(8); musl's where that differs) and packed where it will find them.
 //
-// The guest's files are those packed so far (-f, --rootfs) and behind them those of this machine, below --sysroot
-// when one is given. A path is walked name by name: symbolic links on the way (/lib -> usr/lib, libz.so.1 ->
-// libz.so.1.2.13) are packed as links, so that every spelling works.
-//
 // Objects are taken breadth first, and a name is looked up once: a library that is loaded already, under the name by
 // which it was asked for or under its DT_SONAME, serves everybody (that is what lets a library without a path of its
 // own use the libraries of the program).
@@ -20,18 +16,17 @@
 #include <unistd.h>
 
 #define CACHE "/etc/ld.so.cache"
-enum { LINKS_MAX = 40 };
 
 // A program or library of the guest, its interpreter first.
 struct object {
     char *guest, *host;    // where it stands there, and here
     struct strings names;  // that it answers to
     struct strings rpath;  // directories of its DT_RPATH and of those of the objects that led to it
+    bool optional;         // the program may well do without it
 };
 
 struct search {
     const struct job *job;
-    const char *sysroot;         // "" or a directory without a '/' at its end
     const char *cwd;             // the guest's, for names that are relative
     struct strings environment;  // the guest's LD_LIBRARY_PATH
     struct strings built_in;     // the interpreter's own directories
@@ -45,62 +40,6 @@ struct search {
 };
 
 // ---- paths
-
-// A file of the guest: HOST is where its bytes are here.
-struct place {
-    char *guest, *host;
-};
-
-// One step of the walk, to HERE. => what it is a link to, or NULL; *host its path here, NULL when nothing is there
-static char *step(const struct search *s, const char *here, bool pack, char **host)
-{
-    const struct node *node = tree_find(s->job->root, here);
-    char target[PATH_MAX];
-    struct stat st;
-    ssize_t n;
-
-    *host = node ? node->host_path : format("%s%s", s->sysroot, here);
-    if (node)
-        return S_ISLNK(node->mode) ? xstrdup(node->content) : NULL;
-    if (lstat(*host, &st)) {
-        *host = NULL;
-        return NULL;
-    }
-    if (!S_ISLNK(st.st_mode) || (n = readlink(*host, target, sizeof(target) - 1)) <= 0)
-        return NULL;
-    target[n] = '\0';
-    if (pack)
-        tree_add_link(s->job->root, here, target);
-    return xstrdup(target);
-}
-
-// Follows the links in a path of the guest, packing them if told. => guest NULL: nothing stands there
-static struct place resolve(const struct search *s, const char *guest_path, bool pack)
-{
-    struct place at = {xstrdup(""), NULL};
-    char *left = normal_path(guest_path);
-    int links = 0;
-
-    while (*left && strcmp(left, "/")) {
-        size_t len = strcspn(left + 1, "/") + 1;
-        char *here = format("%s%.*s", at.guest, (int)len, left);
-        char *target = step(s, here, pack, &at.host);
-
-        if (target && ++links > LINKS_MAX)
-            return (struct place){NULL, NULL};
-        if (target) {
-            left =
-                normal_path(format("%s/%s%s", *target == '/' ? "" : at.guest, target, left + len));
-            at.guest = xstrdup("");
-        } else {
-            left += len;
-            at.guest = here;
-        }
-        if (!at.host && !tree_find(s->job->root, here))
-            return (struct place){NULL, NULL};
-    }
-    return at;
-}
 
 static char *parent_of(const char *path)
 {
@@ -184,7 +123,7 @@ static bool fits(const struct search *s, const char *host)
 
 static bool add_fitting(const struct search *s, struct strings *found, char *path)
 {
-    bool good = fits(s, resolve(s, path, false).host);
+    bool good = fits(s, guest_find(s->job, path, false).host);
 
     if (good)
         add_once(found, path);
@@ -203,7 +142,7 @@ static bool find_in(const struct search *s, const struct strings *directories, c
         char *hwcaps = format("%s/glibc-hwcaps", directory);
         if (!add_fitting(s, found, normal_path(format("%s/%s", directory, name))))
             continue;
-        if (!s->musl && s->machine == EM_X86_64 && resolve(s, hwcaps, false).guest)
+        if (!s->musl && s->machine == EM_X86_64 && guest_find(s->job, hwcaps, false).guest)
             for (size_t b = 0; b < sizeof(better) / sizeof(better[0]); b++)
                 add_fitting(s, found, format("%s/%s/%s", hwcaps, better[b], name));
         return true;
@@ -253,15 +192,15 @@ static void configure(struct search *s, const char *interpreter)
     struct place file;
 
     if (s->musl) {
-        if ((file = resolve(s, own, true)).host && (text = file_read(file.host, NULL)))
+        if ((file = guest_find(s->job, own, true)).host && (text = file_read(file.host, NULL)))
             tree_add_if_there(s->job->root, file.host, file.guest);
         add_list(s, &s->built_in, text ? text : "/lib:/usr/local/lib:/usr/lib", ":\n", "/");
         return;
     }
-    s->lib = parent_of(resolve(s, interpreter, false).guest) + 1;
+    s->lib = parent_of(guest_find(s->job, interpreter, false).guest) + 1;
     if (!strncmp(s->lib, "usr/", 4))
         s->lib += 4;
-    if ((file = resolve(s, CACHE, true)).host) {
+    if ((file = guest_find(s->job, CACHE, true)).host) {
         s->cache = (unsigned char *)file_read(file.host, &s->cache_size);
         tree_add_if_there(s->job->root, file.host, file.guest);
     }
@@ -301,13 +240,14 @@ static struct object *new_object(struct search *s, char *guest, char *host)
 
 // Packs what stands at PATH, with the links that lead to it, under one more NAME.
 static void pack_object(struct search *s, const char *path, const char *name,
-                        const struct strings *rpath)
+                        const struct strings *rpath, bool optional)
 {
-    struct place at = resolve(s, path, true);
+    struct place at = guest_find(s->job, path, true);
     struct object *object = object_at(s, at.guest);
 
     if (!object) {
         object = new_object(s, at.guest, at.host);
+        object->optional = optional;
         tree_add_program(s->job->root, at.host, at.guest);
         for (size_t i = 0; i < rpath->count; i++)
             strings_add(&object->rpath, rpath->items[i]);
@@ -354,17 +294,23 @@ static void add_library(struct search *s, const char *name, const char *origin, 
     if (object_named(s, name) || is_interpreter(s, name))
         return;
     find(s, name, origin, by, rpath, &found);
+    if (!found.count && s->objects[by_index].optional) {
+        if (s->job->verbose)
+            fprintf(stderr, "lethe: %s needs the library %s, which is not here\n",
+                    s->objects[by_index].guest, name);
+        return;
+    }
     if (!found.count)
         die("%s needs the library %s, which is not here; install it%s", s->objects[by_index].host,
             name,
-            *s->sysroot
+            s->job->sysroot
                 ? format(" below the --sysroot directory%s",
                          s->cache || s->musl
                              ? ""
-                             : format(", or make its %s: ldconfig -r %s", CACHE, s->sysroot))
+                             : format(", or make its %s: ldconfig -r %s", CACHE, s->job->sysroot))
                 : ", pack its directory with -f, or name another system's root with --sysroot DIR");
     for (size_t i = 0; i < found.count; i++)
-        pack_object(s, found.items[i], name, rpath);
+        pack_object(s, found.items[i], name, rpath, s->objects[by_index].optional);
 }
 
 // The libraries that an object names. DT_RPATH goes down to them, with glibc DT_RUNPATH does not.
@@ -401,38 +347,61 @@ static void add_extras(struct search *s)
     }
     find(s, "libgcc_s.so.1", "/", &nobody, &none, &found);
     for (size_t i = 0; !s->musl && i < found.count; i++)
-        pack_object(s, found.items[i], "libgcc_s.so.1", &none);
+        pack_object(s, found.items[i], "libgcc_s.so.1", &none, true);
 }
 
-// Packs what the dynamic program of JOB needs, which names INTERPRETER, and the links on the way to the program.
-// => where in the image the program itself belongs
-char *libs_add(struct job *job, const char *interpreter)
+// Libraries among what -f packed, which a program may open by itself: what they need comes along if it is here.
+static void add_plugins(struct search *s, const struct node *directory, const char *path)
+{
+    for (const struct node *node = directory->child; node; node = node->next) {
+        char *guest = format("%s/%s", path, node->name);
+        const char *end = strstr(node->name, ".so");
+
+        if (S_ISDIR(node->mode))
+            add_plugins(s, node, guest);
+        else if (S_ISREG(node->mode) && node->host_path && !node->in_archive &&
+                 ((end && (!end[3] || end[3] == '.')) || strstr(node->name, ".node")) &&
+                 !object_at(s, guest) && fits(s, node->host_path))
+            new_object(s, guest, node->host_path)->optional = true;
+    }
+}
+
+// Packs what the dynamic program at HOST, which will stand at GUEST and names INTERPRETER, needs. Of a whole root tree only
+// the interpreter is asked for: its libraries are its own business.
+void libs_add(struct job *job, const char *host, const char *guest, const char *interpreter)
 {
     struct search s = {.job = job,
-                       .sysroot = job->sysroot ? job->sysroot : "",
                        .cwd = job->cwd ? job->cwd : "/",
                        .machine = strcmp(job->arch, "aarch64") ? EM_X86_64 : EM_AARCH64};
     struct strings none = {0};
-    struct place program;
 
-    if (*interpreter != '/' || !fits(&s, resolve(&s, interpreter, false).host))
+    if (*interpreter != '/' || !fits(&s, guest_find(job, interpreter, false).host))
         die("%s is dynamically linked and its interpreter %s is missing%s; install it%s, or link the program with -static "
             "(Go: CGO_ENABLED=0)",
-            job->program_host, interpreter, *s.sysroot ? " below the --sysroot directory" : " here",
-            *s.sysroot ? "" : ", name another system's root with --sysroot DIR");
+            host, interpreter,
+            job->rootfs    ? " in the root tree"
+            : job->sysroot ? " below the --sysroot directory"
+                           : " here",
+            job->sysroot ? "" : ", name another system's root with --sysroot DIR");
+    if (job->rootfs)
+        return;
     s.musl = !strncmp(strrchr(interpreter, '/'), "/ld-musl-", 9);
     configure(&s, interpreter);
     add_list(&s, &s.environment, env_get(&job->env, "LD_LIBRARY_PATH"), ":;", "/");
-    pack_object(&s, interpreter, strrchr(interpreter, '/') + 1, &none);
-    program = resolve(&s, job->program_guest, true);
-    new_object(&s, program.guest ? program.guest : job->program_guest, job->program_host);
+    pack_object(&s, interpreter, strrchr(interpreter, '/') + 1, &none, false);
+    new_object(&s, xstrdup(guest), xstrdup(host));
     add_needed(&s, 0);
     add_needed(&s, 1);
     add_extras(&s);
     for (size_t i = 2; i < s.count; i++)
         add_needed(&s, i);
     if (job->verbose)
-        fprintf(stderr, "lethe: a dynamic program: packed %s and %zu libraries\n", interpreter,
+        fprintf(stderr, "lethe: %s is dynamic: packed %s and %zu libraries\n", host, interpreter,
                 s.count - 2);
-    return program.guest ? program.guest : job->program_guest;
+    for (size_t i = s.count, first = i; i == first || i < s.count; i++) {
+        if (i == first)
+            add_plugins(&s, job->root, "");
+        if (i < s.count)
+            add_needed(&s, i);
+    }
 }

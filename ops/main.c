@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +11,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define GUEST_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char help_text[] =
     "lethe " LETHE_VERSION ": runs an unmodified Linux program in a machine of its own\n"
@@ -29,6 +26,7 @@ static const char help_text[] =
     "      --smp N            processors (default 1)\n"
     "  -e, --env NAME=VALUE   set an environment variable; NAME alone copies this host's value\n"
     "  -f, --file HOST[:GUEST]  add a file, or a directory with all below it\n"
+    "      --rootfs DIR|TAR   a whole root tree, such as an exported container image; PROGRAM is a path in it\n"
     "      --sysroot DIR      where a dynamic program's interpreter and libraries are looked up (default /)\n"
     "  -w, --cwd DIR          the program's working directory (default /)\n"
     "      --hostname NAME    the guest's host name\n"
@@ -127,15 +125,6 @@ static void set_default(struct strings *env, const char *name, const char *value
         env_set(env, format("%s=%s", name, value));
 }
 
-static uint64_t tree_bytes(const struct node *node)
-{
-    uint64_t bytes = S_ISDIR(node->mode) ? 4096 : node->size;
-
-    for (const struct node *child = node->child; child; child = child->next)
-        bytes += tree_bytes(child);
-    return bytes;
-}
-
 // What cannot boot is said before QEMU says it less well.
 static void check_memory(const struct job *job, uint64_t image_bytes)
 {
@@ -149,55 +138,11 @@ static void check_memory(const struct job *job, uint64_t image_bytes)
                    (unsigned long long)(least >> 10));
 }
 
-// PATH from the root directory; what leads to its last name has no '..' left, which links could bend.
-static char *absolute(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory = slash ? format("%.*s/", (int)(slash - path), path) : xstrdup("."), *real;
-
-    if (*path == '/' && !strstr(path, "/../"))
-        return normal_path(path);
-    if (!(real = realpath(directory, NULL)))
-        die("cannot find the directory %s: %s", directory, strerror(errno));
-    if (!strncmp(path, "..", 2) || strstr(path, "/../"))
-        return normal_path(format("%s/%s", real, slash ? slash + 1 : path));
-    if (!getcwd(directory = xalloc(PATH_MAX), PATH_MAX))
-        die("cannot tell the present directory: %s", strerror(errno));
-    return normal_path(format("%s/%s", directory, path));
-}
-
-// A static program goes to the root directory. A dynamic one keeps its path: it may find its libraries and data from
-// there.
-static char *guest_path_of(const struct job *job, bool dynamic)
-{
-    const char *host = job->program_host, *slash = strrchr(host, '/');
-    size_t len = job->sysroot ? strlen(job->sysroot) : 0;
-
-    if (!dynamic)
-        return format("/%s", slash ? slash + 1 : host);
-    if (len && !strncmp(host, job->sysroot, len) && host[len] == '/')
-        return normal_path(host + len);
-    return absolute(host);
-}
-
 static void settle(struct job *job)
 {
-    struct elf_info info = {0};
+    struct elf_info info = program_add(job);
 
-    if (!job->program_host)
-        die("no program named; try 'lethe help'");
-    info.arch = job->arch;
-    if (!job->unchecked)
-        info = elf_check(job->program_host, job->arch);
-    else if (!info.arch && !(info.arch = elf_arch(job->program_host)))
-        info.arch = "x86_64";
-    job->arch = info.arch;
-    if (!job->program_guest)
-        job->program_guest = guest_path_of(job, info.interpreter);
     machine_settle(job);
-    tree_add_program(job->root, job->program_host,
-                     info.interpreter ? libs_add(job, info.interpreter) : job->program_guest);
-    set_default(&job->env, "PATH", GUEST_PATH);
     set_default(&job->env, "HOME", "/");
     set_go_limit(job, &info, tree_bytes(job->root));
     tree_add_text(job->root, "/.lethe/config", guest_config(job));

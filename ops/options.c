@@ -24,6 +24,7 @@ enum {  // long options without a letter
     OPT_UNCHECKED,
     OPT_NET,
     OPT_SYSROOT,
+    OPT_ROOTFS,
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
@@ -51,6 +52,7 @@ static const struct option long_options[] = {
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"unchecked", no_argument, NULL, OPT_UNCHECKED},
     {"sysroot", required_argument, NULL, OPT_SYSROOT},
+    {"rootfs", required_argument, NULL, OPT_ROOTFS},
     {NULL, 0, NULL, 0},
 };
 
@@ -189,7 +191,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
 {
     switch (option) {
     case 1: set_program(job, value, program_seen); break;
-    case 'c': break;  // read before everything else
+    case 'c': break;  // read before
     case 'm': set_memory(job, value); break;
     case 'e': set_env(job, value); break;
     case 'f': add_file(job, value); break;
@@ -211,6 +213,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_NET: network_choose(job, value); break;
     case OPT_UNCHECKED: job->unchecked = true; break;
     case OPT_SYSROOT: set_sysroot(job, value); break;
+    case OPT_ROOTFS: break;  // read before everything else
     }
 }
 
@@ -227,21 +230,24 @@ static void refuse(int result, char **argv)
     unknown_option(word);
 }
 
-// Reads the command line behind the verb into JOB. => ops.conf first, so that options win over it
+// Reads the command line behind the verb into JOB. => the root tree first, then ops.conf, so that
+// options win over both
 void options_parse(struct job *job, int argc, char **argv)
 {
     bool program_seen = false;
     int option;
 
     opterr = 0;
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 3; pass++) {
         optind = 0;
         while ((option = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
             if (option == '?' || option == ':')
                 refuse(option, argv);
-            if (pass == 0 && option == 'c')
+            if (pass == 0 && option == OPT_ROOTFS)
+                rootfs_add(job, optarg);
+            if (pass == 1 && option == 'c')
                 config_load(job, optarg);
-            if (pass == 1)
+            if (pass == 2)
                 apply(job, option, optarg, &program_seen);
         }
     }

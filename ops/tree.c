@@ -5,10 +5,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,10 +39,14 @@ struct node *tree_new(void)
     return root;
 }
 
-// The entry of DIRECTORY with this name, made with MODE when it is not there.
+// The entry of DIRECTORY with this name, made with MODE when it is not there. The search begins at the one made last:
+// names mostly come in their order.
 static struct node *entry(struct node *directory, const char *name, size_t name_len, mode_t mode)
 {
-    struct node **at = &directory->child, *made;
+    struct node **at = &directory->child, *last = directory->last, *made;
+
+    if (last && strncmp(last->name, name, name_len) < 0)
+        at = &last->next;
 
     for (; *at; at = &(*at)->next) {
         int order = strncmp((*at)->name, name, name_len);
@@ -52,6 +58,7 @@ static struct node *entry(struct node *directory, const char *name, size_t name_
     made = node_new(name, name_len, mode);
     made->next = *at;
     *at = made;
+    directory->last = made;
     return made;
 }
 
@@ -73,7 +80,7 @@ static struct node *place_behind(struct node *root, const char *guest_path, mode
             die("cannot pack %s: a part of that path is a file", guest_path);
         if (len != 1 || *p != '.')
             node = entry(node, p, len, last ? mode : S_IFDIR | 0755);
-        if (S_ISLNK(node->mode) && !last) {
+        if (S_ISLNK(node->mode) && (!last || S_ISDIR(mode))) {
             const char *parent_end = *node->content == '/' ? guest_path : p;
             char *path = normal_path(format("%.*s/%s%s", (int)(parent_end - guest_path), guest_path,
                                             node->content, p + len));
@@ -87,13 +94,28 @@ static struct node *place_behind(struct node *root, const char *guest_path, mode
         die("%s is no file name for the image", guest_path);
     if (S_ISDIR(node->mode) != S_ISDIR(mode))
         die("cannot pack %s twice, as a directory and as a file", guest_path);
+    if (!S_ISDIR(mode)) {
+        tree_copy(node, &(struct node){0});
+    }
     node->mode = mode;
     return node;
 }
 
-static struct node *place(struct node *root, const char *guest_path, mode_t mode)
+// The node at GUEST_PATH, emptied unless it is a directory.
+struct node *tree_place(struct node *root, const char *guest_path, mode_t mode)
 {
     return place_behind(root, guest_path, mode, LINKS_MAX);
+}
+
+// Gives TO what is FROM's but its name and its place.
+void tree_copy(struct node *to, const struct node *from)
+{
+    char *name = to->name;
+    struct node *next = to->next;
+
+    *to = *from;
+    to->name = name;
+    to->next = next;
 }
 
 // The node at GUEST_PATH, NULL if there is none. => links are not followed
@@ -103,9 +125,11 @@ struct node *tree_find(struct node *root, const char *guest_path)
 
     for (const char *p = guest_path; node && *(p += strspn(p, "/"));) {
         size_t len = strcspn(p, "/");
-        node = node->child;
-        while (node && (strncmp(node->name, p, len) || node->name[len]))
-            node = node->next;
+        if (len != 1 || *p != '.') {
+            node = node->child;
+            while (node && (strncmp(node->name, p, len) || node->name[len]))
+                node = node->next;
+        }
         p += len;
     }
     return node;
@@ -113,14 +137,23 @@ struct node *tree_find(struct node *root, const char *guest_path)
 
 void tree_add_link(struct node *root, const char *guest_path, const char *target)
 {
-    struct node *node = place(root, guest_path, S_IFLNK | 0777);
+    struct node *node = tree_place(root, guest_path, S_IFLNK | 0777);
 
     node->content = xstrdup(target);
     node->host_path = NULL;
     node->size = strlen(target);
 }
 
-static void add_link(struct node *root, const char *host_path, const char *guest_path)
+// A walk through a tree of this machine.
+struct walk {
+    struct node *root;
+    const char *pattern;  // for the names of files, or NULL
+    bool whole;  // a root tree: stay on its file system, keep times, leave out what cannot be read
+    dev_t device;
+    unsigned long left_out;
+};
+
+static void add_link(struct walk *walk, const char *host_path, const char *guest_path)
 {
     char target[PATH_MAX];
     ssize_t len = readlink(host_path, target, sizeof(target) - 1);
@@ -128,30 +161,55 @@ static void add_link(struct node *root, const char *host_path, const char *guest
     if (len < 0)
         die("cannot read the link %s: %s", host_path, strerror(errno));
     target[len] = '\0';
-    tree_add_link(root, guest_path, target);
+    tree_add_link(walk->root, guest_path, target);
 }
 
-static void add_file(struct node *root, const char *host_path, const char *guest_path,
-                     const struct stat *st)
+// Names of one file: the nodes of all share this, so that they are one file in the image too.
+static struct shared *shared_by(const struct stat *st)
 {
-    struct node *node = place(root, guest_path, S_IFREG | (st->st_mode & 07777));
+    enum { BUCKETS = 1024 };
+    static struct known {
+        dev_t device;
+        ino_t ino;
+        struct shared shared;
+        struct known *next;
+    } * table[BUCKETS];
+    struct known **at = &table[st->st_ino % BUCKETS];
 
-    if (access(host_path, R_OK))
-        die("cannot read %s: %s", host_path, strerror(errno));
-    node->host_path = xstrdup(host_path);
-    node->content = NULL;
-    node->size = st->st_size;
+    if (st->st_nlink < 2)
+        return NULL;
+    while (*at && ((*at)->ino != st->st_ino || (*at)->device != st->st_dev))
+        at = &(*at)->next;
+    if (!*at) {
+        *at = xalloc(sizeof(**at));
+        (*at)->device = st->st_dev;
+        (*at)->ino = st->st_ino;
+    }
+    return &(*at)->shared;
 }
 
-static void add_any(struct node *root, const char *host_path, const char *guest_path,
-                    const char *pattern, int depth);
+static struct node *add_file(struct node *root, const char *host_path, const char *guest_path,
+                             const struct stat *st)
+{
+    struct node *node = tree_place(root, guest_path, S_IFREG | (st->st_mode & 07777));
 
-static void add_directory(struct node *root, const char *host_path, const char *guest_path,
-                          const char *pattern, int depth)
+    node->host_path = xstrdup(host_path);
+    node->size = st->st_size;
+    return node;
+}
+
+static void add_any(struct walk *walk, const char *host_path, const char *guest_path, int depth);
+
+static void add_directory(struct walk *walk, const char *host_path, const char *guest_path,
+                          int depth)
 {
     struct dirent **names;
     int count = scandir(host_path, &names, NULL, alphasort);
 
+    if (count < 0 && walk->whole && errno == EACCES) {
+        walk->left_out++;
+        return;
+    }
     if (count < 0)
         die("cannot read the directory %s: %s", host_path, strerror(errno));
     if (depth > DEPTH_MAX)
@@ -161,7 +219,7 @@ static void add_directory(struct node *root, const char *host_path, const char *
         if (strcmp(name, ".") && strcmp(name, "..")) {
             char *host = format("%s/%s", host_path, name);
             char *guest = format("%s/%s", guest_path, name);
-            add_any(root, host, guest, pattern, depth + 1);
+            add_any(walk, host, guest, depth + 1);
             free(host);
             free(guest);
         }
@@ -170,9 +228,24 @@ static void add_directory(struct node *root, const char *host_path, const char *
     free(names);
 }
 
-// => PATTERN (or NULL) is matched with the names of files, not of directories.
-static void add_any(struct node *root, const char *host_path, const char *guest_path,
-                    const char *pattern, int depth)
+static void add_regular(struct walk *walk, const char *host_path, const char *guest_path,
+                        const struct stat *st)
+{
+    struct node *node;
+
+    if (access(host_path, R_OK)) {
+        if (!walk->whole)
+            die("cannot read %s: %s", host_path, strerror(errno));
+        walk->left_out++;
+        return;
+    }
+    node = add_file(walk->root, host_path, guest_path, st);
+    node->shared = shared_by(st);
+    if (walk->whole)
+        node->mtime = st->st_mtime;
+}
+
+static void add_any(struct walk *walk, const char *host_path, const char *guest_path, int depth)
 {
     struct stat st;
     const char *name = strrchr(host_path, '/');
@@ -180,16 +253,21 @@ static void add_any(struct node *root, const char *host_path, const char *guest_
     if (depth ? lstat(host_path, &st) : stat(host_path, &st))
         die("cannot pack %s: %s", host_path, strerror(errno));
     name = name ? name + 1 : host_path;
-    if (pattern && !S_ISDIR(st.st_mode) && fnmatch(pattern, name, 0))
+    if (walk->pattern && !S_ISDIR(st.st_mode) && fnmatch(walk->pattern, name, 0))
         return;
     if (S_ISDIR(st.st_mode)) {
-        if (!pattern)
-            place(root, guest_path, S_IFDIR | (st.st_mode & 07777));
-        add_directory(root, host_path, guest_path, pattern, depth);
+        if (!walk->pattern) {
+            struct node *node = tree_place(walk->root, guest_path, S_IFDIR | (st.st_mode & 07777));
+            node->mtime = walk->whole ? st.st_mtime : 0;
+        }
+        if (!walk->whole || st.st_dev == walk->device)
+            add_directory(walk, host_path, guest_path, depth);
     } else if (S_ISLNK(st.st_mode)) {
-        add_link(root, host_path, guest_path);
+        add_link(walk, host_path, guest_path);
     } else if (S_ISREG(st.st_mode)) {
-        add_file(root, host_path, guest_path, &st);
+        add_regular(walk, host_path, guest_path, &st);
+    } else if (walk->whole) {
+        walk->left_out++;
     } else if (depth) {
         warn("%s is neither a file, a directory nor a link; left out", host_path);
     } else {
@@ -209,7 +287,22 @@ static void refuse_own_names(const char *guest_path)
 void tree_add_host(struct node *root, const char *host_path, const char *guest_path)
 {
     refuse_own_names(guest_path);
-    add_any(root, host_path, guest_path, NULL, 0);
+    add_any(&(struct walk){.root = root}, host_path, guest_path, 0);
+}
+
+// Packs a directory as the whole root tree. => what cannot be read, or is no file, is counted in a warning
+void tree_add_root(struct node *root, const char *host_path)
+{
+    struct walk walk = {.root = root, .whole = true};
+    struct stat st;
+
+    if (stat(host_path, &st))
+        die("cannot pack %s: %s", host_path, strerror(errno));
+    walk.device = st.st_dev;
+    add_any(&walk, host_path, "", 0);
+    if (walk.left_out)
+        warn("%s: %lu files that cannot be read, device files and the like left out", host_path,
+             walk.left_out);
 }
 
 // Packs the files below HOST_DIR whose names match PATTERN.
@@ -217,7 +310,7 @@ void tree_add_matching(struct node *root, const char *host_dir, const char *patt
                        const char *guest_dir)
 {
     refuse_own_names(guest_dir);
-    add_any(root, host_dir, guest_dir, pattern, 0);
+    add_any(&(struct walk){.root = root, .pattern = pattern}, host_dir, guest_dir, 0);
 }
 
 // Packs the program; it is executable in the image whatever its mode here.
@@ -226,7 +319,7 @@ void tree_add_program(struct node *root, const char *host_path, const char *gues
     struct stat st;
 
     refuse_own_names(guest_path);
-    if (stat(host_path, &st))
+    if (stat(host_path, &st) || access(host_path, R_OK))
         die("cannot pack %s: %s", host_path, strerror(errno));
     st.st_mode |= 0555;
     add_file(root, host_path, guest_path, &st);
@@ -242,8 +335,58 @@ void tree_add_if_there(struct node *root, const char *host_path, const char *gue
 // A file with this text, which the tree owns from now on.
 void tree_add_text(struct node *root, const char *guest_path, char *content)
 {
-    struct node *node = place(root, guest_path, S_IFREG | 0444);
+    struct node *node = tree_place(root, guest_path, S_IFREG | 0444);
 
     node->content = content;
     node->size = strlen(content);
+}
+
+// A path of this machine by which the bytes of a file of the tree can be read, NULL for what is no file. Those that lie
+// in an archive are copied to a memory file.
+char *tree_host_path(const struct node *node)
+{
+    char chunk[65536], *path;
+    int from = -1, to;
+
+    if (!node || !S_ISREG(node->mode))
+        return NULL;
+    if (!node->in_archive && !node->content)
+        return node->host_path;
+    to = memfd_create("lethe-file", MFD_CLOEXEC);
+    if (to < 0 || (!node->content && (from = open(node->host_path, O_RDONLY | O_CLOEXEC)) < 0))
+        die("cannot read %s: %s", node->name, strerror(errno));
+    path = format("/proc/self/fd/%d", to);
+    for (uint64_t done = 0, n; done < node->size; done += n) {
+        n = node->size - done < sizeof(chunk) ? node->size - done : sizeof(chunk);
+        if (node->content)
+            memcpy(chunk, node->content + done, n);
+        else if (pread(from, chunk, n, node->offset + done) != (ssize_t)n)
+            die("cannot read %s", node->host_path);
+        if (write(to, chunk, n) != (ssize_t)n)
+            die("cannot copy %s: %s", node->name, strerror(errno));
+    }
+    if (from >= 0)
+        close(from);
+    return path;
+}
+
+static uint64_t bytes_below(const struct node *node, unsigned round)
+{
+    uint64_t bytes = S_ISDIR(node->mode) ? 4096 : node->size;
+
+    if (node->shared && node->shared->round == round)
+        return 0;
+    if (node->shared)
+        node->shared->round = round;
+    for (const struct node *child = node->child; child; child = child->next)
+        bytes += bytes_below(child, round);
+    return bytes;
+}
+
+// What the files of the tree hold; a file with several names counts once.
+uint64_t tree_bytes(const struct node *root)
+{
+    static unsigned round;
+
+    return bytes_below(root, ++round);
 }
