@@ -40,20 +40,28 @@ void pci_each_function(void (*found)(u32 function, void *arg), void *arg)
     }
 }
 
-phys_t pci_bar(u32 function, u32 bar)
+static u64 bar_address(u32 function, u32 bar)
 {
-    if (bar >= N_BARS)
-        return 0;
-    u32 low = pci_read32(function, BARS + 4 * bar);
-    phys_t address = low & ~15u;
+    u32 low = bar < N_BARS ? pci_read32(function, BARS + 4 * bar) : BAR_IO;
+    u64 address = low & ~15u;
     if (low & BAR_IO)
         return 0;
     if ((low & 6) == BAR_64) {
         if (bar == N_BARS - 1)
             return 0;
-        address |= (phys_t)pci_read32(function, BARS + 4 * bar + 4) << 32;
+        address |= (u64)pci_read32(function, BARS + 4 * bar + 4) << 32;
     }
     return address;
+}
+
+phys_t pci_bar(u32 function, u32 bar)
+{
+    u64 address = bar_address(function, bar);
+    if (!address && pci_place) {
+        pci_place(function);
+        address = bar_address(function, bar);
+    }
+    return address && pci_cpu_address ? pci_cpu_address(address) : address;
 }
 
 static u32 byte_at(u32 function, u32 offset)

@@ -14,6 +14,10 @@ void pci_each_function(void (*found)(u32 function, void *arg), void *arg);
 phys_t pci_bar(u32 function, u32 bar);
 // Offsets of the vendor-specific capabilities, at most max. => How many; a list that bites its tail ends too.
 u32 pci_vendor_caps(u32 function, u8 *caps, u32 max);
+// Weak, of machines whose firmware may have left that to us (aarch64/pci_place.c): gives addresses to all registers of the
+// function that have none; the CPU's address for one on the bus.
+void pci_place(u32 function) __weak;
+phys_t pci_cpu_address(u64 bus_address) __weak;
 void pci_enable(u32 function);  // memory accesses, in both directions
 // The first entry of the function's table of MSI-X messages (PCI 3.0, 6.8.2), mapped. => NULL: it has none
 volatile u32 *pci_msix_entry(u32 function);

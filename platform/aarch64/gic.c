@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // gic.c: the generic interrupt controller, versions 2 (Arm IHI 0048) and 3 (IHI 0069).
 //
-// Interrupts: 0..15 between CPUs, of which we use 0; 16..31 of each CPU, the timer among them; from 32 on devices,
-// whose "line" in the rest of the kernel is the number above 32. All device lines go to the boot CPU.
+// Interrupts: 0..15 between CPUs, of which we use 0; 16..31 of each CPU, the timer among them; from 32 on devices' lines;
+// from 8192 on messages of the ITS (its.c). All that comes from devices goes to the boot CPU. Device trees name a line by
+// its number above 32; irq.c knows interrupts by the order in which they were asked for.
 //
 // Cross-calls have a higher priority than the rest, so that a CPU which waits for others can let them alone through.
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "arch/regs.h"
 #include "arch/smp.h"
+#include "core/atomic.h"
 #include "core/cpu.h"
 #include "core/irq.h"
 #include "core/log.h"
@@ -44,6 +46,7 @@ enum {  // redistributor: two frames of 64 KiB a CPU, four in version 4
 #define SGI_CROSS 0
 #define FIRST_SPI 32
 #define FIRST_SPECIAL 1020
+#define FIRST_MESSAGE 8192
 #define ICFGR_EDGE 2  // of two bits an interrupt
 #define PRIORITY_CROSS 0x80
 #define PRIORITY_MASK_CROSS 0x90  // lets through what is below it
@@ -54,6 +57,11 @@ void a64_interrupt(struct regs *r);
 
 static volatile char *dist, *cpu_if;
 static u32 n_intids;
+static volatile char *boot_redist;
+static phys_t boot_redist_pa;
+static u32
+    handler_id[IRQ_LINES];  // interrupt of each line of irq.c; several lines may have the same
+static u32 n_handlers;      // atomic: read by interrupts
 static DEFINE_PERCPU(u32, target_mask);  // GICv2: this CPU's bit in target lists
 
 // ---------------------------------------------------------------- the CPU's side
@@ -111,11 +119,22 @@ void arch_send_ipi(u32 hw_id)
     isb();
 }
 
+static void device_interrupt(u32 id)
+{
+    bool handled = false;
+    for (u32 line = 0, n = atomic_load(&n_handlers); line < n; line++) {
+        if (handler_id[line] == id)
+            handled |= irq_device(line);
+    }
+    if (!handled)
+        log_debug("interrupt %u has no handler", id);
+}
+
 void a64_interrupt(struct regs *r)
 {
     struct cpu *cpu = this_cpu();
-    u32 ack = acknowledge(), id = ack & 0x3ff;
-    if (id >= FIRST_SPECIAL)
+    u32 ack = acknowledge(), id = ack & (cpu_if ? 0x3ff : 0xffffff);
+    if (id >= FIRST_SPECIAL && id < FIRST_MESSAGE)
         return;
     cpu->in_interrupt++;
     if (id == machine.timer_intid) {
@@ -125,8 +144,7 @@ void a64_interrupt(struct regs *r)
         end_of_interrupt(ack);
         irq_cross_call();
     } else {
-        if (!irq_device(id - FIRST_SPI))
-            log_debug("interrupt %u has no handler", id);
+        device_interrupt(id);
         end_of_interrupt(ack);
     }
     cpu->in_interrupt--;
@@ -164,7 +182,7 @@ void gic_init(void)
 }
 
 // This CPU's redistributor. => NULL: the tree lists none
-static volatile char *find_redistributor(u32 hw_id)
+static volatile char *find_redistributor(u32 hw_id, phys_t *pa)
 {
     for (u32 i = 0; i < MAX_REDIST; i++) {
         u64 size = machine.gic_redist[i].size;
@@ -173,8 +191,10 @@ static volatile char *find_redistributor(u32 hw_id)
         volatile char *frame = arch_map_device(machine.gic_redist[i].base, size);
         for (u64 at = 0; at + GICR_FRAME_BYTES <= size;) {
             u32 low = mmio_read32(frame + at, GICR_TYPER);
-            if (mmio_read32(frame + at, GICR_TYPER + 4) == hw_id)
+            if (mmio_read32(frame + at, GICR_TYPER + 4) == hw_id) {
+                *pa = machine.gic_redist[i].base + at;
                 return frame + at;
+            }
             if (low & TYPER_LAST)
                 break;
             at += low & TYPER_VLPIS ? 2 * GICR_FRAME_BYTES : GICR_FRAME_BYTES;
@@ -194,9 +214,14 @@ static void init_private(volatile char *frame)
 
 static void init_cpu_v3(void)
 {
-    volatile char *redist = find_redistributor(mpidr_id(sysreg_read(mpidr_el1)));
+    phys_t pa;
+    volatile char *redist = find_redistributor(mpidr_id(sysreg_read(mpidr_el1)), &pa);
     if (!redist)
         panic("CPU %u has no GIC redistributor", this_cpu()->id);
+    if (this_cpu()->id == 0) {
+        boot_redist = redist;
+        boot_redist_pa = pa;
+    }
     mmio_write32(redist, GICR_WAKER, mmio_read32(redist, GICR_WAKER) & ~(u32)WAKER_SLEEP);
     while (mmio_read32(redist, GICR_WAKER) & WAKER_ASLEEP)
         arch_cpu_relax();
@@ -233,10 +258,34 @@ static void set_trigger(u32 id, bool edge)
         mmio_write32(dist, at, wanted);
 }
 
+volatile char *gic_boot_redistributor(phys_t *pa)
+{
+    *pa = boot_redist_pa;
+    return boot_redist;
+}
+
+u32 gic_type(void) { return mmio_read32(dist, GICD_TYPER); }
+
+// Requests come from the boot CPU while it starts its devices, one after the other.
+int gic_add_handler(u32 id, void (*handler)(void *), void *arg)
+{
+    u32 line = n_handlers;
+    if (line == IRQ_LINES)
+        return -ENOSPC;
+    int err = irq_set_handler(line, handler, arg);
+    if (err)
+        return err;
+    log_debug("interrupt %u is line %u", id, line);
+    handler_id[line] = id;
+    atomic_store(&n_handlers, line + 1);
+    return 0;
+}
+
+// `line` is what device trees call a shared peripheral interrupt.
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
 {
     u32 id = line + FIRST_SPI;
-    int err = line < N_SPI && id < n_intids ? irq_set_handler(line, handler, arg) : -EINVAL;
+    int err = line < N_SPI && id < n_intids ? gic_add_handler(id, handler, arg) : -EINVAL;
     if (err)
         return err;
     set_trigger(id, machine.edge_lines[line / 32] >> line % 32 & 1);
@@ -252,9 +301,4 @@ int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
     }
     mmio_write32(dist, GICD_ISENABLER + id / 32 * 4, (u32)BIT(id % 32));
     return 0;
-}
-
-int platform_msi_request(void (*handler)(void *), void *arg, u64 *address, u32 *data)
-{
-    return -ENODEV;
 }

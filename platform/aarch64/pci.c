@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// pci.c: PCI configuration space as memory (PCI Express, "enhanced configuration access mechanism"): 4 KiB a function.
+// pci.c: PCI configuration space as memory (PCI Express, "enhanced configuration access mechanism"): 4 KiB a function;
+// and where the interrupt lines and messages of the bus lead.
 #include "platform/pci.h"
 
 #include "arch/mmu.h"
 #include "platform/aarch64/platform_a64.h"
 
+#define INTERRUPT_PIN 0x3c  // in bits 8 to 15: 1 to 4, 0: none
+#define V2M_TYPER 0x08
+#define V2M_SETSPI 0x40
+#define V2M_BYTES 0x1000
+#define FIRST_SPI 32
+
 // Bus 0 is all that anybody asks for. => NULL: no such function, or no bus
 static volatile char *config(u32 function)
 {
     static volatile char *bus0;
-    if (function >= 256 || machine.ecam.size < 256 * PAGE_SIZE)
+    if (function >= 256 || machine.pci.ecam.size < 256 * PAGE_SIZE)
         return NULL;
     if (!bus0)
-        bus0 = arch_map_device(machine.ecam.base, 256 * PAGE_SIZE);
+        bus0 = arch_map_device(machine.pci.ecam.base, 256 * PAGE_SIZE);
     return bus0 + function * PAGE_SIZE;
 }
 
@@ -27,4 +34,51 @@ void pci_write32(u32 function, u32 offset, u32 value)
     volatile char *space = config(function);
     if (space)
         mmio_write32(space, offset, value);
+}
+
+int platform_intx_request(u32 function, void (*handler)(void *), void *arg)
+{
+    const struct pci_host *pci = &machine.pci;
+    u32 pin = pci_read32(function, INTERRUPT_PIN) >> 8 & 0xff;
+    u32 key = (function << 8 | pin) & pci->intx_mask;
+    for (u32 i = 0; pin && i < pci->n_intx; i++) {
+        if (pci->intx[i].key == key)
+            return platform_irq_request(pci->intx[i].line, handler, arg);
+    }
+    return -ENODEV;
+}
+
+// ---------------------------------------------------------------- messages
+
+// GICv2m (Arm Server Base System Architecture 3.0, appendix E): what is written to a frame's register fires that line. The
+// frame tells which lines are its own.
+static int v2m_request(void (*handler)(void *), void *arg, u64 *address, u32 *data)
+{
+    static u32 next, end;
+    if (!end) {
+        if (machine.v2m.size < V2M_BYTES || !platform_is_device(machine.v2m.base, V2M_BYTES))
+            return -ENODEV;
+        u32 type = mmio_read32(arch_map_device(machine.v2m.base, V2M_BYTES), V2M_TYPER);
+        next = type >> 16 & 0x3ff;
+        end = next + (type & 0x3ff);
+    }
+    if (next < FIRST_SPI || next >= MIN(end, (u32)(FIRST_SPI + N_SPI)))
+        return -ENODEV;
+    u32 line = next - FIRST_SPI;
+    machine.edge_lines[line / 32] |= (u32)BIT(line % 32);
+    int err = platform_irq_request(line, handler, arg);
+    if (err)
+        return -ENODEV;
+    *address = machine.v2m.base + V2M_SETSPI;
+    *data = next++;
+    return 0;
+}
+
+int platform_msi_request(u32 function, void (*handler)(void *), void *arg, u64 *address, u32 *data)
+{
+    if (!machine.pci.has_msi)
+        return -ENODEV;
+    if (machine.its.size)
+        return its_request(machine.pci.msi_base + function, handler, arg, address, data);
+    return v2m_request(handler, arg, address, data);
 }

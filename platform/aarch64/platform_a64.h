@@ -15,6 +15,26 @@ enum gic_kind { GIC_NONE, GIC_V2, GIC_V3 };
 #define N_SPI 988  // shared peripheral interrupts of a GIC
 #define NO_LINE UINT32_MAX
 
+// A PCI host bridge: bus 0, which is all that is used.
+#define MAX_PCI_WINDOWS 4
+#define MAX_PCI_INTX 128
+struct pci_host {
+    struct region ecam;  // 4 KiB a function
+    u32 n_windows;
+    struct {
+        u64 bus;                 // address on the bus
+        phys_t cpu;              // the CPU's for it
+        u64 size;                // bytes
+    } windows[MAX_PCI_WINDOWS];  // where it shows memory of the bus to the CPU
+    u32 intx_mask;  // of a function's number << 8 and its pin: what of them intx[].key has
+    u32 n_intx;
+    struct {
+        u32 key, line;
+    } intx[MAX_PCI_INTX];
+    bool has_msi;
+    u32 msi_base;  // what a function's number is raised by to be a device of the ITS
+};
+
 // The machine as the device tree tells it (device_tree.c).
 struct machine {
     u32 n_cpus;      // that can be started, the boot CPU included
@@ -27,7 +47,8 @@ struct machine {
     u32 uart_line;    // shared peripheral interrupt, or NO_LINE
     u32 timer_intid;  // of the virtual timer
     u64 timer_hz;     // if the tree tells, else 0
-    struct region rtc, ecam;
+    struct region rtc, v2m, its;
+    struct pci_host pci;
     bool psci_smc, psci;
     u32 n_virtio;
     struct {
@@ -53,6 +74,14 @@ void uart_start_input(void);
 // gic.c
 void gic_init(void);
 void gic_init_cpu(void);
+// Calls handler(arg) on interrupt `id`; several may share it. => 0, -ENOSPC: all lines of irq.c are taken
+int gic_add_handler(u32 id, void (*handler)(void *), void *arg);
+// The boot CPU's redistributor, where messages go. => NULL: GICv2
+volatile char *gic_boot_redistributor(phys_t *pa);
+u32 gic_type(void);  // GICD_TYPER
+
+// its.c. A message of a device, by its number there, that becomes an interrupt. => 0, -ENODEV
+int its_request(u32 device, void (*handler)(void *), void *arg, u64 *address, u32 *data);
 
 // clock.c
 void clock_init(void);
@@ -75,6 +104,22 @@ static inline u32 mmio_read32(const volatile void *base, u32 offset)
 static inline void mmio_write32(volatile void *base, u32 offset, u32 value)
 {
     __asm__ volatile("str %w0, [%1]"
+                     :
+                     : "rZ"(value), "r"((volatile char *)base + offset)
+                     : "memory");
+}
+static inline u64 mmio_read64(const volatile void *base, u32 offset)
+{
+    u64 value;
+    __asm__ volatile("ldr %0, [%1]"
+                     : "=r"(value)
+                     : "r"((const volatile char *)base + offset)
+                     : "memory");
+    return value;
+}
+static inline void mmio_write64(volatile void *base, u32 offset, u64 value)
+{
+    __asm__ volatile("str %x0, [%1]"
                      :
                      : "rZ"(value), "r"((volatile char *)base + offset)
                      : "memory");

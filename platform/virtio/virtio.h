@@ -44,6 +44,7 @@ struct virtio_device {
     volatile u8 *regs;      // memory-mapped: all registers; PCI: common configuration
     volatile u8 *notify;    // PCI: notification area
     volatile u8 *config;    // device configuration
+    volatile u8 *isr;       // PCI: reading it ends an interrupt by line; NULL: none
     u32 notify_multiplier;  // PCI: bytes between two queues' places in it
     u32 function;           // PCI; 0: memory-mapped
     bool msix;              // PCI: its queues interrupt by the first message

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// virtio_irq.c: interrupts of devices that want them: a line of memory-mapped ones (VIRTIO 1.2, 4.2.2), the first message of
-// MSI-X of PCI devices (4.1.4.3).
+// virtio_irq.c: interrupts of devices that want them: a line of memory-mapped ones (VIRTIO 1.2, 4.2.2); the first message of
+// MSI-X of PCI devices (4.1.4.3), or their line where messages do not reach us (4.1.4.5).
 #include "core/platform.h"
 #include "platform/pci.h"
 #include "platform/virtio/virtio.h"
@@ -13,7 +13,7 @@ static int set_message(struct virtio_device *d, void (*handler)(void *), void *a
     u64 address;
     u32 data;
     volatile u32 *entry = pci_msix_entry(d->function);
-    int err = entry ? platform_msi_request(handler, arg, &address, &data) : -ENODEV;
+    int err = entry ? platform_msi_request(d->function, handler, arg, &address, &data) : -ENODEV;
     if (err)
         return err;
     entry[0] = (u32)address;
@@ -28,14 +28,19 @@ static int set_message(struct virtio_device *d, void (*handler)(void *), void *a
 
 int virtio_set_interrupt(struct virtio_device *d, void (*handler)(void *), void *arg)
 {
+    if (d->function && set_message(d, handler, arg) == 0)
+        return 0;
     if (d->function)
-        return set_message(d, handler, arg);
+        return d->isr && platform_intx_request ? platform_intx_request(d->function, handler, arg)
+                                               : -ENODEV;
     return d->irq < 0 ? -ENODEV : platform_irq_request((unsigned)d->irq, handler, arg);
 }
 
 void virtio_ack_interrupt(struct virtio_device *d)
 {
-    if (!d->function)
+    if (d->function && !d->msix)
+        (void)*d->isr;
+    else if (!d->function)
         *(volatile u32 *)(d->regs + MMIO_INTERRUPT_ACK) =
             *(volatile u32 *)(d->regs + MMIO_INTERRUPT_STATUS);
 }

@@ -15,7 +15,7 @@
 
 #define MAX_VENDOR_CAPS 16
 
-enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_DEVICE = 4 };
+enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_ISR = 3, CAP_DEVICE = 4 };
 enum {  // struct virtio_pci_common_cfg
     DEVICE_FEATURE_SELECT = 0x00,
     DEVICE_FEATURE = 0x04,
@@ -154,6 +154,8 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
         } else if (kind == CAP_NOTIFY && !d->notify) {
             d->notify = map_area(function, caps[i], PAGE_SIZE);
             d->notify_multiplier = pci_read32(function, caps[i] + 16);
+        } else if (kind == CAP_ISR && !d->isr) {
+            d->isr = map_area(function, caps[i], 1);
         } else if (kind == CAP_DEVICE && !d->config) {
             d->config = map_area(function, caps[i], VIRTIO_CONFIG_BYTES);
         }

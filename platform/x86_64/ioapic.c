@@ -78,7 +78,7 @@ int platform_irq_request(unsigned line, void (*handler)(void *), void *arg)
 
 // Messages take the lines from the top down: those of the I/O APICs begin at 0. The target is the boot CPU's local APIC
 // (Intel SDM volume 3, 11.11).
-int platform_msi_request(void (*handler)(void *), void *arg, u64 *address, u32 *data)
+int platform_msi_request(u32 function, void (*handler)(void *), void *arg, u64 *address, u32 *data)
 {
     for (u32 line = VEC_IRQ_COUNT - 1; line >= 24; line--) {
         if (irq_set_handler(line, handler, arg) == 0) {

@@ -14,7 +14,7 @@
 #include "core/log.h"
 #include "platform/aarch64/platform_a64.h"
 
-enum { TREE = 0x48000000, TREE_MAX = 2 << 20, SEED_BYTES = 4096 };
+enum { TREE = 0x48000000, TREE_MAX = 2 << 20, SEED_BYTES = 4096, GIC = 0x8001 };
 
 struct boot_info boot_info;
 struct machine machine;
@@ -52,7 +52,7 @@ void panic(const char *fmt, ...)
 
 static void cells(void *f, const char *name, unsigned n, const u32 *values)
 {
-    fdt32_t big[16];
+    fdt32_t big[24];
     for (unsigned i = 0; i < n; i++)
         big[i] = cpu_to_fdt32(values[i]);
     fdt_property(f, name, big, (int)(n * 4));
@@ -64,6 +64,50 @@ static void node(void *f, const char *name, const char *compatible)
     fdt_begin_node(f, name);
     if (compatible)
         fdt_property_string(f, "compatible", compatible);
+}
+
+// A bus that moves addresses, with a bus in it that does so again; one that shows nothing; a PCI host bridge.
+static void add_buses(void *f)
+{
+    node(f, "soc", "simple-bus");
+    CELLS(f, "#address-cells", 1);
+    CELLS(f, "#size-cells", 1);
+    CELLS(f, "ranges", 0x1000, 0x7, 0x40000000, 0x1000, 0x10000, 0, 0x9000000, 0x2000000);
+    node(f, "bus@20000", "simple-bus");
+    CELLS(f, "#address-cells", 1);
+    CELLS(f, "#size-cells", 1);
+    CELLS(f, "ranges", 0, 0x20000, 0x10000);
+    node(f, "rtc@400", "arm,pl031");
+    CELLS(f, "reg", 0x400, 0x1000);
+    fdt_end_node(f);
+    fdt_end_node(f);
+    node(f, "virtio_mmio@1200", "virtio,mmio");
+    CELLS(f, "reg", 0x1200, 0x200);
+    CELLS(f, "interrupts-extended", GIC, 0, 41, 4);
+    fdt_end_node(f);
+    node(f, "virtio_mmio@1f00", "virtio,mmio");  // ends behind the window
+    CELLS(f, "reg", 0x1f00, 0x200);
+    fdt_end_node(f);
+    fdt_end_node(f);
+    node(f, "hidden", "simple-bus");
+    node(f, "virtio_mmio@a000800", "virtio,mmio");
+    CELLS(f, "reg", 0, 0xa000800, 0x200);
+    fdt_end_node(f);
+    fdt_end_node(f);
+    node(f, "pcie@10000000", "pci-host-ecam-generic");
+    CELLS(f, "reg", 0x40, 0x10000000, 0, 0x10000000);
+    CELLS(f, "#address-cells", 3);
+    CELLS(f, "#size-cells", 2);
+    CELLS(f, "#interrupt-cells", 1);
+    CELLS(f, "bus-range", 0, 255);
+    CELLS(f, "ranges", 0x1000000, 0, 0, 0, 0x3eff0000, 0, 0x10000,  //
+          0x2000000, 0, 0x10000000, 0, 0x20000000, 0, 0x2eff0000,   //
+          0x43000000, 0x80, 0, 0x80, 0, 0x80, 0);
+    CELLS(f, "interrupt-map-mask", 0x1800, 0, 0, 7);
+    CELLS(f, "interrupt-map", 0, 0, 0, 1, GIC, 0, 0, 0, 3, 4,  //
+          0x800, 0, 0, 1, GIC, 0, 0, 0, 4, 1);
+    CELLS(f, "msi-map", 0, 9, 0x300, 0x10000);
+    fdt_end_node(f);
 }
 
 static void make_tree(void *f)
@@ -87,8 +131,17 @@ static void make_tree(void *f)
     fdt_end_node(f);
     fdt_end_node(f);
     node(f, "intc@8000000", "arm,cortex-a15-gic");
+    CELLS(f, "phandle", GIC);
+    CELLS(f, "#interrupt-cells", 3);
+    CELLS(f, "#address-cells", 2);
+    CELLS(f, "#size-cells", 2);
     CELLS(f, "reg", 0, 0x8000000, 0, 0x10000, 0, 0x8010000, 0, 0x10000);
+    fdt_property(f, "ranges", "", 0);
+    node(f, "v2m@8020000", "arm,gic-v2m-frame");
+    CELLS(f, "reg", 0, 0x8020000, 0, 0x1000);
     fdt_end_node(f);
+    fdt_end_node(f);
+    add_buses(f);
     node(f, "pl011@9000000", "arm,pl011");
     CELLS(f, "reg", 0, 0x9000000, 0, 0x1000);
     CELLS(f, "interrupts", 0, 1, 4);
@@ -164,8 +217,17 @@ static void check_good(void)
     CHECK(machine.gic == GIC_V2 && machine.gic_cpu.base == 0x8010000);
     CHECK(machine.uart.base == 0x9000000 && machine.uart_line == 1);
     CHECK(machine.timer_intid == 27 && machine.psci && machine.psci_smc);
-    CHECK(machine.n_virtio == 1 && machine.virtio[0].line == 40);
-    CHECK(machine.edge_lines[0] == 0 && machine.edge_lines[1] == BIT(40 - 32));
+    CHECK(machine.n_virtio == 2 && machine.virtio[1].line == 40 && machine.virtio[0].line == 41);
+    CHECK(machine.virtio[0].regs.base == 0x740000200 && machine.rtc.base == 0x9010400);
+    CHECK(machine.edge_lines[0] == BIT(4) && machine.edge_lines[1] == BIT(40 - 32));
+    CHECK(machine.v2m.base == 0x8020000 && machine.its.size == 0);
+    CHECK(machine.pci.ecam.base == 0x4010000000 && machine.pci.n_windows == 2);
+    CHECK(machine.pci.windows[0].bus == 0x10000000 && machine.pci.windows[0].cpu == 0x20000000);
+    CHECK(machine.pci.windows[1].bus == 0x8000000000 &&
+          machine.pci.windows[1].size == 0x8000000000);
+    CHECK(machine.pci.intx_mask == 0x1807 && machine.pci.n_intx == 2);
+    CHECK(machine.pci.intx[1].key == 0x801 && machine.pci.intx[1].line == 4);
+    CHECK(machine.pci.has_msi && machine.pci.msi_base == 0x300);
     CHECK(boot_info.image_start == 0x44000000 && boot_info.image_end == 0x44100000);
     CHECK(!strcmp(boot_info.cmdline, "loglevel=6 control=virtio"));
     CHECK(boot_info.n_mem == 5 && boot_info.mem[3].kind == MEM_RESERVED &&

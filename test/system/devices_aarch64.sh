@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Devices of aarch64 machines: the ways on which their interrupts come, seen with a network card.
+probe=$work/net_probe_aarch64
+arm_cc=$([ "$(uname -m)" = aarch64 ] && echo gcc || echo aarch64-linux-gnu-gcc)
+full=build/aarch64/lethe-kernel-full
+
+# card NAME INTERRUPT DEVICE OPTION...: the guest uses the card, whose interrupt has a number that matches INTERRUPT
+card() {
+    name=devices/$1 interrupt=$2 device=$3
+    shift 3
+    run timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --net none --kernel $full -vv --qemu-arg -netdev \
+        --qemu-arg user,id=n --qemu-arg -device --qemu-arg "$device,netdev=n" "$@" "$probe"
+    if [ $status -ne 0 ]; then
+        fail "$name: status $status: $(tail -n 1 "$out")"
+    elif ! grep -Eq "interrupt $interrupt is line" "$out"; then
+        fail "$name: no interrupt $interrupt, but$(sed -n 's/.*interrupt \([0-9]* is line [0-9]*\).*/ \1/p' "$out" | tr '\n' ',')"
+    else
+        pass
+    fi
+}
+
+if ! command -v qemu-system-aarch64 >/dev/null || [ ! -e $full ] || ! $arm_cc -static -O2 -Wall -o "$probe" $here/net_probe.c; then
+    echo 'SKIP system/devices: needs the kernel for aarch64, its compiler and its QEMU (make setup kernel ARCH=aarch64)'
+    skipped=$((skipped + 1))
+else
+    card mmio '(4[89]|[567].)' virtio-net-device
+    card mmio_gic3 '(4[89]|[567].)' virtio-net-device --machine virt,gic-version=3
+    card mmio_legacy '(4[89]|[567].)' virtio-net-device --qemu-arg -global --qemu-arg virtio-mmio.force-legacy=true
+    card pci_v2m '8[0-9]' virtio-net-pci
+    card pci_its 8192 virtio-net-pci --machine virt,gic-version=3 --smp 2
+    card pci_line '3[5-8]' virtio-net-pci,vectors=0
+    card pci_line_gic3 '3[5-8]' virtio-net-pci --machine virt,gic-version=3,its=off
+    card pci_low '8[0-9]' virtio-net-pci --machine virt,highmem=off
+    # Two functions on one line, and one that takes messages beside them.
+    card pci_shared_line '3[5-8]' virtio-net-pci,vectors=0,addr=5 --qemu-arg -device --qemu-arg virtio-rng-pci,addr=1 \
+        --qemu-arg -device --qemu-arg virtio-net-pci,vectors=0,addr=9
+    card pci_el2 8192 virtio-net-pci --machine virt,gic-version=3,virtualization=on
+fi
