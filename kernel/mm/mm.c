@@ -167,6 +167,7 @@ static void fork_layout(struct mm *to, const struct mm *from)
     to->has_sealed = from->has_sealed;
     to->has_hugetlb = from->has_hugetlb;
     to->pkeys = from->pkeys;
+    to->exec_pkey = from->exec_pkey;
     memcpy(to->auxv, from->auxv, sizeof to->auxv);
     to->exe_file = from->exe_file;
     if (to->exe_file)

@@ -85,6 +85,7 @@ struct mm {
     vaddr_t mmap_low;  // lowest address of a placed mapping (mmap_min_addr)
     u32 membarrier;    // atomic: registered commands
     u16 pkeys;         // [lock] protection keys that are allocated, a bit each
+    u8 exec_pkey;      // [lock] the one of memory that may be run only; 0: there is none yet
     u8 thp_disabled;  // prctl(PR_SET_THP_DISABLE): THP_DISABLED, with THP_EXCEPT_ADVISED or without
     bool has_sealed;  // [lock] mseal(2) was used
     bool has_droppable;  // [lock] MAP_DROPPABLE was used
@@ -187,6 +188,8 @@ long mm_set_vma_name(struct mm *mm, vaddr_t addr, size_t len, const char *name);
 
 // The protection key of the page at addr, 0 where nothing is mapped. => Takes mm->lock for reading.
 unsigned mm_pkey_at(struct mm *mm, vaddr_t addr);
+// The calling thread's rights to the key of the area at addr refuse a load, or a store.
+bool mm_pkey_refuses(struct mm *mm, vaddr_t addr, bool write);
 
 void mm_verify(struct mm *mm);
 void mm_init(void);       // after page_alloc_init

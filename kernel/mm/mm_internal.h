@@ -109,6 +109,14 @@ static inline bool over_memlock(struct mm *mm, size_t len)
     return ((mm->n_locked_pages << PAGE_SHIFT) + len) > rlimit_current(RLIMIT_MEMLOCK) &&
            !capable_ipc_lock();
 }
+// Protection keys (pkey.c), with mm->lock held for writing. Memory that may be run and nothing else has a key of its own where the CPU
+// has keys, so that it cannot be read (pkeys(7)); programs can neither name nor free that key.
+bool pkey_is_allocated(const struct mm *mm, int key);  // by the program
+int pkey_exec_only(
+    struct mm *mm);  // takes it, and closes it to the calling thread. => -1: there is none
+// The flags of an area with its new key, or with PKEY_NOT_EXEC_ONLY: without the one of memory that may only be run.
+#define PKEY_NOT_EXEC_ONLY (-2)
+u64 pkey_change(const struct mm *mm, const struct vma *v, u64 flags, int key);
 // pkey_mprotect(2): the pages get a protection key too; -1: they keep theirs. => -EINVAL: it is not allocated
 long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key);
 // Lies at inside an area of 2 MiB pages, and inside such a page?

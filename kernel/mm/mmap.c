@@ -489,8 +489,8 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
 {
     struct vma *v = *at;
     u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
-    if (unlikely(key >= 0))
-        flags = (flags & ~VM_PKEY) | (u64)key << VM_PKEY_SHIFT;
+    if (unlikely(key != -1))
+        flags = pkey_change(mm, v, flags, key);
     if (unlikely(old & (VM_SEALED | VM_HUGETLB))) {
         if (old & VM_SEALED)
             return -EPERM;
@@ -573,7 +573,7 @@ long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key)
         return -ENOMEM;
     if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
         return -EINVAL;
-    if (unlikely(key != -1) && (key < 0 || key >= 16 || !(mm->pkeys >> key & 1)))
+    if (unlikely(key != -1) && !pkey_is_allocated(mm, key))
         return -EINVAL;
     vaddr_t end = addr + len;
     for (;;) {
@@ -581,6 +581,10 @@ long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key)
         done.changed = TLB_RANGE_NONE;
         done.populate = false;
         rwlock_write(&mm->lock);
+        if (unlikely(prot == PROT_EXEC) && key == -1)
+            key = pkey_exec_only(mm);
+        else if (unlikely(mm->exec_pkey) && key == -1)
+            key = PKEY_NOT_EXEC_ONLY;
         long err = protect_locked(mm, addr, end, prot, key, &done);
         if (done.changed.start < done.changed.end)
             tlb_flush_range(mm, done.changed.start, done.changed.end);

@@ -11,6 +11,7 @@
 // Of an architecture without keys.
 __weak unsigned arch_n_pkeys(void) { return 0; }
 __weak void arch_set_pkey_rights(unsigned key, unsigned rights) {}
+__weak unsigned arch_pkey_rights(unsigned key) { return 0; }
 
 long sys_mprotect(vaddr_t addr, size_t len, u64 prot)
 {
@@ -27,6 +28,39 @@ long sys_pkey_mprotect(vaddr_t addr, size_t len, u64 wide_prot, int key)
     return mm_protect_key(calling_mm(), addr, len, prot, key);
 }
 
+bool pkey_is_allocated(const struct mm *mm, int key)
+{
+    return key >= 0 && key < 16 && (mm->pkeys >> key & 1) && (!key || key != mm->exec_pkey);
+}
+
+static int take_key(struct mm *mm)
+{
+    unsigned key = (unsigned)__builtin_ctz(~(u32)mm->pkeys);
+    if (key >= arch_n_pkeys())
+        return -1;
+    mm->pkeys |= (u16)(1u << key);
+    return (int)key;
+}
+
+__cold int pkey_exec_only(struct mm *mm)
+{
+    int key = mm->exec_pkey ? mm->exec_pkey : take_key(mm);
+    if (key <= 0)
+        return -1;
+    mm->exec_pkey = (u8)key;
+    arch_set_pkey_rights((unsigned)key, PKEY_DISABLE_ACCESS);
+    return key;
+}
+
+__cold u64 pkey_change(const struct mm *mm, const struct vma *v, u64 flags, int key)
+{
+    bool exec_only =
+        (v->flags & VM_ACCESS) == VM_EXEC && (v->flags & VM_PKEY) >> VM_PKEY_SHIFT == mm->exec_pkey;
+    if (key == PKEY_NOT_EXEC_ONLY && !exec_only)
+        return flags;
+    return (flags & ~VM_PKEY) | (u64)MAX(key, 0) << VM_PKEY_SHIFT;
+}
+
 // => the key; -EINVAL, -ENOSPC: all are in use, or the CPU has none
 __cold long sys_pkey_alloc(u64 flags, u64 rights)
 {
@@ -34,14 +68,11 @@ __cold long sys_pkey_alloc(u64 flags, u64 rights)
     if (flags || (rights & ~(u64)(PKEY_DISABLE_ACCESS | PKEY_DISABLE_WRITE)))
         return -EINVAL;
     rwlock_write(&mm->lock);
-    unsigned key = (unsigned)__builtin_ctz(~(u32)mm->pkeys);
-    bool found = key < arch_n_pkeys();
-    if (found)
-        mm->pkeys |= (u16)(1u << key);
+    int key = take_key(mm);
     rwlock_write_done(&mm->lock);
-    if (!found)
+    if (key < 0)
         return -ENOSPC;
-    arch_set_pkey_rights(key, (unsigned)rights);
+    arch_set_pkey_rights((unsigned)key, (unsigned)rights);
     return key;
 }
 
@@ -49,11 +80,18 @@ __cold long sys_pkey_free(int key)
 {
     struct mm *mm = calling_mm();
     rwlock_write(&mm->lock);
-    bool used = key >= 0 && key < 16 && (mm->pkeys >> key & 1);
+    bool used = pkey_is_allocated(mm, key);
     if (used)
         mm->pkeys &= (u16) ~(1u << key);
     rwlock_write_done(&mm->lock);
     return used ? 0 : -EINVAL;
+}
+
+__cold bool mm_pkey_refuses(struct mm *mm, vaddr_t addr, bool write)
+{
+    unsigned key = mm_pkey_at(mm, addr);
+    return key &&
+           (arch_pkey_rights(key) & (PKEY_DISABLE_ACCESS | (write ? PKEY_DISABLE_WRITE : 0)));
 }
 
 __cold unsigned mm_pkey_at(struct mm *mm, vaddr_t addr)

@@ -90,6 +90,9 @@ static long check_file_type(struct mapping *m)
 static void complete_flags(struct mm *mm, struct mapping *m)
 {
     m->r.flags |= prot_to_vm(m->prot) | m->may | (mm->def_flags & VM_LOCK_FLAGS);
+    int key;
+    if (unlikely(m->prot == PROT_EXEC) && (key = pkey_exec_only(mm)) > 0)
+        m->r.flags |= (u64)key << VM_PKEY_SHIFT;
     if (m->flags & MAP_GROWSDOWN)
         m->r.flags |= VM_GROWSDOWN;
     if (m->flags & MAP_LOCKED)

@@ -735,6 +735,9 @@ bool trap_page_fault(struct regs *r, vaddr_t addr, unsigned access, bool user)
         return true;
     if (f.oom && !t->process->exiting)  // one report a process, not one a thread
         mm_oom(t->mm, t->comm, PAGE_SIZE);
+    else if (user && unlikely(t->mm->pkeys > 1) && f.code == SEGV_ACCERR &&
+             !(access & FAULT_EXEC) && mm_pkey_refuses(t->mm, addr, access & FAULT_WRITE))
+        trap_key_fault(addr);  // Linux looks at the key first
     else if (user && !f.oom)
         signal_force(f.sig, f.code, addr);
     return false;

@@ -159,6 +159,8 @@ void fpu_switch(struct thread *from, struct thread *to)
 
 unsigned arch_n_pkeys(void) { return fpu.features & XCR0_PKRU ? 16 : 0; }
 
+unsigned arch_pkey_rights(unsigned key) { return read_pkru() >> 2 * key & 3; }
+
 void arch_set_pkey_rights(unsigned key, unsigned rights)
 {
     write_pkru((read_pkru() & ~(3u << 2 * key)) | rights << 2 * key);

@@ -89,10 +89,10 @@ TEST(all_keys_can_be_had)
 
 TEST(rights_are_the_threads)
 {
-    CHECK_EQ(new_key(0) > 0, 1);
-    CHECK_OK(key_free(1));
-    CHECK_EQ(rdpkru(), PKRU_START & ~(3u << 2));
-    int key = new_key(NO_ACCESS);
+    int key = new_key(0);
+    CHECK_OK(key_free(key));
+    CHECK_EQ(rdpkru() >> 2 * key & 3, 0);
+    key = new_key(NO_ACCESS);
     CHECK_EQ(rdpkru() >> 2 * key & 3, NO_ACCESS);
     CHECK_OK(key_free(key));
     key = new_key(NO_WRITE);
@@ -152,6 +152,41 @@ TEST(rights_hold)
     wrpkru(PKRU_START);
     CHECK_OK(key_free(key));
     munmap(p, 4 * PAGE);
+}
+
+static const unsigned char code_42[] = {0xb8, 42, 0, 0, 0, 0xc3};  // mov $42, %eax; ret
+
+// Memory that may be run and nothing else has a key that the program can neither name nor free.
+TEST(memory_that_may_only_be_run_cannot_be_read)
+{
+    CHECK_OK(key_free(new_key(0)));
+    char *p = map_anon(3 * PAGE);
+    memcpy(p + PAGE, code_42, sizeof code_42);
+    int (*run)(void) = (int (*)(void))(p + PAGE);
+    REQUIRE_OK(mprotect(p + PAGE, PAGE, PROT_EXEC));
+    int key = KEY_OF_FAULT(READ(p + PAGE));
+    CHECK_RANGE(key, 1, 15);
+    CHECK_EQ(run(), 42);
+    CHECK_EQ(rdpkru() >> 2 * key & 3, NO_ACCESS);
+    CHECK_ERRNO(key_free(key), EINVAL);
+    CHECK_ERRNO(key_protect(p, PAGE, RW, key), EINVAL);
+    CHECK_OK(mprotect(p + PAGE, PAGE, PROT_READ | PROT_EXEC));
+    CHECK_NO_FAULT(READ(p + PAGE));
+    CHECK_EQ(run(), 42);
+    CHECK_OK(mprotect(p, 3 * PAGE, PROT_EXEC));
+    CHECK_EQ(KEY_OF_FAULT(WRITE(p + 2 * PAGE, 1)), key);
+    CHECK_OK(mprotect(p, 3 * PAGE, RW));
+    CHECK_NO_FAULT(WRITE(p + 2 * PAGE, 1));
+    CHECK_EQ(vma_count(p, p + 3 * PAGE), 1);
+    char *q = mmap(NULL, PAGE, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK_EQ(KEY_OF_FAULT(READ(q)), key);
+    wrpkru(rdpkru() & ~(3u << 2 * key));
+    CHECK_NO_FAULT(READ(q));
+    CHECK_OK(key_protect(q, PAGE, PROT_EXEC, -1));  // closes it again
+    CHECK_EQ(KEY_OF_FAULT(READ(q)), key);
+    wrpkru(PKRU_START);
+    munmap(q, PAGE);
+    munmap(p, 3 * PAGE);
 }
 
 TEST(untouched_copied_and_huge_pages_have_keys)

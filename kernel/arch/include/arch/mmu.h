@@ -36,6 +36,7 @@ void arch_mm_switch(struct arch_mm *am);
 unsigned arch_n_pkeys(void);
 // The running thread's rights to pages of a key: PKEY_DISABLE_* of mm/mman.h. => key < arch_n_pkeys()
 void arch_set_pkey_rights(unsigned key, unsigned rights);
+unsigned arch_pkey_rights(unsigned key);
 // Maps device registers; uncached, never freed. => kernel address.
 void *arch_map_device(phys_t pa, size_t len_bytes);
 // Adds [start, end) of RAM to the direct map (largest pages the CPU has).
