@@ -34,17 +34,58 @@ stop() {
     [ $? -eq 143 ] || fail "$name: the tool does not end by SIGTERM"
 }
 
+# Every byte of 200 MB each way on one CPU, and 20,000 requests over 200 connections on two; less of it elsewhere.
 for cpus in 1 2 4; do
     name=network/http_$cpus
     free_port
     serve serving -p "$port:8080" -p "$port:8080/udp" --smp $cpus $server || continue
-    holds "$name" load http "127.0.0.1:$port" 200 1000
-    holds "network/download_$cpus" load download "127.0.0.1:$port" 8000000
-    holds "network/upload_$cpus" load upload "127.0.0.1:$port" 8000000
+    bytes=$([ $cpus = 1 ] && echo 200000000 || echo 8000000)
+    holds "$name" load http "127.0.0.1:$port" 200 $([ $cpus = 2 ] && echo 20000 || echo 1000)
+    holds "network/download_$cpus" load download "127.0.0.1:$port" $bytes
+    holds "network/upload_$cpus" load upload "127.0.0.1:$port" $bytes
     holds "network/udp_$cpus" load udp "127.0.0.1:$port" 100
     holds "network/curl_$cpus" sh -c "curl -s http://127.0.0.1:$port/x | grep -q '^Hello from go.*: /x'"
     stop
 done
+
+# A guest that is killed with a connection open is followed by another on the same port.
+name=network/again
+free_port
+if serve serving -p "$port:8080" $server; then
+    load hold "127.0.0.1:$port" >"$work/held" 2>&1 &
+    holder=$!
+    for _ in $(seq 100); do grep -qs held "$work/held" && break; sleep 0.1; done
+    for id in $(processes "127.0.0.1:$port-:8080"); do kill -KILL "$id"; done # the machine; the tool then ends too
+    wait $tool 2>/dev/null
+    wait $holder || fail "$name: $(tail -n 1 "$work/held")"
+    if serve serving -p "$port:8080" $server; then
+        holds "$name" load http "127.0.0.1:$port" 4 40
+        stop
+    fi
+fi
+
+# From the guest to the host: names over UDP and TCP, HTTP over IPv4 and IPv6.
+free_port
+"$work/net_load" serve $port >"$work/serve" 2>&1 &
+host=$!
+for _ in $(seq 50); do grep -qs serving "$work/serve" && break; sleep 0.1; done
+fetch() { # fetch NAME BYTES URL: what the guest gets
+    digest=$("$work/net_load" digest "$2")
+    expect_output "network/$1" 0 "$3: 200, $2 bytes, $digest" lethe --net user build/examples/go-fetch -- \
+        -for 60 -dns 10.0.2.2:$((port + 1)) "$3"
+}
+fetch names 10 http://four.test:$port/bytes/10
+fetch names_tcp 10 http://many.test:$port/bytes/10
+if grep -qs 'no IPv6' "$work/serve"; then
+    skipped=$((skipped + 1))
+    echo "SKIP network/ipv6: this host has no ::1"
+else
+    fetch ipv6 5000000 http://six.test:$port/bytes/5000000
+fi
+run lethe --net user build/examples/go-fetch -- -dns 10.0.2.2:$((port + 1)) http://none.test/
+[ "$status" -eq 1 ] && grep -q 'no such host' "$out" && pass || fail "network/no_name: status $status: $(head -n 1 "$out")"
+kill $host
+wait $host 2>/dev/null
 
 # The same over PCI, and with the epoll server in C.
 for kind in pc q35; do

@@ -7,6 +7,9 @@
 //	net_load upload ADDRESS BYTES
 //	net_load udp ADDRESS DATAGRAMS
 //	net_load echo ADDRESS CONNECTIONS ROUNDS      TCP echo
+//	net_load serve PORT                           HTTP and names for a guest (serve.go)
+//	net_load hold ADDRESS                         a connection, until the other end goes away
+//	net_load digest BYTES                         the SHA-256 of so much of the sequence
 package main
 
 import (
@@ -18,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -170,9 +174,32 @@ func echo(address string, connections, rounds int) {
 	wg.Wait()
 }
 
+func hold(address string) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		fatal("hold: %v", err)
+	}
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	conn.SetReadDeadline(time.Now().Add(60 * time.Second))
+	block := make([]byte, 4096)
+	if _, err := conn.Read(block); err != nil {
+		fatal("hold: %v", err)
+	}
+	fmt.Println("held")
+	if _, err := conn.Read(block); err == nil || os.IsTimeout(err) {
+		fatal("hold: the connection does not end")
+	}
+}
+
 func main() {
 	address := os.Args[2]
 	switch os.Args[1] {
+	case "hold":
+		hold(address)
+	case "serve":
+		serve(number(2))
+	case "digest":
+		fmt.Println(strings.Fields(digest(&sequence{0, number(2)}))[1])
 	case "http":
 		requests(address, number(3), number(4))
 	case "download":

@@ -1,0 +1,3 @@
+module lethe.example/go-fetch
+
+go 1.19
