@@ -5,6 +5,8 @@
 //   lwIP ─recv()─> rx (chain of pbufs) ─copy─> read ─tcp_recved─> the window opens again
 //   lwIP ─accepted()─> accept_queue ─> accept
 //
+// Two sockets of this machine that are connected to each other do without the segments in between (tcp_direct.c).
+//
 // Bytes are copied once each way, outside the stack's lock: a writer fills a chunk that nobody else touches, a reader walks
 // pbufs that only it removes.
 //
@@ -64,7 +66,7 @@ static void drop_rx(struct tcp_sock *t)
     if (t->rx)
         pbuf_free(t->rx);
     t->rx = NULL;
-    t->rx_bytes = 0;
+    t->rx_bytes = t->rx_direct = t->rx_room = 0;
 }
 
 static void drop_chunks(struct tcp_sock *t)
@@ -93,6 +95,7 @@ static void on_destroy(u8_t id, void *data)
     struct tcp_sock *t = data;
     if (!t)
         return;
+    tcp_direct_part(t);
     t->pcb = NULL;
     drop_chunks(t);
     socket_put(&t->i.s);
@@ -131,11 +134,6 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
     return ERR_OK;
 }
 
-static bool tx_room_to_tell(const struct tcp_sock *t)
-{
-    return t->tx_bytes <= t->i.s.send_buffer / 3 * 2;
-}
-
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
     struct tcp_sock *t = arg;
@@ -156,7 +154,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
         list_remove(&c->link);
         kfree(c);
     }
-    if (tx_room_to_tell(t) || t->fin_sent)
+    if (tcp_room_to_tell(t) || t->fin_sent)
         socket_wake_writers(&t->i.s);
     return ERR_OK;
 }
@@ -296,6 +294,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     tcp_backlog_delayed(pcb);
     list_push_back(&l->accept_queue, &t->accept_link);
     l->n_accept++;
+    tcp_direct_join(t);
     socket_wake_readers(ls);
     return ERR_OK;
 }
@@ -531,7 +530,7 @@ static bool has_room(void *arg)
 {
     struct tcp_sock *t = arg;
     return t->state != TCP_CONNECTED || !t->pcb || !socket_may(&t->i.s, SHUTDOWN_SND) ||
-           (t->tx_bytes < t->i.s.send_buffer && !t->tx_blocked) || atomic_load(&t->i.s.error);
+           (tcp_queued(t) < t->i.s.send_buffer && !t->tx_blocked) || atomic_load(&t->i.s.error);
 }
 
 // Whether the socket may send now. => 0, -EAGAIN: full, or the error
@@ -546,7 +545,7 @@ static int may_send(struct tcp_sock *t)
         return -EPIPE;
     if (t->state == TCP_CONNECTING)
         return -EAGAIN;
-    return t->tx_bytes < s->send_buffer && !t->tx_blocked ? 0 : -EAGAIN;
+    return tcp_queued(t) < s->send_buffer && !t->tx_blocked ? 0 : -EAGAIN;
 }
 
 static bool send_wakes(void *arg)
@@ -666,7 +665,7 @@ static ssize_t tcp_send_message(struct socket *s, struct message *m)
         }
         if (err || !uio_remaining(m->uio))
             break;
-        err = send_some(t, m, m->flags & MSG_MORE);
+        err = t->peer ? tcp_direct_send(t, m) : send_some(t, m, m->flags & MSG_MORE);
         if (err == -EAGAIN)
             continue;
         if (err < 0)
@@ -735,8 +734,10 @@ static void consume(struct tcp_sock *t, u32 n)
         t->rx_offset += here;
         if (t->rx_offset < p->len)
             break;
-        t->rx = p->next;
         t->rx_offset = 0;
+        if (!left && tcp_direct_keep(t, p))
+            break;
+        t->rx = p->next;
         p->next = NULL;
         p->tot_len = p->len;
         pbuf_free(p);
@@ -748,9 +749,10 @@ static void consume(struct tcp_sock *t, u32 n)
         p->tot_len = p->len;
         pbuf_free(p);
     }
+    left = tcp_direct_taken(t, n);
     if (!t->pcb)
         return;
-    for (left = n; left; left -= MIN(left, 0xffffu))
+    for (; left; left -= MIN(left, 0xffffu))
         tcp_recved(t->pcb, (u16)MIN(left, 0xffffu));
 }
 
@@ -928,6 +930,7 @@ static void close_connection(struct tcp_sock *t)
 {
     struct tcp_pcb *pcb = t->pcb;
     bool unread = t->rx_bytes != 0;
+    tcp_direct_part(t);
     detach(t);
     if (t->state == TCP_CONNECTING || unread || t->i.s.linger_s == 0) {
         tcp_abort(pcb);  // a reset: the other end learns that bytes were lost
@@ -979,7 +982,7 @@ static u32 tcp_poll_socket(struct socket *s)
     if (t->rx_bytes >= s->receive_low)
         events |= POLLIN | POLLRDNORM;
     if (t->state == TCP_ENDED || (shutdown & SHUTDOWN_SND) ||
-        (tx_room_to_tell(t) && !t->tx_blocked))
+        (tcp_room_to_tell(t) && !t->tx_blocked))
         events |= POLLOUT | POLLWRNORM | POLLWRBAND;
     return events;
 }
@@ -994,6 +997,8 @@ static void tcp_option_changed(struct socket *s)
         t->pcb->rcv_wnd += window_wanted(t) - t->window;
         t->window = window_wanted(t);
     }
+    if (tcp_room_to_tell(t))
+        socket_wake_writers(s);
     net_unlock(t->i.stack);
 }
 

@@ -39,12 +39,35 @@ struct tcp_sock {
     struct list chunks;         // [stack lock] struct tx_chunk
     struct tx_chunk *filling;   // [stack lock] a writer copies into it
     u32 tx_bytes;               // [stack lock to change]
+    struct tcp_sock *peer;      // [stack lock] joined with it (tcp_direct.c)
+    u32 tx_direct;              // [stack lock to change]
+    u32 rx_direct;              // [stack lock]
+    u32 rx_room;                // [stack lock] bytes behind the last of rx for small messages
     struct list accept_queue;   // [stack lock] struct tcp_sock, by accept_link
     u32 n_accept;               // [stack lock]
     struct list accept_link;
 };
 
 static inline struct tcp_sock *tcp_of(struct socket *s) { return (struct tcp_sock *)s; }
+
+// What is sent and not yet taken in by the other end.
+static inline u32 tcp_queued(const struct tcp_sock *t) { return t->tx_bytes + t->tx_direct; }
+// As Linux: writable for pollers from a third of the buffer free.
+static inline bool tcp_room_to_tell(const struct tcp_sock *t)
+{
+    return tcp_queued(t) <= t->i.s.send_buffer / 3 * 2;
+}
+
+// tcp_direct.c, under the stack lock unless it says otherwise.
+// A connection has been made: joined with its other end, when that is a socket of this machine.
+void tcp_direct_join(struct tcp_sock *t);
+void tcp_direct_part(struct tcp_sock *t);
+// Sends a piece to the peer. => bytes; -EAGAIN: no room, or parted meanwhile; -EFAULT, -ENOBUFS. [write_mutex; without the stack lock]
+ssize_t tcp_direct_send(struct tcp_sock *t, struct message *m);
+// The reader has taken n bytes. => how many of them came in segments
+u32 tcp_direct_taken(struct tcp_sock *t, u32 n);
+// p, all read, is about to be freed. => true: kept, empty, for the next small message
+bool tcp_direct_keep(struct tcp_sock *t, struct pbuf *p);
 
 void tcp_stop_listening(struct tcp_sock *t);
 int tcp_disconnect(struct tcp_sock *t);  // connect(2) to AF_UNSPEC

@@ -151,7 +151,7 @@ long tcp_ioctl(struct socket *s, unsigned cmd, uptr_t arg)
     if (cmd == SIOCINQ)
         n = t->rx_bytes;
     else if (cmd == SIOCOUTQ)
-        n = t->tx_bytes;
+        n = tcp_queued(t);
     else if (cmd == SIOCOUTQNSD && t->pcb)
         n = t->pcb->snd_lbb - t->pcb->snd_nxt;
     net_unlock(t->i.stack);

@@ -3,6 +3,7 @@
 #include "net.h"
 
 #include <netinet/tcp.h>
+#include <sys/wait.h>
 
 struct stream {
     int from, to;
@@ -59,8 +60,9 @@ static void stream(struct stream *s)
     pthread_join(thread, NULL);
     CHECK(done >= s->total);
     CHECK_EQ(bad, 0);
-    CHECK_EQ(retransmitted(s->from), 0);
-    CHECK_EQ(retransmitted(s->to), 0);
+    // Linux sends a few segments again when the host is busy. What a window too large made was four a megabyte and more.
+    CHECK(retransmitted(s->from) <= 2 + (s->total >> 20));
+    CHECK(retransmitted(s->to) <= 2 + (s->total >> 20));
     free(block);
 }
 
@@ -87,4 +89,207 @@ TEST_LIMIT(a_stream_of_any_pieces_is_sent_once, 60)
             tcp_close(&p);
         }
     }
+}
+
+static pid_t start_server(const struct sockaddr_storage *name, socklen_t len)
+{
+    int ready[2];
+    char c = 0;
+    REQUIRE_OK(pipe(ready));
+    pid_t pid = fork();
+    if (pid == 0) {
+        int listener = socket(AF_INET, SOCK_STREAM, 0);
+        set_int(listener, SOL_SOCKET, SO_REUSEADDR, 1);
+        if (bind(listener, (const void *)name, len) || listen(listener, 8))
+            _exit(1);
+        write(ready[1], "r", 1);
+        for (;;) {
+            int fd = accept(listener, NULL, NULL);
+            while (read(fd, &c, 1) == 1)
+                write(fd, &c, 1);
+        }
+    }
+    close(ready[1]);
+    CHECK_EQ(read(ready[0], &c, 1), 1);
+    close(ready[0]);
+    return pid;
+}
+
+TEST(a_server_that_is_killed_comes_back_on_its_port)
+{
+    struct sockaddr_storage name;
+    socklen_t len;
+    int probe = bound(AF_INET, SOCK_STREAM, &name, &len), status;
+    close(probe);
+    for (int round = 0; round < 3; round++) {
+        char c = 'a';
+        pid_t server = start_server(&name, len);
+        int client = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK_OK(connect(client, (void *)&name, len));
+        CHECK_EQ(write(client, &c, 1), 1);
+        CHECK_EQ(read(client, &c, 1), 1);
+        CHECK_OK(kill(server, SIGKILL));
+        CHECK_EQ(read(client, &c, 1), 0);
+        CHECK_EQ(waitpid(server, &status, 0), server);
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        close(client);
+    }
+}
+
+struct end {
+    int fd;
+    unsigned seed, bad;
+    long total;
+};
+
+static void *send_any_pieces(void *argument)
+{
+    struct end *e = argument;
+    unsigned char block[5000];
+    for (long done = 0; done < e->total;) {
+        size_t n = next_random(&e->seed) % (next_random(&e->seed) % 4 ? 60 : sizeof block) + 1;
+        for (size_t i = 0; i < n; i++)
+            block[i] = (unsigned char)((done + (long)i) * 7 >> 2);
+        if ((long)n > e->total - done)
+            n = (size_t)(e->total - done);
+        ssize_t sent = send(e->fd, block, n, next_random(&e->seed) % 8 ? 0 : MSG_MORE);
+        if (sent <= 0)
+            break;
+        done += sent;
+    }
+    CHECK_OK(shutdown(e->fd, SHUT_WR));
+    return NULL;
+}
+
+static void *receive_any_pieces(void *argument)
+{
+    struct end *e = argument;
+    unsigned char block[9000], peeked[9000];
+    for (long done = 0;;) {
+        size_t want = next_random(&e->seed) % sizeof block + 1;
+        ssize_t before = next_random(&e->seed) % 4 ? 0 : recv(e->fd, peeked, want, MSG_PEEK);
+        ssize_t n = recv(e->fd, block, want, next_random(&e->seed) % 8 ? 0 : MSG_WAITALL);
+        if (n <= 0) {
+            CHECK_EQ(n, 0);
+            CHECK_EQ(done, e->total);
+            return NULL;
+        }
+        if (before > 0)
+            e->bad += n < before || memcmp(block, peeked, (size_t)before) != 0;
+        for (ssize_t i = 0; i < n; i++)
+            e->bad += block[i] != (unsigned char)((done + i) * 7 >> 2);
+        done += n;
+    }
+}
+
+TEST_LIMIT(both_directions_at_once_in_any_pieces, 60)
+{
+    struct tcp_pair p = tcp_connected(AF_INET);
+    pthread_t threads[4];
+    struct end ends[4] = {{p.client, 1, 0, 2 << 20},
+                          {p.client, 2, 0, 2 << 20},
+                          {p.server, 3, 0, 2 << 20},
+                          {p.server, 4, 0, 2 << 20}};
+    for (int i = 0; i < 4; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, i % 2 ? receive_any_pieces : send_any_pieces,
+                               &ends[i]) == 0);
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK_EQ(ends[i].bad, 0);
+    }
+    tcp_close(&p);
+}
+
+TEST(what_was_sent_before_the_end_is_read_before_the_end)
+{
+    char in[300];
+    for (int reset = 0; reset < 2; reset++) {
+        struct tcp_pair p = tcp_connected(AF_INET);
+        struct linger hard = {1, 0};
+        CHECK_OK(set_int(p.client, IPPROTO_TCP, TCP_NODELAY, 1));
+        CHECK_EQ(write(p.client, "one", 3), 3);
+        CHECK_EQ(send(p.client, "two", 3, MSG_MORE), 3);
+        CHECK_EQ(write(p.client, "three", 5), 5);
+        sleep_ns(20 * MS);
+        if (reset)
+            CHECK_OK(setsockopt(p.client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard));
+        close(p.client);
+        CHECK_EQ(wait_events(p.server, POLLIN | POLLRDHUP, 2000) & (POLLIN | POLLRDHUP),
+                 POLLIN | POLLRDHUP);
+        CHECK_EQ(read(p.server, in, 5), 5);
+        CHECK_EQ(read(p.server, in + 5, sizeof in), 6);
+        CHECK(memcmp(in, "onetwothree", 11) == 0);
+        if (reset)
+            CHECK_ERRNO(read(p.server, in, 1), ECONNRESET);
+        else
+            CHECK_EQ(read(p.server, in, 1), 0);
+        close(p.server), close(p.listener);
+    }
+}
+
+TEST(who_has_gone_answers_with_a_reset)
+{
+    struct tcp_pair p = tcp_connected(AF_INET);
+    char c = 'c';
+    CHECK_EQ(write(p.client, &c, 1), 1);
+    CHECK_EQ(read(p.server, &c, 1), 1);
+    close(p.server);
+    CHECK_EQ(wait_events(p.client, POLLIN, 2000), POLLIN);
+    CHECK_EQ(read(p.client, &c, 1), 0);
+    CHECK_EQ(write(p.client, &c, 1), 1);
+    CHECK_EQ(wait_events(p.client, 0, 2000), POLLERR | POLLHUP);
+    CHECK_ERRNO(send(p.client, &c, 1, MSG_NOSIGNAL), EPIPE);
+    close(p.client), close(p.listener);
+}
+
+TEST(one_way_stays_open_when_the_other_is_shut)
+{
+    struct tcp_pair p = tcp_connected(AF_INET6);
+    char in[8];
+    CHECK_EQ(write(p.client, "request", 7), 7);
+    CHECK_OK(shutdown(p.client, SHUT_WR));
+    CHECK_ERRNO(send(p.client, "x", 1, MSG_NOSIGNAL), EPIPE);
+    CHECK_EQ(read(p.server, in, 8), 7);
+    CHECK_EQ(read(p.server, in, 8), 0);
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQ(write(p.server, "answer", 6), 6);
+        CHECK_EQ(recv(p.client, in, 6, MSG_WAITALL), 6);
+    }
+    close(p.server);
+    CHECK_EQ(read(p.client, in, 8), 0);
+    close(p.client), close(p.listener);
+}
+
+// A full connection: what is queued is known, the writer waits, and room is told when a third of the buffer is free.
+TEST(a_full_connection_tells_of_room)
+{
+    struct tcp_pair p = tcp_connected(AF_INET);
+    static char block[1 << 16];
+    int queued = 0;
+    long total = 0;
+    ssize_t n;
+    CHECK_OK(fcntl(p.client, F_SETFL, O_NONBLOCK));
+    for (int idle = 0; idle < 3;) {
+        if ((n = write(p.client, block, sizeof block)) > 0)
+            total += n;
+        else
+            idle++, sleep_ns(20 * MS);
+        REQUIRE(total < 64 << 20);
+    }
+    CHECK_OK(ioctl(p.client, TIOCOUTQ, &queued));
+    CHECK(queued > 0 && queued < total);
+    CHECK_EQ(poll_events(p.client, POLLOUT), 0);
+    int ep = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
+    CHECK_OK(epoll_ctl(ep, EPOLL_CTL_ADD, p.client, &event));
+    CHECK_EQ(epoll_wait(ep, &event, 1, 0), 0);
+    while (total > 0 && (n = read(p.server, block, sizeof block)) > 0)
+        total -= n;
+    CHECK_EQ(total, 0);
+    CHECK_EQ(epoll_wait(ep, &event, 1, 2000), 1);
+    CHECK_EQ(event.events, EPOLLOUT);
+    CHECK_OK(ioctl(p.client, TIOCOUTQ, &queued));
+    CHECK_EQ(queued, 0);
+    close(ep);
+    tcp_close(&p);
 }
