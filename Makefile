@@ -30,6 +30,7 @@ all: tool kernel
 include mk/toolchain.mk
 include mk/third-party.mk
 include mk/kernel.mk
+include mk/boot.mk
 include mk/host.mk
 include mk/examples.mk
 include mk/test.mk
@@ -47,7 +48,7 @@ run: setup
 install: tool kernel
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
 	install -m 755 $(LETHE) $(DESTDIR)$(PREFIX)/bin/lethe
-	install -m 644 $(KERNELS) $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
+	install -m 644 $(KERNELS) $(LOADERS) $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
 
 ## clean: remove build/
 clean:

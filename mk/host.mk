@@ -4,7 +4,7 @@
 LETHE     := $(BUILD)/lethe
 OPS_SRCS  := $(sort $(wildcard ops/*.c))
 OPS_OBJS  := $(OPS_SRCS:%.c=$(BUILD)/host/%.o)
-OPS_FLAGS := -DLETHE_VERSION='"$(VERSION)"'
+OPS_FLAGS := -I. -DLETHE_VERSION='"$(VERSION)"'
 
 $(BUILD)/host/ops/%.o: ops/%.c
 	$(call say,HOSTCC,$<)

@@ -47,6 +47,11 @@ for_test() {
     for_run
     ! foreign || want qemu-user has qemu-aarch64 # lists the tests in a Go test binary
     want e2fsprogs has e2fsck
+    want gdisk has sgdisk
+    want dosfstools has fsck.vfat
+    want qemu-utils has qemu-img
+    want ovmf test -e /usr/share/ovmf/OVMF.fd
+    ! foreign || want qemu-efi-aarch64 test -e /usr/share/qemu-efi-aarch64/QEMU_EFI.fd
     want musl-tools has musl-gcc
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
     want rustc rust_any

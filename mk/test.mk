@@ -27,7 +27,7 @@ bench:
 	@$(MAKE) --no-print-directory tool kernel $(BUILD)/bench/go-hello
 	@test/bench/run
 
-C_SRCS      = $(shell find ops kernel platform libc-shim test -name '*.[ch]' | sort)
+C_SRCS      = $(shell find boot ops kernel platform libc-shim test -name '*.[ch]' | sort)
 KERNEL_C    = $(filter-out libc-shim/vdso/%,$(filter %.c,$(KSRCS)))
 
 # Suppressed: what the parser does not understand (GNU statement expressions), and differences of linker symbols.
@@ -40,7 +40,7 @@ lint:
 	@mk/setup.sh lint
 	@mk/check
 	@clang-format --dry-run -Werror $(C_SRCS)
-	@$(CPPCHECK) -D_GNU_SOURCE '-DLETHE_VERSION="$(VERSION)"' -Iops \
+	@$(CPPCHECK) -D_GNU_SOURCE '-DLETHE_VERSION="$(VERSION)"' -I. -Iops \
 		'-DcJSON_ArrayForEach(item,list)=for(item=list;item;item=item->next)' ops
 	@$(CPPCHECK) $(filter -I% -D%,$(KCPPFLAGS)) -D__$(ARCH)__ $(KERNEL_C)
 

@@ -383,15 +383,22 @@ static void trim(struct image *image, uint64_t min_blocks)
     ext2fs_mark_bb_dirty(fs);
 }
 
+// The date of everything in an image, in seconds.
+uint32_t image_epoch(void)
+{
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+
+    return epoch && *epoch ? strtoul(epoch, NULL, 10) : DEFAULT_EPOCH;
+}
+
 // Writes the tree to PATH, which must exist; at least MIN_BYTES large. => returns its size in bytes
 uint64_t image_write(const char *path, struct node *root, uint64_t min_bytes)
 {
-    const char *epoch = getenv("SOURCE_DATE_EPOCH");
     struct image image = {.path = path};
     ext2_ino_t next_ino = RESERVED_INODES + 1;
     uint64_t blocks = 0, inodes = RESERVED_INODES, size;
 
-    image.epoch = epoch && *epoch ? strtoul(epoch, NULL, 10) : DEFAULT_EPOCH;
+    image.epoch = image_epoch();
     image.chunk = xalloc((size_t)CHUNK_BLOCKS * BLOCK);
     initialize_ext2_error_table();
     number(root, &next_ino);

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define MIB ((uint64_t)1 << 20)
@@ -105,6 +106,13 @@ struct job {
     struct strings append;
     struct strings qemu_args;
     char *output;
+    const char *format;    // of the image to be made (formats.c), NULL: by the output's name
+    char *disk;            // run: starts from this disk
+    const char *disk_bus;  // one of disk_buses, NULL: the first
+    bool uefi;             // it starts by UEFI instead of a BIOS
+    char *firmware;        // a file, or NULL: the usual one
+    bool json;
+    char *name;  // of an image or an instance
     int verbose;
     bool dry_run;
     bool unchecked;      // the kernel alone judges the program's headers
@@ -140,8 +148,15 @@ const char *nearest(const char *word, const char *const *candidates, size_t coun
 char *shell_quote(const char *word);
 char *normal_path(const char *path);
 char *file_read(const char *path, size_t *size);
+char *qemu_escape(const char *path);
+bool ends_with(const char *text, const char *tail);
 void env_set(struct strings *env, const char *assignment);
 const char *env_get(const struct strings *env, const char *name);
+
+// ---- main.c
+void job_settle(struct job *job);
+void job_check_memory(const struct job *job, uint64_t image_bytes);
+void print_command(FILE *out, const struct strings *command);
 
 // ---- options.c
 void options_parse(struct job *job, int argc, char **argv);
@@ -189,7 +204,30 @@ void tree_add_text(struct node *root, const char *guest_path, char *content);
 // ---- image.c
 uint64_t image_write(const char *path, struct node *root, uint64_t min_bytes);
 
+uint32_t image_epoch(void);
+
+// ---- output.c
+int output_begin(const char *path, const char **temporary);
+void output_end(int fd);
+void output_text(const char *path, const char *text);
+void write_all(int fd, const char *path, const void *bytes, size_t len);
+uint8_t *file_bytes(const char *path, size_t *len);
+
+// ---- formats.c
+const char *disk_format(const char *path);
+const char *disk_arch(const char *path, const char *disk_format);
+
+// ---- build.c
+int verb_build(struct job *job);
+int verb_run_disk(struct job *job);
+
 // ---- machine.c
+extern const char *const disk_buses[];
+char *machine_loader(const char *kernel, const char *arch, const char *name);
+char *machine_image_words(const struct job *job);
+void machine_settle_disk(struct job *job);
+struct strings machine_disk_command(const struct job *job, const char *disk,
+                                    const char *disk_format, const char *control);
 enum { CONTROL_FD = 3, IMAGE_FD = 4 };  // descriptors that QEMU inherits
 struct strings machine_command(const struct job *job, const char *image, const char *control);
 void machine_settle(struct job *job);

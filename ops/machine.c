@@ -49,27 +49,58 @@ static bool kvm_works(const struct job *job)
     return true;
 }
 
-// The kernel beside the tool: the one with the network only for who asks for it.
-static char *find_kernel(const char *arch, bool network)
+// A file that was built for ARCH: beside NEAR (or NULL), or beside the tool. => NULL when there is none
+static char *find_built(const char *near, const char *arch, const char *name)
 {
-    static const char *const places[] = {"%s/%s/lethe-kernel%s",
-                                         "%s/../lib/lethe/%s/lethe-kernel%s"};
     char exe[PATH_MAX] = "";
-    char *slash;
+    const char *slash = near ? strrchr(near, '/') : NULL;
+    char *tool_slash;
 
     if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
         die("cannot find this program's own place: %s", strerror(errno));
-    slash = strrchr(exe, '/');
-    if (slash)
-        *slash = '\0';
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        char path[PATH_MAX + 64];
-        snprintf(path, sizeof(path), places[i], exe, arch, network ? "-full" : "");
-        if (!access(path, R_OK))
-            return xstrdup(path);
-    }
-    die("found no kernel for %s beside %s; build it with 'make kernel ARCH=%s' or name it with --kernel",
-        arch, exe, arch);
+    if ((tool_slash = strrchr(exe, '/')))
+        *tool_slash = '\0';
+    char *const places[] = {
+        slash ? format("%.*s/%s", (int)(slash - near), near, name) : xstrdup(name),
+        format("%s/%s/%s", exe, arch, name),
+        format("%s/../lib/lethe/%s/%s", exe, arch, name),
+    };
+    for (size_t i = near ? 0 : 1; i < sizeof(places) / sizeof(places[0]); i++)
+        if (!access(places[i], R_OK))
+            return places[i];
+    return NULL;
+}
+
+// A loader of disk images, built beside the kernel.
+char *machine_loader(const char *kernel, const char *arch, const char *name)
+{
+    char *path = find_built(kernel, arch, name);
+
+    if (!path)
+        die("found no %s for %s beside the kernel; build it with 'make kernel ARCH=%s'", name, arch,
+            arch);
+    return path;
+}
+
+// The kernel beside the tool: the one with the network only for who asks for it.
+static char *find_kernel(const char *arch, bool network)
+{
+    char *path = find_built(NULL, arch, network ? "lethe-kernel-full" : "lethe-kernel");
+
+    if (!path)
+        die("found no kernel for %s; build it with 'make kernel ARCH=%s' or name it with --kernel",
+            arch, arch);
+    return path;
+}
+
+static void settle_accel(struct job *job)
+{
+    if (job->accel == ACCEL_KVM && !kvm_works(job))
+        die("KVM cannot run %s here (no /dev/kvm that opens, or a CPU without virtualisation); use "
+            "--accel tcg",
+            job->arch);
+    if (job->accel == ACCEL_AUTO)
+        job->accel = kvm_works(job) ? ACCEL_KVM : ACCEL_TCG;
 }
 
 // Chooses what the user left open: machine, kernel, accelerator.
@@ -90,14 +121,8 @@ void machine_settle(struct job *job)
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
         die("the kernel %s is not a file with contents", job->kernel);
-    if (job->accel == ACCEL_KVM && !kvm_works(job))
-        die("KVM cannot run %s here (no /dev/kvm that opens, or a CPU without virtualisation); use "
-            "--accel tcg",
-            job->arch);
-    if (job->accel == ACCEL_AUTO)
-        job->accel = kvm_works(job) ? ACCEL_KVM : ACCEL_TCG;
+    settle_accel(job);
 }
-
 // The least memory in which the kernel can look around beside a root image of this size: both as loaded, and a few
 // pages for what the loader and the kernel lay down first. => below it a machine may reset without a word
 uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes)
@@ -105,11 +130,10 @@ uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes)
     return elf_memory_end(job->kernel) + image_bytes + 64 * 1024;
 }
 
-// The words of the kernel command line.
-static char *kernel_words(const struct job *job)
+// The words of the kernel command line behind FIRST.
+static char *kernel_words(const struct job *job, const char *first)
 {
-    bool arm = !strcmp(job->arch, "aarch64");
-    char *words = format(arm ? "control=virtio" : "control=e9 exit=isa:0x501");
+    char *words = xstrdup(first);
 
     if (job->input_is_pipe)
         words = format("%s tty=pipe", words);
@@ -189,6 +213,107 @@ struct strings machine_command(const struct job *job, const char *image, const c
         add(&command, job->qemu_args.items[i], NULL);
     add(&command, "-kernel", xstrdup(job->kernel));
     add(&command, "-initrd", xstrdup(image));
-    add(&command, "-append", kernel_words(job));
+    add(&command, "-append",
+        kernel_words(job, arm ? "control=virtio" : "control=e9 exit=isa:0x501"));
     return command;
+}
+
+// What the kernel is told when it starts from a disk, where QEMU has no say: the loader adds control=e9 where that port is.
+char *machine_image_words(const struct job *job)
+{
+    char *words = kernel_words(job, !strcmp(job->arch, "aarch64") ? "control=virtio" : "");
+
+    return *words == ' ' ? words + 1 : words;
+}
+
+// ---- machines that start from a disk
+
+static const char *find_firmware(const struct job *job)
+{
+    static const struct {
+        const char *arch, *path;
+    } known[] = {
+        {"x86_64", "/usr/share/ovmf/OVMF.fd"},
+        {"x86_64", "/usr/share/edk2/x64/OVMF.4m.fd"},
+        {"aarch64", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"},
+        {"aarch64", "/usr/share/edk2/aarch64/QEMU_EFI.fd"},
+    };
+
+    if (job->firmware)
+        return job->firmware;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (!strcmp(known[i].arch, job->arch) && !access(known[i].path, R_OK))
+            return known[i].path;
+    die("found no UEFI firmware for %s; install the Debian package %s, or name a file with --firmware",
+        job->arch, !strcmp(job->arch, "aarch64") ? "qemu-efi-aarch64" : "ovmf");
+}
+
+const char *const disk_buses[] = {"virtio", "scsi", "nvme", "ahci", NULL};
+
+static void add_disk(struct strings *command, const struct job *job, const char *disk,
+                     const char *disk_format)
+{
+    static const char *const devices[][2] = {
+        {NULL, "virtio-blk-pci,drive=disk,bootindex=0"},
+        {"virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=disk,bootindex=0"},
+        {NULL, "nvme,serial=lethe,drive=disk,bootindex=0"},
+        {"ahci,id=ahci", "ide-hd,bus=ahci.0,drive=disk,bootindex=0"},
+    };
+    size_t bus = 0;
+
+    while (job->disk_bus && disk_buses[bus + 1] && strcmp(disk_buses[bus], job->disk_bus))
+        bus++;
+    add(command, "-drive",
+        format("if=none,id=disk,format=%s,file=%s", disk_format, qemu_escape(disk)));
+    for (int i = 0; i < 2; i++)
+        if (devices[bus][i])
+            add(command, "-device", xstrdup(devices[bus][i]));
+}
+
+// The command that starts a machine from DISK, by its firmware alone. => CONTROL as above, or NULL: without control channel
+struct strings machine_disk_command(const struct job *job, const char *disk,
+                                    const char *disk_format, const char *control)
+{
+    struct strings command = {0};
+    const bool arm = !strcmp(job->arch, "aarch64");
+
+    add_processor(&command, job);
+    if (arm || job->uefi || job->firmware)
+        add(&command, "-bios", xstrdup(find_firmware(job)));
+    add(&command, "-smp", format("%u", job->cpus));
+    add(&command, "-m", format("%lluk", (unsigned long long)(job->memory_bytes >> 10)));
+    add(&command, "-nodefaults", NULL);
+    add(&command, "-no-user-config", NULL);
+    add(&command, "-no-reboot", NULL);
+    add(&command, "-display", xstrdup("none"));
+    add(&command, "-serial", xstrdup("stdio"));
+    if (control) {
+        add(&command, "-chardev", format("file,id=control,path=%s,append=on", control));
+        if (arm) {
+            add(&command, "-device", xstrdup("virtio-serial-device"));
+            add(&command, "-device", xstrdup("virtconsole,chardev=control"));
+        } else {
+            add(&command, "-device", xstrdup("isa-debugcon,iobase=0xe9,chardev=control"));
+        }
+    }
+    add(&command, "-device", xstrdup("virtio-rng-pci"));
+    network_command(job, &command, arm ? "device" : "pci");
+    add_disk(&command, job, disk, disk_format);
+    for (size_t i = 0; i < job->qemu_args.count; i++)
+        add(&command, job->qemu_args.items[i], NULL);
+    return command;
+}
+
+// Chooses what the user left open for a machine that starts from a disk.
+void machine_settle_disk(struct job *job)
+{
+    const bool arm = !strcmp(job->arch, "aarch64");
+
+    network_settle(job);
+    if (!job->machine)
+        job->machine = arm ? "virt" : "q35";
+    if (arm != !strncmp(job->machine, "virt", 4) || !strncmp(job->machine, "microvm", 7))
+        die("--machine %s cannot start from this disk: choose %s", job->machine,
+            arm ? "virt" : "pc or q35");
+    settle_accel(job);
 }

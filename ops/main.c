@@ -16,7 +16,8 @@ static const char help_text[] =
     "lethe " LETHE_VERSION ": runs an unmodified Linux program in a machine of its own\n"
     "\n"
     "  lethe run PROGRAM [OPTION...] [-- ARGUMENT...]     pack it, boot it, exit with its status\n"
-    "  lethe build PROGRAM -o DIR [OPTION...] [-- ARG...] write kernel and root image, to boot yourself\n"
+    "  lethe build PROGRAM -o OUTPUT [OPTION...] [-- ARG...]   write a disk image, or kernel and root image\n"
+    "  lethe run --disk FILE [OPTION...]                  start a disk image\n"
     "  lethe help                                         this text\n"
     "  lethe version                                      the version\n"
     "\n"
@@ -43,6 +44,9 @@ static const char help_text[] =
     "      --kernel FILE      boot this kernel\n"
     "      --append WORD      one more word for the kernel's command line\n"
     "      --qemu-arg WORD    one more word for QEMU's command line\n"
+    "      --disk FILE        start this disk image by the machine's firmware\n"
+    "      --disk-bus BUS     its controller: virtio (default), scsi, nvme or ahci\n"
+    "      --uefi             start it by UEFI, not by a BIOS; --firmware FILE: by this firmware\n"
     "      --timeout SECONDS  end the guest after this long (exit status 124)\n"
     "\n"
     "Watching it\n"
@@ -51,7 +55,8 @@ static const char help_text[] =
     "      --dry-run          print the QEMU command line and run nothing\n"
     "      --unchecked        let the kernel alone judge the program's headers\n"
     "\n"
-    "  -o, --output DIR       build: where to write (a name ending in .img: only the root image)\n"
+    "  -o, --output OUTPUT    build: where to write; FILE.img or .raw: a disk that boots by itself,\n"
+    "                         FILE.ext4: only the root image, else a folder\n"
     "\n"
     "Exit status: the program's own; 128+N killed by signal N; 2 bad usage or input;\n"
     "123 kernel panic; 124 timeout; 125 the guest could not boot.\n";
@@ -126,7 +131,7 @@ static void set_default(struct strings *env, const char *name, const char *value
 }
 
 // What cannot boot is said before QEMU says it less well.
-static void check_memory(const struct job *job, uint64_t image_bytes)
+void job_check_memory(const struct job *job, uint64_t image_bytes)
 {
     uint64_t least = machine_least_bytes(job, image_bytes);
 
@@ -138,7 +143,8 @@ static void check_memory(const struct job *job, uint64_t image_bytes)
                    (unsigned long long)(least >> 10));
 }
 
-static void settle(struct job *job)
+// Everything that a job needs before it can be packed.
+void job_settle(struct job *job)
 {
     struct elf_info info = program_add(job);
 
@@ -146,10 +152,10 @@ static void settle(struct job *job)
     set_default(&job->env, "HOME", "/");
     set_go_limit(job, &info, tree_bytes(job->root));
     tree_add_text(job->root, "/.lethe/config", guest_config(job));
-    check_memory(job, tree_bytes(job->root));
+    job_check_memory(job, tree_bytes(job->root));
 }
 
-static void print_command(FILE *out, const struct strings *command)
+void print_command(FILE *out, const struct strings *command)
 {
     for (size_t i = 0; i < command->count; i++)
         fprintf(out, "%s%s", i ? " " : "", shell_quote(command->items[i]));
@@ -165,7 +171,7 @@ static int verb_run(struct job *job)
     uint64_t bytes;
     int fd;
 
-    settle(job);
+    job_settle(job);
     job->input_is_pipe = !terminal_interactive();
     strings_add(&job->qemu_args, "-add-fd");
     strings_take(&job->qemu_args, format("fd=%d,set=1", CONTROL_FD));
@@ -179,99 +185,12 @@ static int verb_run(struct job *job)
         die_status(STATUS_NOBOOT, "cannot make the image: %s", strerror(errno));
     own_path = format("/proc/self/fd/%d", fd);
     bytes = image_write(own_path, job->root, job->image_min_bytes);
-    check_memory(job, bytes);
+    job_check_memory(job, bytes);
     if (job->verbose) {
         fprintf(stderr, "lethe: root image of %llu KiB\n", (unsigned long long)(bytes >> 10));
         print_command(stderr, &command);
     }
     return guest_run(job, &command, fd);
-}
-
-static char *unfinished;  // a file that must not stay when the tool ends early
-
-static void remove_unfinished(void)
-{
-    if (unfinished)
-        unlink(unfinished);
-}
-
-static void on_signal(int number)
-{
-    remove_unfinished();
-    signal(number, SIG_DFL);
-    raise(number);
-}
-
-static void write_image_file(const struct job *job, const char *path)
-{
-    int fd;
-
-    unfinished = format("%s.part", path);
-    fd = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        die("cannot write %s: %s", unfinished, strerror(errno));
-    close(fd);
-    check_memory(job, image_write(unfinished, job->root, job->image_min_bytes));
-    if (rename(unfinished, path))
-        die("cannot write %s: %s", path, strerror(errno));
-    unfinished = NULL;
-}
-
-static void copy_kernel(const struct job *job, const char *path)
-{
-    char buffer[65536];
-    int from = open(job->kernel, O_RDONLY | O_CLOEXEC), to;
-    ssize_t n;
-
-    unfinished = format("%s.part", path);
-    to = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (from < 0 || to < 0)
-        die("cannot copy the kernel to %s: %s", path, strerror(errno));
-    while ((n = read(from, buffer, sizeof(buffer))) > 0)
-        if (write(to, buffer, n) != n)
-            die("cannot write %s: %s", unfinished, strerror(errno));
-    if (n < 0 || close(to) || rename(unfinished, path))
-        die("cannot write %s: %s", path, strerror(errno));
-    close(from);
-    unfinished = NULL;
-}
-
-static bool ends_with(const char *text, const char *tail)
-{
-    size_t len = strlen(text), tail_len = strlen(tail);
-
-    return len > tail_len && !strcmp(text + len - tail_len, tail);
-}
-
-static int verb_build(struct job *job)
-{
-    struct strings command;
-    char *image;
-
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
-    signal(SIGHUP, on_signal);
-    if (!job->output)
-        die("build: say where to write with -o DIR");
-    settle(job);
-    if (job->dry_run) {
-        command = machine_command(job, format("%s/root.img", job->output), "/dev/null");
-        print_command(stdout, &command);
-        return 0;
-    }
-    if (ends_with(job->output, ".img")) {
-        write_image_file(job, job->output);
-        return 0;
-    }
-    if (mkdir(job->output, 0777) && errno != EEXIST)
-        die("cannot make the directory %s: %s", job->output, strerror(errno));
-    image = format("%s/root.img", job->output);
-    write_image_file(job, image);
-    copy_kernel(job, format("%s/lethe-kernel", job->output));
-    job->kernel = format("%s/lethe-kernel", job->output);
-    command = machine_command(job, image, "/dev/null");
-    print_command(stdout, &command);
-    return 0;
 }
 
 static const char *const verbs[] = {"run", "build", "help", "version"};
@@ -287,7 +206,6 @@ int main(int argc, char **argv)
     struct job job = {.memory_bytes = 512 * MIB, .cpus = 1, .root = tree_new()};
     const char *verb = argc > 1 ? argv[1] : "";
 
-    atexit(remove_unfinished);
     if (!*verb)
         die("name a verb: run, build, help or version");
     if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h")) {
@@ -301,5 +219,7 @@ int main(int argc, char **argv)
     if (strcmp(verb, "run") && strcmp(verb, "build"))
         return unknown_verb(verb);
     options_parse(&job, argc - 1, argv + 1);
-    return !strcmp(verb, "run") ? verb_run(&job) : verb_build(&job);
+    if (!strcmp(verb, "build"))
+        return verb_build(&job);
+    return job.disk ? verb_run_disk(&job) : verb_run(&job);
 }

@@ -3,11 +3,13 @@
 // follows `--` belongs to the program.
 #include "lethe.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {  // long options without a letter
     OPT_SMP = 256,
@@ -23,6 +25,10 @@ enum {  // long options without a letter
     OPT_DRY_RUN,
     OPT_UNCHECKED,
     OPT_NET,
+    OPT_DISK,
+    OPT_DISK_BUS,
+    OPT_UEFI,
+    OPT_FIRMWARE,
     OPT_SYSROOT,
     OPT_ROOTFS,
 };
@@ -49,6 +55,10 @@ static const struct option long_options[] = {
     {"port", required_argument, NULL, 'p'},
     {"net", required_argument, NULL, OPT_NET},
     {"verbose", no_argument, NULL, 'v'},
+    {"disk", required_argument, NULL, OPT_DISK},
+    {"disk-bus", required_argument, NULL, OPT_DISK_BUS},
+    {"uefi", no_argument, NULL, OPT_UEFI},
+    {"firmware", required_argument, NULL, OPT_FIRMWARE},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"unchecked", no_argument, NULL, OPT_UNCHECKED},
     {"sysroot", required_argument, NULL, OPT_SYSROOT},
@@ -185,6 +195,22 @@ static void set_sysroot(struct job *job, const char *text)
         job->sysroot[--n] = '\0';
 }
 
+static void set_disk_bus(struct job *job, const char *text)
+{
+    for (size_t i = 0; disk_buses[i]; i++)
+        if (!strcmp(text, disk_buses[i]))
+            job->disk_bus = disk_buses[i];
+    if (!job->disk_bus || strcmp(text, job->disk_bus))
+        die("--disk-bus %s: choose virtio, scsi, nvme or ahci", text);
+}
+
+static void set_firmware(struct job *job, const char *path)
+{
+    if (access(path, R_OK))
+        die("cannot read the firmware %s: %s", path, strerror(errno));
+    job->firmware = xstrdup(path);
+}
+
 static void set_append(struct job *job, const char *word) { strings_add(&job->append, word); }
 
 static void apply(struct job *job, int option, const char *value, bool *program_seen)
@@ -209,6 +235,10 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_QEMU_ARG: strings_add(&job->qemu_args, value); break;
     case OPT_TIMEOUT: set_timeout(job, value); break;
     case OPT_STRACE: set_strace(job, value); break;
+    case OPT_DISK: job->disk = xstrdup(value); break;
+    case OPT_DISK_BUS: set_disk_bus(job, value); break;
+    case OPT_UEFI: job->uefi = true; break;
+    case OPT_FIRMWARE: set_firmware(job, value); break;
     case OPT_DRY_RUN: job->dry_run = true; break;
     case OPT_NET: network_choose(job, value); break;
     case OPT_UNCHECKED: job->unchecked = true; break;

@@ -192,6 +192,26 @@ char *shell_quote(const char *word)
     return quoted;
 }
 
+// A path inside one of QEMU's option lists, where a comma is written twice.
+char *qemu_escape(const char *path)
+{
+    char *escaped = xalloc(strlen(path) * 2 + 1), *p = escaped;
+
+    for (; *path; path++) {
+        if (*path == ',')
+            *p++ = ',';
+        *p++ = *path;
+    }
+    return escaped;
+}
+
+bool ends_with(const char *text, const char *tail)
+{
+    size_t len = strlen(text), tail_len = strlen(tail);
+
+    return len > tail_len && !strcasecmp(text + len - tail_len, tail);
+}
+
 // Adds NAME=VALUE, in place of an earlier value of NAME.
 void env_set(struct strings *env, const char *assignment)
 {

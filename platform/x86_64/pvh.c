@@ -9,24 +9,10 @@
 #include "core/log.h"
 #include "platform/memory_map.h"
 #include "platform/x86_64/platform_x86.h"
+#include "platform/x86_64/start_info.h"
 
-#define HVM_START_MAGIC 0x336ec578
 #define EARLY_MAX (1ul << 30)  // boot.S has tables for the first GiB only
 #define CMDLINE_MAX 2048       // as Linux's COMMAND_LINE_SIZE
-
-struct hvm_start_info {
-    u32 magic, version, flags, nr_modules;
-    u64 modlist_paddr, cmdline_paddr, rsdp_paddr;
-    u64 memmap_paddr;  // from version 1 on
-    u32 memmap_entries, reserved;
-};
-struct hvm_modlist_entry {
-    u64 paddr, size, cmdline_paddr, reserved;
-};
-struct hvm_memmap_entry {
-    u64 addr, size;
-    u32 type, reserved;
-};
 
 static char cmdline[CMDLINE_MAX];
 
@@ -43,10 +29,10 @@ static const void *early_map(phys_t pa, size_t len)
 static enum mem_kind kind_of(u32 e820_type)
 {
     switch (e820_type) {
-    case 1: return MEM_RAM;
-    case 3: return MEM_ACPI;
-    case 4: return MEM_NVS;
-    case 5: return MEM_BAD;
+    case E820_RAM: return MEM_RAM;
+    case E820_ACPI: return MEM_ACPI;
+    case E820_NVS: return MEM_NVS;
+    case E820_BAD: return MEM_BAD;
     default: return MEM_RESERVED;
     }
 }

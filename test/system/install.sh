@@ -3,6 +3,8 @@
 d=$work/install
 holds install/make make -s install DESTDIR="$d" PREFIX=/opt/lethe
 expect_output install/files 0 "bin/lethe
+lib/lethe/x86_64/lethe-boot.bios
+lib/lethe/x86_64/lethe-boot.efi
 lib/lethe/x86_64/lethe-kernel
 lib/lethe/x86_64/lethe-kernel-full" sh -c "cd '$d/opt/lethe' && find . -type f | sed 's,^./,,' | sort"
 expect_output install/runs 0 'Hello, world, from Linux on x86_64' \

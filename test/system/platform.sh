@@ -2,14 +2,14 @@
 # The machine itself: how it ends without the tool's exit device, where random numbers come from, how a panic looks.
 lethe() { timeout -k 5 100 "$LETHE" run --accel tcg --timeout 60 "$@"; }
 gcc -static -O2 -Wall -o "$work/random" "$here/random_probe.c" || fail 'platform/set-up: random_probe.c does not build'
-"$LETHE" build "$work/random" -o "$work/random.img" >/dev/null 2>"$err" || fail "platform/set-up: $(head -n 1 "$err")"
+"$LETHE" build "$work/random" -o "$work/random.ext4" >/dev/null 2>"$err" || fail "platform/set-up: $(head -n 1 "$err")"
 
 # bare WORDS QEMU-OPTION...: the image of random_probe without the tool
 bare() {
     words=$1
     shift
     timeout -k 5 60 qemu-system-x86_64 -accel tcg -m 64 -nodefaults -no-user-config -no-reboot -display none -serial stdio \
-        -kernel build/x86_64/lethe-kernel -initrd "$work/random.img" -append "$words" "$@"
+        -kernel build/x86_64/lethe-kernel -initrd "$work/random.ext4" -append "$words" "$@"
 }
 # says NAME PATTERN COMMAND...: it ends by itself with status 0 and its output holds the pattern
 says() {
