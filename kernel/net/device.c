@@ -18,8 +18,8 @@
 #include "lwip/dns.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
-#include "lwip/priv/tcp_priv.h"
 #include "net/interface.h"
+#include "net/inet.h"
 #include "netif/ethernet.h"
 
 #define POLL_BUDGET 64
@@ -55,13 +55,7 @@ static u16 checksum_flags(const struct net_device *d, bool checked)
     return flags;
 }
 
-void net_device_has_room(struct net_device *d)
-{
-    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
-        if (pcb->unsent)
-            tcp_output(pcb);
-    }
-}
+void net_device_has_room(struct net_device *d) { tcp_flows_send(); }
 
 void net_device_receive(struct net_device *d, struct pbuf *p, bool checked)
 {
@@ -149,6 +143,11 @@ void dns_setserver(u8_t index, const ip_addr_t *server)
 static void on_status(struct netif *netif)
 {
     struct net_device *d = netif->state;
+    if (!ip_addr_eq(&d->address, &netif->ip_addr)) {
+        if (!ip_addr_isany(&d->address))
+            tcp_flows_address_gone(&d->address);
+        d->address = netif->ip_addr;
+    }
     d->changed = true;
     net_kick(d->stack);
 }

@@ -30,6 +30,7 @@ struct net_device {
     struct net_device *next;
     struct net_stack *stack;
     struct netif netif;  // [stack lock]
+    ip_addr_t address;   // [stack lock] its IPv4 address, to see that it changes
     u32 index;           // eth0, eth1, ...
     bool dhcp;           // asks for its address
     bool waits;          // counted in stack->n_configuring

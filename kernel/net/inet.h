@@ -63,5 +63,10 @@ long inet_ioctl(struct socket *s, unsigned cmd, uptr_t arg);
 // tcp.c, udp.c. => ERR_PTR(-ENOMEM, ...)
 struct socket *tcp_create(int family);
 struct socket *udp_create(int family);
+// tcp_flows.c. [stack lock]
+int tcp_flows_init(void);   // => 0, -ENOMEM
+bool tcp_flows_tick(void);  // every TCP_TMR_INTERVAL. => false: no connection is left
+void tcp_flows_address_gone(const ip_addr_t *old);  // ends the connections from it
+void tcp_flows_send(void);                          // the device has room again (tcp.c)
 // Whether a connection in TIME-WAIT has this local port. [stack lock]
 bool tcp_port_waits(u16 port);

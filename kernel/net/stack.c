@@ -17,6 +17,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/timeouts.h"
 #include "net/device.h"
+#include "net/inet.h"
 
 #define LOOPBACK_MTU 65535
 #define TCP_TICK_NS (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
@@ -176,8 +177,7 @@ void sys_timeouts_init(void) {}
 
 static void tcp_tick(struct net_stack *st, u64 now)
 {
-    tcp_tmr();
-    st->tcp_timer_runs = tcp_active_pcbs || tcp_tw_pcbs;
+    st->tcp_timer_runs = tcp_flows_tick();
     st->tcp_due_ns = st->tcp_timer_runs ? now + TCP_TICK_NS : NEVER;
 }
 
@@ -261,7 +261,8 @@ int net_stack_start(struct net_stack *st)
             st->slow_due_ns = ktime_ns() + SLOW_TICK_NS;
             lwip_init();
             add_loopback(st);
-            atomic_store(&st->started, true);
+            err = tcp_flows_init();
+            atomic_store(&st->started, !err);
             net_unlock(st);
         }
     }

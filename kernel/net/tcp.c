@@ -55,8 +55,14 @@ static struct tcp_sock *tcp_new_sock(int family)
 
 struct socket *tcp_create(int family)
 {
-    if (net_memory_short())
-        return ERR_PTR(-ENOBUFS);
+    if (net_memory_short()) {
+        struct net_stack *st = net_stack_here();
+        net_lock(st);
+        tcp_flows_forget_waiting();
+        net_unlock(st);
+        if (net_memory_short())
+            return ERR_PTR(-ENOBUFS);
+    }
     struct tcp_sock *t = tcp_new_sock(family);
     return t ? &t->i.s : ERR_PTR(-ENOMEM);
 }
@@ -268,6 +274,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     struct tcp_sock *l = arg;
     if (!pcb || !l)
         return ERR_VAL;
+    if (net_memory_short())
+        tcp_flows_forget_waiting();
     struct tcp_sock *t = net_memory_short() ? NULL : tcp_new_sock(l->i.s.family);
     if (!t)
         return ERR_MEM;
@@ -301,14 +309,27 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 // ---- bind, listen, accept
 
+static void look_for_port(struct tcp_pcb *pcb, void *arg)
+{
+    u32 *port = arg;
+    if (pcb->state == TIME_WAIT && pcb->local_port == *port)
+        *port = 0;
+}
+
 bool tcp_port_waits(u16 port)
 {
-    for (const struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
-        if (pcb->local_port == port)
-            return true;
-    }
-    return false;
+    u32 wanted = port;
+    tcp_flows_each(look_for_port, &wanted);
+    return !wanted;
 }
+
+static void send_rest(struct tcp_pcb *pcb, void *unused)
+{
+    if (pcb->state != TIME_WAIT && pcb->unsent)
+        tcp_output(pcb);
+}
+
+void tcp_flows_send(void) { tcp_flows_each(send_rest, NULL); }
 
 static int tcp_bind_socket(struct socket *s, const struct sock_addr *addr, u32 len)
 {
@@ -403,8 +424,10 @@ static struct socket *tcp_accept_socket(struct socket *s, bool nonblock)
             t = list_first(&l->accept_queue, struct tcp_sock, accept_link);
             list_remove_init(&t->accept_link);
             l->n_accept--;
-            if (t->pcb)
+            if (t->pcb) {
                 tcp_backlog_accepted(t->pcb);
+                t->pcb->listener = NULL;
+            }
         }
         net_unlock(l->i.stack);
         if (t)
@@ -440,6 +463,7 @@ static int start_connecting(struct tcp_sock *t, const ip_addr_t *ip, u16 port)
     t->state = TCP_CONNECTING;
     i->remote = *ip;
     i->remote_port = port;
+    tcp_flow_select(ip, i->local_port, port);
     err_t e = tcp_connect(pcb, ip, port, on_connected);
     if (e != ERR_OK) {
         t->state = TCP_FRESH;
@@ -863,6 +887,7 @@ static int tcp_shutdown_socket(struct socket *s, u32 bits)
         atomic_fetch_or(&s->shutdown, bits);
         if ((bits & SHUTDOWN_SND) && !t->fin_sent && t->pcb) {
             t->fin_sent = true;
+            tcp_flow_use(t->pcb);
             tcp_shutdown(t->pcb, 0, 1);
         }
     }
@@ -873,13 +898,26 @@ static int tcp_shutdown_socket(struct socket *s, u32 bits)
     return err;
 }
 
+// With a reset. [stack lock]
+static void abort_connection(struct tcp_sock *t)
+{
+    if (t->pcb) {
+        tcp_flow_use(t->pcb);
+        tcp_abort(t->pcb);
+    }
+}
+
+static void forget_listener(struct tcp_pcb *pcb, void *listener)
+{
+    if (pcb->listener == listener)
+        pcb->listener = NULL;
+}
+
 // A listener stops; those who have come are turned away. [stack lock]
 void tcp_stop_listening(struct tcp_sock *t)
 {
+    struct tcp_pcb_listen *l = (struct tcp_pcb_listen *)t->pcb;
     struct list *at;
-    tcp_arg(t->pcb, NULL);
-    tcp_close(t->pcb);
-    t->pcb = NULL;
     t->state = TCP_FRESH;
     t->i.s.listening = false;
     while ((at = list_pop_front(&t->accept_queue))) {
@@ -887,11 +925,15 @@ void tcp_stop_listening(struct tcp_sock *t)
         list_init(&c->accept_link);
         c->state = TCP_ENDED;
         detach(c);
-        if (c->pcb)
-            tcp_abort(c->pcb);
+        abort_connection(c);
         socket_put(&c->i.s);
     }
     t->n_accept = 0;
+    tcp_arg(t->pcb, NULL);
+    if (l->accepts_pending)  // half open: lwIP looks for them in one bucket only
+        tcp_flows_each(forget_listener, l);
+    tcp_close(t->pcb);
+    t->pcb = NULL;
 }
 
 int tcp_disconnect(struct tcp_sock *t)
@@ -901,7 +943,7 @@ int tcp_disconnect(struct tcp_sock *t)
         tcp_stop_listening(t);
     } else if (t->pcb) {
         detach(t);
-        tcp_abort(t->pcb);
+        abort_connection(t);
     }
     t->state = TCP_FRESH;
     t->rx_fin = t->fin_sent = false;
@@ -932,6 +974,7 @@ static void close_connection(struct tcp_sock *t)
     bool unread = t->rx_bytes != 0;
     tcp_direct_part(t);
     detach(t);
+    tcp_flow_use(pcb);
     if (t->state == TCP_CONNECTING || unread || t->i.s.linger_s == 0) {
         tcp_abort(pcb);  // a reset: the other end learns that bytes were lost
         return;

@@ -69,6 +69,13 @@ u32 tcp_direct_taken(struct tcp_sock *t, u32 n);
 // p, all read, is about to be freed. => true: kept, empty, for the next small message
 bool tcp_direct_keep(struct tcp_sock *t, struct pbuf *p);
 
+// tcp_flows.c, under the stack lock. Before lwIP is called for a pcb that is connected, or about to be.
+void tcp_flow_use(const struct tcp_pcb *pcb);
+void tcp_flow_select(const ip_addr_t *remote, u16 local_port, u16 remote_port);
+// Every connection, those in TIME-WAIT too; visit may end the pcb it is given.
+void tcp_flows_each(void (*visit)(struct tcp_pcb *pcb, void *arg), void *arg);
+void tcp_flows_forget_waiting(void);  // memory is short: ends connections in TIME-WAIT
+
 void tcp_stop_listening(struct tcp_sock *t);
 int tcp_disconnect(struct tcp_sock *t);  // connect(2) to AF_UNSPEC
 void tcp_apply_options(struct tcp_sock *t);

@@ -21,6 +21,11 @@
 #define SZT_F "zu"
 
 #define BYTE_ORDER LITTLE_ENDIAN  // as every architecture here
+#define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS  // one instruction instead of calls
+#define lwip_htons(x) __builtin_bswap16((uint16_t)(x))
+#define lwip_ntohs(x) __builtin_bswap16((uint16_t)(x))
+#define lwip_htonl(x) __builtin_bswap32((uint32_t)(x))
+#define lwip_ntohl(x) __builtin_bswap32((uint32_t)(x))
 #define LWIP_RAND() net_random()
 uint32_t net_random(void);
 
