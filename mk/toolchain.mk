@@ -40,7 +40,7 @@ KCFLAGS_x86_64  := -m64 -march=x86-64 -mcmodel=kernel -mno-red-zone -fcf-protect
 KCFLAGS_aarch64 := -march=armv8-a -mno-outline-atomics -mbranch-protection=none -mcmodel=small
 
 # For size. String instructions are slow under emulation and for short lengths: clear and copy by our own functions.
-KCFLAGS_COLD := -Os $(if $(filter x86_64,$(ARCH)),-mstringop-strategy=libcall)
+KCFLAGS_COLD := -Os -fno-jump-tables $(if $(filter x86_64,$(ARCH)),-mstringop-strategy=libcall)
 
 KCFLAGS += $(KCFLAGS_$(ARCH)) $(EXTRA_KCFLAGS)
 KASFLAGS := -D__ASSEMBLER__=1 -g -fno-pic -fno-pie $(KCFLAGS_$(ARCH)) $(REPRODUCIBLE)

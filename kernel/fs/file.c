@@ -552,7 +552,7 @@ static int copy_open_how(struct open_how *how, uptr_t user, size_t size)
     return copy_from_user(how, user, sizeof(*how));
 }
 
-long sys_openat2(int dfd, uptr_t path, uptr_t user_how, size_t size)
+__cold long sys_openat2(int dfd, uptr_t path, uptr_t user_how, size_t size)
 {
     struct open_how how;
     int err = copy_open_how(&how, user_how, size);

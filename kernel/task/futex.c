@@ -353,7 +353,7 @@ static int move_waiters(struct bucket *b1, const struct futex_key_info *key1, st
     return woken;
 }
 
-static long do_requeue(uptr_t addr1, bool shared1, uptr_t addr2, bool shared2, int n_wake,
+static __cold long do_requeue(uptr_t addr1, bool shared1, uptr_t addr2, bool shared2, int n_wake,
                        int n_requeue, const u32 *expected)
 {
     struct futex_key_info key1, key2;
@@ -597,7 +597,7 @@ static long wait_many(const struct futex_waitv *v, struct futex_waiter *w, unsig
     return woken >= 0 ? woken : err;
 }
 
-long sys_futex_waitv(uptr_t waiters, unsigned n, unsigned flags, uptr_t timeout, int clock)
+__cold long sys_futex_waitv(uptr_t waiters, unsigned n, unsigned flags, uptr_t timeout, int clock)
 {
     struct deadline deadline;
     if (flags || n == 0 || n > FUTEX_WAITV_MAX || !waiters)
