@@ -4,7 +4,7 @@
 #
 #   [ARCH=aarch64] mk/setup.sh [run|test|bench|lint|fuzz]...     default: run
 #
-# ARCH adds what building and running for another architecture than this machine's needs.
+# ARCH (one or several) adds what building and running for another architecture than this machine's needs.
 # Works as root or with sudo (which may ask for a password at a terminal); without either it prints the one command
 # to run as root and ends with status 2.
 # Silent and quick when nothing is missing. Not on Debian? It names what is missing and ends with status 2.
@@ -25,7 +25,7 @@ libc_static() { [ -e "$(gcc -print-file-name=libc.a)" ]; }
 go_any() { has go || [ -x /usr/lib/go/bin/go ]; }
 rust_any() { has rustc; }
 
-foreign() { [ "${ARCH:-}" = aarch64 ] && [ "$(uname -m)" != aarch64 ]; }
+foreign() { case " ${ARCH:-} " in *' aarch64 '*) [ "$(uname -m)" != aarch64 ] ;; *) false ;; esac; }
 cross_libc() { [ -e "$(aarch64-linux-gnu-gcc -print-file-name=libc.a)" ]; }
 
 for_run() {

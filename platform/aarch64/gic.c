@@ -174,6 +174,7 @@ void gic_init(void)
         cpu_if = arch_map_device(machine.gic_cpu.base, machine.gic_cpu.size);
     mmio_write32(dist, GICD_CTLR, 0);
     wait_for_distributor();
+    log_debug("interrupt controller: GICv%d", machine.gic == GIC_V2 ? 2 : 3);
     n_intids = MIN(((mmio_read32(dist, GICD_TYPER) & 31) + 1) * 32, (u32)FIRST_SPECIAL);
     for (u32 id = FIRST_SPI; id < n_intids; id += 32)
         mmio_write32(dist, GICD_ICENABLER + id / 8, UINT32_MAX);

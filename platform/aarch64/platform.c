@@ -14,8 +14,10 @@ struct machine machine;
 
 void platform_init_early(void) { device_tree_parse(boot_argument); }
 
-static void log_memory(void)
+static void log_machine(void)
 {
+    if (log_level >= LOG_DEBUG)
+        a64_log_features();
     for (u32 i = 0; log_level >= LOG_DEBUG && i < boot_info.n_mem; i++) {
         const struct mem_range *r = &boot_info.mem[i];
         log_debug("memory %#14lx to %#14lx kind %d", (unsigned long)r->start, (unsigned long)r->end,
@@ -25,7 +27,7 @@ static void log_memory(void)
 
 void platform_init_irq(void)
 {
-    log_memory();
+    log_machine();
     cpus[0]->hw_id = mpidr_id(sysreg_read(mpidr_el1));
     gic_init();
     gic_init_cpu();

@@ -4,6 +4,9 @@
 #include "a64_internal.h"
 #include "arch/mmu.h"
 
+#include "core/log.h"
+#include <stdio.h>
+
 struct a64_features a64_features;
 u8 a64_has_pan;  // for uaccess.S
 extern struct cpu boot_cpu;
@@ -30,6 +33,28 @@ void arch_init_early(struct cpu *cpu)
     a64_has_pan = a64_features.pan;
     cpu->kernel_stack_top = (uintptr_t)boot_stack_top;
     init_registers();
+}
+
+// The tests of CPU models read it (test/guest/models).
+void a64_log_features(void)
+{
+    const struct {
+        const char *name;
+        bool has;
+    } features[] = {
+        {"pan", a64_features.pan},
+        {"access-flag", a64_features.hw_access},
+        {"dirty-flag", a64_features.hw_dirty},
+        {"atomics", a64_features.hwcap & BIT(8)},  // HWCAP_ATOMICS, for programs
+        {"rndr", a64_features.rndr},
+    };
+    char text[64];
+    size_t n = 0;
+    text[0] = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
+        if (features[i].has)
+            n += scnprintf(text + n, sizeof(text) - n, " %s", features[i].name);
+    log_debug("the CPU has:%s", text);
 }
 
 void arch_init_cpu(struct cpu *cpu)

@@ -25,6 +25,9 @@ struct a64_features {
 };
 extern struct a64_features a64_features;
 
+// One line in the log, for loglevel=7: which of the features the boot CPU has that decide between two ways.
+void a64_log_features(void);
+
 // The register changes only when a thread moves to another CPU, which is in a call. The operand makes the compiler read
 // it again after each, as it must read memory again.
 static inline struct cpu *this_cpu(void)
