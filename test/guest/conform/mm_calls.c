@@ -11,7 +11,6 @@
 
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
-#define TASK_END 0x7ffffffff000ul
 
 enum {
     ALLOW_SEALING = 2,
@@ -134,7 +133,7 @@ TEST(segments_refuse)
     CHECK_ERRNO(shmctl(id, 99, &ds), EINVAL);
     CHECK_ERRNO(shmctl(id, IPC_STAT, (void *)8), EFAULT);
     CHECK_ERRNO(shmctl(-5, IPC_STAT, &ds), EINVAL);
-    CHECK_ERRNO(shmat(id, (void *)TASK_END, 0), ENOMEM);
+    CHECK_ERRNO(shmat(id, (void *)USER_TOP, 0), ENOMEM);
     CHECK_ERRNO(shmat(id, (void *)-PAGE, 0), EINVAL);
     CHECK_ERRNO(shmat(id, (void *)1, 0), EINVAL);
     CHECK_ERRNO(shmat(id, (void *)-PAGE, SHM_REMAP), ENOMEM);
@@ -172,7 +171,7 @@ TEST(locks_refuse)
     char *p = map_anon(4 * PAGE);
     CHECK_ERRNO(mlock(p, (size_t)-1 - PAGE), EINVAL);
     CHECK_ERRNO(munlock(p, (size_t)-1 - PAGE), EINVAL);
-    CHECK_ERRNO(mlock((void *)TASK_END, PAGE), ENOMEM);
+    CHECK_ERRNO(mlock((void *)USER_TOP, PAGE), ENOMEM);
     CHECK_OK(munlock(p, 0));
     CHECK_OK(munlock(p, 4 * PAGE));  // nothing was locked
     CHECK_ERRNO(syscall(SYS_mlock2, p, PAGE, -1), EINVAL);

@@ -113,7 +113,7 @@ TEST(the_address_of_a_fault_is_exact)
 TEST(faults_outside_of_user_memory)
 {
     CHECK_FAULT(READ(8), SIGSEGV, SEGV_MAPERR, 8);
-    CHECK_FAULT(WRITE(0x7ffffffff000, 1), SIGSEGV, SEGV_MAPERR, 0x7ffffffff000);
+    CHECK_FAULT(WRITE(USER_TOP, 1), SIGSEGV, SEGV_MAPERR, USER_TOP);
 #if defined __x86_64__
     CHECK_FAULT(READ(0xffff888000000000), SIGSEGV, SEGV_MAPERR, 0xffff888000000000);
     CHECK_FAULT(READ(0xfffffffffffff000), SIGSEGV, SEGV_MAPERR, 0xfffffffffffff000);

@@ -33,11 +33,17 @@
 #define SCRATCH 0x300000000000ul  // per thread: 64 KiB to make structs in, then a hole
 #define SCRATCH_STRIDE (1ul << 20)
 #define SCRATCH_SIZE (64ul << 10)
-#define USER_END 0x7ffffffff000ul
 #define SMALL (2ul << 20)  // what may be populated in an odd round
 enum {
+#if defined __aarch64__
+    NR_pkey_mprotect = 288,
+    NR_pkey_free = 290,
+    NR_rseq = 293,
+#else
     NR_pkey_mprotect = 329,
     NR_pkey_free = 331,
+    NR_rseq = 334,
+#endif
     NR_pidfd_self = -10000,  // PIDFD_SELF_THREAD; one less is PIDFD_SELF_PROCESS
     NR_process_madvise = 440,
     NR_mseal = 462,
@@ -115,8 +121,8 @@ static const uint64_t edges[] = {
     (1ul << 47) - PAGE,
     (1ul << 47) - 1,
     1ul << 47,
-    USER_END - PAGE,
-    USER_END,
+    USER_TOP - PAGE,
+    USER_TOP,
     1ul << 48,
     1ul << 62,
     INT64_MAX,
@@ -146,7 +152,7 @@ static uint64_t wild(struct caller *c)
     case 3: return 1ul << below(c, 64);
     case 4: return -(1ul << below(c, 64));
     case 5: return arena_page(c) + below(c, PAGE);
-    case 6: return next(c) & (USER_END - PAGE) & -PAGE;
+    case 6: return next(c) & (USER_TOP - PAGE) & -PAGE;
     default: return next(c);
     }
 }
@@ -461,7 +467,7 @@ static const short never[] = {
     SYS_sigaltstack,
     SYS_set_tid_address,
     SYS_set_robust_list,
-    334 /* rseq */,
+    NR_rseq,
     SYS_prlimit64,
     SYS_setrlimit,
     SYS_mount,
