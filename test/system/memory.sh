@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Memory that the guest gives up goes back to the host: seen as the resident size of the QEMU process.
 lethe() { timeout -k 5 280 "$LETHE" run --accel tcg --timeout 260 "$@"; }
-gcc -static -O2 -Wall -o "$work/give_back" "$here/give_back.c" || fail 'memory/set-up: give_back.c does not build'
+word() { echo "$1" | tr -c "a-z0-9\n" -; } # without the commas of a machine
+$compiler -static -O2 -Wall -o "$work/give_back" "$here/give_back.c" || fail 'memory/set-up: give_back.c does not build'
 go=$(command -v go || echo /usr/lib/go/bin/go)
-(cd "$here/give_back_go" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/gocache" \
-    "$go" build -o "$work/give_back_go" .) || fail 'memory/set-up: give_back_go does not build'
+(cd "$here/give_back_go" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/../../gocache" \
+    env $go_arch "$go" build -o "$work/give_back_go" .) || fail 'memory/set-up: give_back_go does not build'
 
 # start NAME ARGUMENT...: runs the tool in the background, with its output in $out and its input from descriptor 3; sets
 # $machine to QEMU's process
@@ -17,7 +18,7 @@ start() {
     tool=$! machine=0
     for _ in $(seq 100); do
         for machine in $(processes "$name"); do
-            [ "$(cat "/proc/$machine/comm" 2>/dev/null)" = qemu-system-x86 ] && return 0
+            [ "$(cat "/proc/$machine/comm" 2>/dev/null)" = "$(echo "qemu-system-$ARCH" | cut -c1-15)" ] && return 0
         done
         sleep 0.1
     done
@@ -43,8 +44,8 @@ finish() {
     [ $status -eq "$2" ] && pass || fail "$1: status $status, wanted $2: $(head -n 1 "$err")"
 }
 
-for kind in microvm q35; do
-    start "lethe-go-$kind" -m 1g --machine $kind "$work/give_back_go"
+for kind in $two_machines; do
+    start "lethe-go-$(word $kind)" -m 1g --machine $kind "$work/give_back_go"
     until_true 120 said full 1 || fail "memory/go_$kind: never full: $(tail -n 1 "$out")"
     full=$(resident_mib)
     until_true 60 said free 1 || fail "memory/go_$kind: never free"
@@ -77,9 +78,9 @@ monitor() { # monitor COMMAND
         $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print' "$work/monitor" "$1"
 }
 inflated() { monitor 'info balloon' | grep -q "actual=$1"; }
-for kind in microvm q35; do
+for kind in $two_machines; do
     rm -f "$work/monitor"
-    start "lethe-balloon-$kind" -m 512 --machine $kind --qemu-arg=-monitor \
+    start "lethe-balloon-$(word $kind)" -m 512 --machine $kind --qemu-arg=-monitor \
         --qemu-arg="unix:$work/monitor,server=on,wait=off" "$work/give_back" -- late 400 9000
     until_true 30 said ready 1 || fail "memory/balloon_$kind: $(head -n 1 "$err")"
     monitor 'balloon 212' >/dev/null

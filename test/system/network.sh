@@ -5,7 +5,7 @@ go=$(command -v go || echo /usr/lib/go/bin/go)
 (cd "$here/net_load" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/../../gocache" \
     "$go" build -o "$work/net_load" .) || fail 'network/set-up: net_load does not build'
 load() { timeout -k 5 120 "$work/net_load" "$@"; }
-server=build/examples/go-http
+server=$examples/go-http
 
 # A free port of the host, each time another.
 next_port=$((20000 + $$ % 20000))
@@ -88,10 +88,10 @@ kill $host
 wait $host 2>/dev/null
 
 # The same over PCI, and with the epoll server in C.
-for kind in pc q35; do
+for kind in ${machines#* }; do
     name=network/echo_$kind
     free_port
-    serve echoing -p "$port:7000" --machine $kind build/examples/c-echo || continue
+    serve echoing -p "$port:7000" --machine $kind $examples/c-echo || continue
     holds "$name" load echo "127.0.0.1:$port" 40 20
     stop
 done
@@ -108,5 +108,5 @@ fi
 name=network/none
 run lethe --net none $server
 [ "$status" -eq 1 ] && grep -q 'address family not supported' "$out" && pass || fail "$name: status $status: $(head -n 1 "$out")"
-run lethe --net user --qemu-arg=-netdev --qemu-arg=user,id=net1,restrict=on build/examples/c-hello
+run lethe --net user --qemu-arg=-netdev --qemu-arg=user,id=net1,restrict=on $examples/c-hello
 [ "$status" -eq 0 ] && pass || fail "network/unused: status $status: $(head -n 1 "$err")"
