@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Tests, benchmarks and lint.
 
-# Of another architecture than the host's, what runs in the guest.
-SUITES := $(if $(FOREIGN),guest guest/mmdiff)
+# Both architectures on an x86-64 host, its own first; one when ARCH is given.
+TEST_ARCHES := $(if $(filter file,$(origin ARCH)),$(if $(filter x86_64,$(HOST_ARCH)),$(ARCHES),$(HOST_ARCH)),$(ARCH))
 
-## test: set up the host, build everything, run every test; ends with the counting line
+## test: set up the host, build everything, run every test of both architectures (ARCH=... of one); ends with the counting line
 test:
-	@ARCH=$(ARCH) mk/setup.sh test
-	@$(MAKE) --no-print-directory tool kernel examples
-	@ARCH=$(ARCH) test/run-all $(SUITES)
+	@ARCH='$(TEST_ARCHES)' mk/setup.sh test
+	@for arch in $(TEST_ARCHES); do $(MAKE) --no-print-directory ARCH=$$arch tool kernel examples || exit 1; done
+	@ARCH='$(TEST_ARCHES)' test/run-all
+
+## test-models: the guest tests, whole, on four aarch64 CPU models with GICv2 and GICv3 (MODEL=REGEX: only some)
+test-models:
+	@ARCH=aarch64 mk/setup.sh test
+	@$(MAKE) --no-print-directory ARCH=aarch64 tool kernel examples
+	@ARCH=aarch64 MODELS=1 test/guest/models/run
 
 ## fuzz: memory calls at random, the same on Linux and in the guest: make fuzz SEEDS=0..199 (CPUS='1 4', STEPS=2000)
 fuzz:
@@ -49,4 +55,4 @@ format:
 	@mk/setup.sh lint
 	@clang-format -i $(C_SRCS)
 
-.PHONY: test fuzz fuzz-host bench lint format
+.PHONY: test test-models fuzz fuzz-host bench lint format
