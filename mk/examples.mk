@@ -20,7 +20,8 @@ $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(Q)mkdir -p $(@D)
 	$(Q)cd examples/go-$* && env $(GO_ENV) $(GO) build -o $(abspath $@) .
 
-$(BUILD)/bench/go-hello: test/bench/go-hello/main.go test/bench/go-hello/go.mod
+BENCH_OUT    := $(BUILD)/bench$(FOREIGN:%=-%)
+$(BENCH_OUT)/go-hello: test/bench/go-hello/main.go test/bench/go-hello/go.mod
 	$(call say,GO,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)cd test/bench/go-hello && env $(GO_ENV) $(GO) build -o $(abspath $@) .

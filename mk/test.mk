@@ -27,11 +27,11 @@ fuzz-host:
 	@mk/setup.sh fuzz
 	@FUZZ_SECONDS='$(or $(FUZZ_SECONDS),60)' test/host/fuzz/run
 
-## bench: Lethe and a Debian Linux guest side by side, one table
+## bench: Lethe and a Debian Linux guest side by side, one table (of x86-64, or with ARCH=aarch64)
 bench:
-	@mk/setup.sh bench
-	@$(MAKE) --no-print-directory tool kernel $(BUILD)/bench/go-hello
-	@test/bench/run
+	@ARCH=$(ARCH) mk/setup.sh bench
+	@$(MAKE) --no-print-directory tool kernel $(BENCH_OUT)/go-hello
+	@ARCH=$(ARCH) test/bench/run
 
 C_SRCS      = $(shell find boot ops kernel platform libc-shim test -name '*.[ch]' | sort)
 KERNEL_C    = $(filter-out libc-shim/vdso/%,$(filter %.c,$(KSRCS)))
