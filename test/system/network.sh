@@ -18,7 +18,8 @@ free_port() {
 serve() {
     ready=$1
     shift
-    lethe "$@" >"$out" 2>"$err" </dev/null &
+    # No shell between: the signal that stops it is for timeout(1), which passes it on.
+    timeout -k 5 170 "$LETHE" run --accel tcg --timeout 160 "$@" >"$out" 2>"$err" </dev/null &
     tool=$!
     for _ in $(seq 300); do
         grep -qs "$ready" "$out" && return 0
