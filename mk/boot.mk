@@ -4,7 +4,7 @@
 BOOT_OUT    := $(BUILD)/$(ARCH)/boot
 BOOT_EFI    := $(BUILD)/$(ARCH)/lethe-boot.efi
 BOOT_BIOS   := $(BUILD)/$(ARCH)/lethe-boot.bios
-LOADERS     := $(BOOT_EFI) $(if $(filter x86_64,$(ARCH)),$(BOOT_BIOS))
+LOADERS     := $(if $(wildcard boot/efi/$(ARCH)),$(BOOT_EFI)) $(if $(filter x86_64,$(ARCH)),$(BOOT_BIOS))
 
 BOOT_CFLAGS := -nostdinc -isystem $(shell $(KCC) -print-file-name=include 2>/dev/null) -I. \
                -std=gnu11 -ffreestanding -Os -fshort-wchar -fno-strict-aliasing -fno-common -fno-stack-protector \
