@@ -267,6 +267,7 @@ static const struct gen_entry proc_entries[] = {
     GEN_FILE("uptime", 0444, &uptime_ops),
     GEN_FILE("version", 0444, &version_ops),
     GEN_FILE("vmstat", 0444, &vmstat_ops),
+    GEN_LINK(proc_net_name, "self/net"),
     GEN_END,
 };
 static const struct gen_entry proc_root = {

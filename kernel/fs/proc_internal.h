@@ -12,5 +12,10 @@ int proc_readlink_thread_self(u64 arg, char *buf, size_t size);
 extern const struct gen_entry proc_sys_entries[];
 extern const struct gen_ops hugetlb_pool_ops;  // nr_hugepages (proc_sys.c)  // proc_sys.c
 
+// kernel/net, in the kernel with a network; in the other one the names are NULL and end their tables.
+extern const char proc_net_name[] __weak, sys_net_name[] __weak;
+extern const struct gen_entry proc_net_entries[] __weak, proc_sys_net_entries[];
+extern const struct gen_dir_ops sys_net_ops __weak;
+
 // "0-3,5" without a newline (proc.c).
 void seq_cpu_list(struct seq_buf *out, cpumask_t mask);

@@ -1055,7 +1055,8 @@ OPS(exe_ops, .readlink = readlink_exe, .follow = follow_exe);
         GEN_FILE("statm", 0444, &statm_ops), GEN_FILE("status", 0444, &status_ops),               \
         GEN_FILE("uid_map", 0644, &id_map_ops), GEN_FILE("wchan", 0444, &wchan_ops)
 
-static const struct gen_entry task_entries[] = {COMMON_ENTRIES, GEN_END};
+static const struct gen_entry task_entries[] = {
+    COMMON_ENTRIES, GEN_DIR(proc_net_name, 0555, proc_net_entries), GEN_END};
 
 static void owner_of(u64 arg, u32 *uid, u32 *gid)
 {
@@ -1109,6 +1110,7 @@ static const struct gen_entry pid_entries[] = {
     GEN_FILE("coredump_filter", 0644, &coredump_ops),
     GEN_DYN("task", 0555, NULL, &task_dir_ops),
     GEN_FILE("timerslack_ns", 0444, &timerslack_ops),
+    GEN_DIR(proc_net_name, 0555, proc_net_entries),
     GEN_END,
 };
 

@@ -267,7 +267,8 @@ static const struct gen_entry net_core_entries[] = {
     GEN_FILE_ARG("somaxconn", 0444, &number_ops, 4096),
     GEN_END,
 };
-static const struct gen_entry net_entries[] = {
+// kernel/net/sysctl.c has more of them.
+__weak const struct gen_entry proc_sys_net_entries[] = {
     GEN_DIR("core", 0555, net_core_entries),
     GEN_END,
 };
@@ -275,7 +276,7 @@ static const struct gen_entry net_entries[] = {
 const struct gen_entry proc_sys_entries[] = {
     GEN_DIR("fs", 0555, fs_entries),
     GEN_DIR("kernel", 0555, kernel_entries),
-    GEN_DIR("net", 0555, net_entries),
+    GEN_DIR("net", 0555, proc_sys_net_entries),
     GEN_DIR("vm", 0555, vm_entries),
     GEN_END,
 };

@@ -21,13 +21,17 @@ enum {
 };  // up to IPPROTO_MPTCP, 262
 #define CAP_NET_BIND_SERVICE 10
 #define CAP_NET_RAW 13
-#define PORT_FIRST_FREE 1024u  // net.ipv4.ip_unprivileged_port_start
-#define PORT_RANGE_FIRST 32768u
-#define PORT_RANGE_LAST 60999u
 #define PORT_BUCKETS 256
 
-enum { IP_TOS = 1, IP_TTL = 2, IP_FREEBIND = 15, IP_BIND_ADDRESS_NO_PORT = 24 };
-enum { IPV6_UNICAST_HOPS = 16, IPV6_V6ONLY = 26, IPV6_TCLASS = 67 };
+enum { IP_TOS = 1, IP_TTL = 2, IP_MTU = 14, IP_FREEBIND = 15, IP_BIND_ADDRESS_NO_PORT = 24 };
+enum {
+    IPV6_UNICAST_HOPS = 16,
+    IPV6_MTU = 24,
+    IPV6_V6ONLY = 26,
+    IPV6_TCLASS = 67,
+    IPV6_FREEBIND = 78
+};
+enum { SO_BINDTODEVICE = 25 };
 
 static struct list ports[2][PORT_BUCKETS];  // [stack lock] TCP, UDP; zeroed until first used
 
@@ -156,7 +160,7 @@ int inet_getname(struct socket *s, struct sock_addr *addr, enum socket_name whic
 
 bool inet_is_local(const struct inet_sock *i, const ip_addr_t *ip)
 {
-    if (ip_addr_isany(ip))
+    if (ip_addr_isany(ip) || (IP_IS_V4(ip) && ip4_addr_isloopback(ip_2_ip4(ip))))
         return true;
     struct netif *netif;
     NETIF_FOREACH(netif)
@@ -204,12 +208,27 @@ int inet_error(s8 err)
 
 // ---- ports
 
-static struct list *bucket_of(const struct inet_sock *i, u16 port)
+struct list *inet_port_bucket(int type, u16 port)
 {
-    struct list *bucket = &ports[i->s.type == SOCK_DGRAM][port % PORT_BUCKETS];
+    struct list *bucket = &ports[type == SOCK_DGRAM][port % PORT_BUCKETS];
     if (!bucket->next)
         list_init(bucket);
     return bucket;
+}
+
+static struct list *bucket_of(const struct inet_sock *i, u16 port)
+{
+    return inet_port_bucket(i->s.type, port);
+}
+
+// Spreads senders over the sockets of an SO_REUSEPORT group.
+u32 inet_flow_hash(const ip_addr_t *from, u16 port)
+{
+    u32 h = port * 0x9e3779b1u;
+    const u32 *words = IP_IS_V6(from) ? ip_2_ip6(from)->addr : &ip_2_ip4(from)->addr;
+    for (int i = 0; i < (IP_IS_V6(from) ? 4 : 1); i++)
+        h = (h ^ words[i]) * 0x85ebca6bu;
+    return h ^ h >> 15;
 }
 
 // Whether two bound addresses can mean the same packet.
@@ -229,6 +248,10 @@ static bool conflict(const struct inet_sock *i, const ip_addr_t *ip, u16 port)
     const struct socket *s = &i->s;
     list_for_each_entry (struct inet_sock, o, bucket_of(i, port), port_link) {
         if (o->local_port != port || o == i || !overlap(i, ip, o, &o->local))
+            continue;
+        if (i->bound_index && o->bound_index && i->bound_index != o->bound_index)
+            continue;
+        if (s->reuse_port && o->s.reuse_port && s->own_uid == o->s.own_uid)
             continue;
         if (!s->reuse_addr || !o->s.reuse_addr || o->s.listening)
             return true;
@@ -263,7 +286,7 @@ static u16 choose_port(const struct inet_sock *i)
 
 int inet_port_take(struct inet_sock *i, const ip_addr_t *ip, u16 port)
 {
-    if (!inet_is_local(i, ip) && !ip_addr_ismulticast(ip) &&
+    if (!i->free_bind && !inet_is_local(i, ip) && !ip_addr_ismulticast(ip) &&
         !(IP_IS_V4(ip) && ip_2_ip4(ip)->addr == IPADDR_BROADCAST))
         return -EADDRNOTAVAIL;
     if (port && port < PORT_FIRST_FREE && !capable(CAP_NET_BIND_SERVICE))
@@ -312,9 +335,54 @@ int option_put_int(int number, void *value, u32 *len)
     return 0;
 }
 
+// SO_BINDTODEVICE: the name of an interface; an empty one undoes it.
+static int set_device(struct inet_sock *i, const void *value, u32 len)
+{
+    char name[INTERFACE_NAME_MAX] = "";
+    u32 index = 0;
+    memcpy(name, value, MIN(len, (u32)sizeof(name) - 1));
+    if (i->bound_index && !capable(CAP_NET_RAW))
+        return -EPERM;
+    if (name[0] && !(index = interface_find(name)))
+        return -ENODEV;
+    i->bound_index = index;
+    return 0;
+}
+
+static int get_device(const struct inet_sock *i, void *value, u32 *len)
+{
+    struct interface found;
+    if (!interface_get(i->bound_index, &found)) {
+        *len = 0;
+        return 0;
+    }
+    if (*len < sizeof(found.name))
+        return -EINVAL;
+    *len = (u32)strlen(found.name) + 1;
+    memcpy(value, found.name, *len);
+    return 0;
+}
+
+// IP_MTU: of the way to the peer.
+static int get_mtu(const struct inet_sock *i, void *value, u32 *len)
+{
+    if (!i->remote_port)
+        return -ENOTCONN;
+    net_lock(i->stack);
+    const struct netif *netif = ip_route(&i->local, &i->remote);
+    int mtu = netif ? netif->mtu : 1500;
+    net_unlock(i->stack);
+    return option_put_int(mtu, value, len);
+}
+
 static int set_ip(struct inet_sock *i, int name, const void *value, u32 len)
 {
     int n, err = option_int(value, len, &n);
+    if (name == IP_FREEBIND || name == IP_BIND_ADDRESS_NO_PORT) {
+        if (!err)
+            *(name == IP_FREEBIND ? &i->free_bind : &i->no_port_yet) = n != 0;
+        return err;
+    }
     if (name != IP_TOS && name != IP_TTL)
         return -ENOPROTOOPT;
     if (err)
@@ -332,6 +400,10 @@ static int set_ip(struct inet_sock *i, int name, const void *value, u32 len)
 static int set_ipv6(struct inet_sock *i, int name, const void *value, u32 len)
 {
     int n, err = option_int(value, len, &n);
+    if (name == IPV6_FREEBIND && !err) {
+        i->free_bind = n != 0;
+        return 0;
+    }
     if (name != IPV6_V6ONLY && name != IPV6_UNICAST_HOPS && name != IPV6_TCLASS)
         return -ENOPROTOOPT;
     if (err || len < sizeof(n))
@@ -357,6 +429,8 @@ static int set_ipv6(struct inet_sock *i, int name, const void *value, u32 len)
 
 int inet_set_option(struct socket *s, int level, int name, const void *value, u32 len)
 {
+    if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
+        return set_device(inet_of(s), value, len);
     if (level == SOL_IP)
         return set_ip(inet_of(s), name, value, len);
     if (level == SOL_IPV6 && s->family == AF_INET6)
@@ -367,6 +441,14 @@ int inet_set_option(struct socket *s, int level, int name, const void *value, u3
 int inet_get_option(struct socket *s, int level, int name, void *value, u32 *len)
 {
     const struct inet_sock *i = inet_of(s);
+    if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
+        return get_device(i, value, len);
+    if (level == SOL_IP && name == IP_FREEBIND)
+        return option_put_int(i->free_bind, value, len);
+    if (level == SOL_IP && name == IP_BIND_ADDRESS_NO_PORT)
+        return option_put_int(i->no_port_yet, value, len);
+    if (level == SOL_IP && name == IP_MTU)
+        return get_mtu(i, value, len);
     if (level == SOL_IP && name == IP_TOS)
         return option_put_int(i->tos, value, len);
     if (level == SOL_IP && name == IP_TTL)
@@ -377,6 +459,8 @@ int inet_get_option(struct socket *s, int level, int name, void *value, u32 *len
     case IPV6_V6ONLY: return option_put_int(i->v6_only, value, len);
     case IPV6_UNICAST_HOPS: return option_put_int(i->ttl, value, len);
     case IPV6_TCLASS: return option_put_int(i->tos, value, len);
+    case IPV6_FREEBIND: return option_put_int(i->free_bind, value, len);
+    case IPV6_MTU: return get_mtu(i, value, len);
     default: return -ENOPROTOOPT;
     }
 }

@@ -6,6 +6,10 @@
 #include "net/socket.h"
 #include "net/stack.h"
 
+#define PORT_FIRST_FREE 1024u  // net.ipv4.ip_unprivileged_port_start
+#define PORT_RANGE_FIRST 32768u
+#define PORT_RANGE_LAST 60999u
+
 struct sockaddr_in {  // user ABI; port and address in network order
     u16 family;
     u16 port;
@@ -30,10 +34,13 @@ struct inet_sock {
     bool port_chosen;       // by the kernel, not by bind
     struct list port_link;  // [stack lock]
     u8 tos, ttl;
+    bool free_bind, no_port_yet;  // IP_FREEBIND, IP_BIND_ADDRESS_NO_PORT
+    u32 bound_index;              // SO_BINDTODEVICE; 0: none
 };
 
 static inline struct inet_sock *inet_of(struct socket *s) { return (struct inet_sock *)s; }
 static inline u16 net16(u16 x) { return __builtin_bswap16(x); }
+static inline u32 net32(u32 x) { return __builtin_bswap32(x); }
 
 void inet_init(struct inet_sock *i, const struct socket_ops *ops, int family, int type,
                int protocol);
@@ -60,6 +67,22 @@ int option_put_int(int number, void *value, u32 *len);
 int inet_route_check(const struct inet_sock *i, const ip_addr_t *ip);
 long inet_ioctl(struct socket *s, unsigned cmd, uptr_t arg);
 
+// The sockets of a type (SOCK_*) that may hold a port, by port_link; others are among them. [stack lock]
+struct list *inet_port_bucket(int type, u16 port);
+u32 inet_flow_hash(const ip_addr_t *from, u16 port);
+
+// An ICMP error about a packet that has left this machine.
+struct net_icmp_error {
+    ip_addr_t from, local, remote;  // who complains; the packet's addresses
+    u16 local_port, remote_port;
+    u8 type, code;
+    bool hard;
+    u8 error;  // errno
+    u32 info;  // ee_info: the MTU
+};
+void udp_icmp_error(const struct net_icmp_error *e);  // [stack lock]
+void tcp_icmp_error(const struct net_icmp_error *e);  // [stack lock]
+
 // tcp.c, udp.c. => ERR_PTR(-ENOMEM, ...)
 struct socket *tcp_create(int family);
 struct socket *udp_create(int family);
@@ -68,5 +91,15 @@ int tcp_flows_init(void);   // => 0, -ENOMEM
 bool tcp_flows_tick(void);  // every TCP_TMR_INTERVAL. => false: no connection is left
 void tcp_flows_address_gone(const ip_addr_t *old);  // ends the connections from it
 void tcp_flows_send(void);                          // the device has room again (tcp.c)
+// A line of /proc/net/tcp and its kin; the addresses are the inet_sock's.
+struct inet_row {
+    bool shown;
+    u8 state, timer;  // TCP_* of Linux
+    u32 tx_queue, rx_queue, retransmits, drops;
+};
+void tcp_fill_row(struct socket *s, struct inet_row *row);  // [stack lock]
+void udp_fill_row(struct socket *s, struct inet_row *row);  // [stack lock]
+u32 tcp_time_wait_count(void);
+u32 tcp_established_count(void);
 // Whether a connection in TIME-WAIT has this local port. [stack lock]
 bool tcp_port_waits(u16 port);

@@ -6,8 +6,7 @@
 
 #include "fs/pipe_internal.h"
 
-#define CONTROL_MAX 20480  // net.core.optmem_max
-#define MMSG_MAX 1024      // UIO_MAXIOV
+#define MMSG_MAX 1024  // UIO_MAXIOV
 
 struct user_msghdr {  // user ABI: struct msghdr
     u64 name;
@@ -108,7 +107,7 @@ static int load_control(struct message *m, const struct user_msghdr *h)
 {
     if (!h->control || !h->control_len)
         return 0;
-    if (h->control_len > CONTROL_MAX)
+    if (h->control_len > SOCKET_CONTROL_MAX)
         return -ENOBUFS;
     m->control = kmalloc(h->control_len);
     if (!m->control)

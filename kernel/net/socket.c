@@ -13,6 +13,10 @@
 
 extern const struct net_family *const net_families_start[], *const net_families_end[];
 
+static struct spinlock all_lock;
+static struct list all_sockets = LIST_INIT(all_sockets);  // [all_lock] by all_link
+static u32 n_sockets;                                     // [all_lock]
+
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int protocol)
 {
     const struct process *p = current->process;
@@ -34,6 +38,68 @@ void socket_init(struct socket *s, const struct socket_ops *ops, int family, int
         s->own_uid = p->euid;
         s->own_gid = p->egid;
     }
+    spin_lock(&all_lock);
+    list_push_back(&all_sockets, &s->all_link);
+    n_sockets++;
+    spin_unlock(&all_lock);
+}
+
+void socket_gone(struct socket *s)
+{
+    spin_lock(&all_lock);
+    list_remove(&s->all_link);
+    n_sockets--;
+    spin_unlock(&all_lock);
+    s->ops->destroy(s);
+}
+
+// ---- tables of sockets
+
+// => false: the last reference is gone, and socket_gone waits for the lock
+static bool get_unless_gone(struct socket *s)
+{
+    u32 n = atomic_load(&s->refcount);
+    while (n && !atomic_cmpxchg(&s->refcount, &n, n + 1)) {
+    }
+    return n != 0;
+}
+
+static bool is_kind(const struct socket *s, u16 family, u8 type)
+{
+    return (!family || s->family == family) && (!type || s->type == type);
+}
+
+struct socket **socket_gather(u16 family, u8 type, u32 *n)
+{
+    u32 room = READ_ONCE(n_sockets) + 16;
+    struct socket **list = kmalloc(room * sizeof(*list));
+    *n = 0;
+    if (!list)
+        return NULL;
+    spin_lock(&all_lock);
+    list_for_each_entry (struct socket, s, &all_sockets, all_link) {
+        if (*n < room && is_kind(s, family, type) && get_unless_gone(s))
+            list[(*n)++] = s;
+    }
+    spin_unlock(&all_lock);
+    return list;
+}
+
+void socket_gather_free(struct socket **list, u32 n)
+{
+    while (n)
+        socket_put(list[--n]);
+    kfree(list);
+}
+
+u32 socket_count(u16 family, u8 type)
+{
+    u32 n = 0;
+    spin_lock(&all_lock);
+    list_for_each_entry (struct socket, s, &all_sockets, all_link)
+        n += s->ino && is_kind(s, family, type);
+    spin_unlock(&all_lock);
+    return n;
 }
 
 // ---- waiting and waking
@@ -123,6 +189,7 @@ static struct async_queue *socket_async(struct file *f)
 static void socket_release(struct file *f)
 {
     struct socket *s = f->data;
+    WRITE_ONCE(s->ino, 0);
     s->ops->close(s);
     socket_put(s);
 }
@@ -148,6 +215,7 @@ static struct file *socket_file(struct socket *s, unsigned flags)
         return f;
     }
     file_set_stream(f);
+    WRITE_ONCE(s->ino, f->ino);
     return f;
 }
 

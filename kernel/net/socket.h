@@ -128,14 +128,20 @@ struct socket {
     u32 receive_buffer, send_buffer;          // bytes, as getsockopt tells them
     u32 receive_low;                          // SO_RCVLOWAT
     s32 linger_s;                             // -1: SO_LINGER is off
-    bool reuse_addr, keep_alive, broadcast, pass_cred;
-    s32 own_pid;  // who made it: SO_PEERCRED of the other end
+    // oob_inline, priority and mark have no effect: urgent bytes are always in line, and there are neither queues nor routes by mark.
+    bool reuse_addr, reuse_port, keep_alive, broadcast, pass_cred, oob_inline;
+    s32 priority;
+    u32 mark;
+    struct list all_link;  // in the list of all sockets
+    u64 ino;               // its file's, 0: it has none
+    s32 own_pid;           // who made it: SO_PEERCRED of the other end
     u32 own_uid, own_gid;
 };
 
 #define SOCKET_BUFFER_DEFAULT 212992u  // net.core.rmem_default
 #define SOCKET_BUFFER_MAX 212992u      // net.core.rmem_max; set values are doubled, as on Linux
 #define SOMAXCONN_DEFAULT 4096
+#define SOCKET_CONTROL_MAX 20480  // net.core.optmem_max
 
 // A family says which sockets it makes. => a socket with one reference, or ERR_PTR(-ESOCKTNOSUPPORT, -EPROTONOSUPPORT, ...)
 struct net_family {
@@ -152,11 +158,16 @@ struct net_family {
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type,
                  int protocol);
 static inline void socket_get(struct socket *s) { atomic_add(&s->refcount, 1); }
+void socket_gone(struct socket *s);  // the last reference is
 static inline void socket_put(struct socket *s)
 {
     if (atomic_sub(&s->refcount, 1) == 0)
-        s->ops->destroy(s);
+        socket_gone(s);
 }
+// References to all sockets of a family and type (0: any), for tables. => an array to be freed, NULL: no memory
+struct socket **socket_gather(u16 family, u8 type, u32 *n);
+void socket_gather_free(struct socket **list, u32 n);
+u32 socket_count(u16 family, u8 type);  // of those that have a file
 extern const struct file_ops socket_file_ops;
 static inline struct socket *socket_of(const struct file *f)  // NULL: not a socket
 {

@@ -8,6 +8,7 @@
 #define SNDBUF_MIN 4608
 #define RCVBUF_MIN 2304
 #define CAP_NET_ADMIN 12
+#define PRIORITY_FREE 6  // the highest that needs no privilege
 
 enum {  // user ABI
     SO_DEBUG = 1,
@@ -15,6 +16,12 @@ enum {  // user ABI
     SO_TYPE = 3,
     SO_ERROR = 4,
     SO_BROADCAST = 6,
+    SO_OOBINLINE = 10,
+    SO_PRIORITY = 12,
+    SO_REUSEPORT = 15,
+    SO_MARK = 36,
+    SO_COOKIE = 57,
+    SO_ZEROCOPY = 60,
     SO_SNDBUF = 7,
     SO_RCVBUF = 8,
     SO_KEEPALIVE = 9,
@@ -47,6 +54,8 @@ static bool *flag_of(struct socket *s, int name)
     case SO_REUSEADDR: return &s->reuse_addr;
     case SO_KEEPALIVE: return &s->keep_alive;
     case SO_BROADCAST: return &s->broadcast;
+    case SO_OOBINLINE: return &s->oob_inline;
+    case SO_REUSEPORT: return &s->reuse_port;
     default: return NULL;
     }
 }
@@ -89,11 +98,24 @@ static u32 buffer_size(int value, bool force, u32 least)
 static int set_number(struct socket *s, int name, int value)
 {
     bool *flag = flag_of(s, name);
+    if (name == SO_REUSEPORT && value && s->family != AF_INET && s->family != AF_INET6)
+        return -EOPNOTSUPP;
     if (flag) {
         *flag = value != 0;
         return 0;
     }
     switch (name) {
+    case SO_PRIORITY:
+        if ((value < 0 || value > PRIORITY_FREE) && !capable(CAP_NET_ADMIN))
+            return -EPERM;
+        s->priority = value;
+        return 0;
+    case SO_MARK:
+        if (!capable(CAP_NET_ADMIN))
+            return -EPERM;
+        s->mark = (u32)value;
+        return 0;
+    case SO_ZEROCOPY: return value < 0 || value > 1 ? -EINVAL : value ? -EOPNOTSUPP : 0;
     case SO_SNDBUF: s->send_buffer = buffer_size(value, false, SNDBUF_MIN); return 0;
     case SO_RCVBUF: s->receive_buffer = buffer_size(value, false, RCVBUF_MIN); return 0;
     case SO_SNDBUFFORCE:
@@ -181,7 +203,10 @@ static int get_number(struct socket *s, int name, int *value)
         return 0;
     }
     switch (name) {
-    case SO_DEBUG: *value = 0; return 0;
+    case SO_DEBUG:
+    case SO_ZEROCOPY: *value = 0; return 0;
+    case SO_PRIORITY: *value = s->priority; return 0;
+    case SO_MARK: *value = (int)s->mark; return 0;
     case SO_TYPE: *value = s->type; return 0;
     case SO_ERROR: *value = -socket_take_error(s); return 0;
     case SO_SNDBUF: *value = (int)s->send_buffer; return 0;
@@ -208,6 +233,12 @@ static int get_socket_option(struct socket *s, int name, void *value, u32 *len)
         *len = MIN(*len, (u32)sizeof(l));
         return 0;
     }
+    case SO_COOKIE:
+        if (*len < sizeof(s->ino))
+            return -EINVAL;
+        *len = sizeof(s->ino);
+        memcpy(value, &s->ino, sizeof(s->ino));
+        return 0;
     case SO_RCVTIMEO:
     case SO_RCVTIMEO_NEW: get_timeout(s->receive_timeout_ns, value, len); return 0;
     case SO_SNDTIMEO:

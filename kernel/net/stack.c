@@ -89,28 +89,14 @@ void net_assert_failed(const char *text, const char *file, int line)
 
 // ---- the loopback interface
 
-// What goes out comes in.
-static err_t loop_output(struct netif *netif, struct pbuf *p)
-{
-    struct interface_counters *c = &((struct net_stack *)netif->state)->loopback_counters;
-    err_t err = netif_loop_output(netif, p);
-    if (err != ERR_OK) {
-        c->tx_dropped++;
-        return err;
-    }
-    c->rx_frames = ++c->tx_frames;
-    c->rx_bytes = c->tx_bytes += p->tot_len;
-    return ERR_OK;
-}
-
 static err_t loop_output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
 {
-    return loop_output(netif, p);
+    return netif_loop_output(netif, p);
 }
 
 static err_t loop_output6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
 {
-    return loop_output(netif, p);
+    return netif_loop_output(netif, p);
 }
 
 static err_t loop_init(struct netif *netif)
@@ -155,6 +141,7 @@ void net_unlock_slow(struct net_stack *st)
             }
         }
     }
+    net_loopback_restore(st);
     for (struct net_device *d = st->devices; d; d = d->next)
         d->ops->flush(d);
     spin_unlock(&st->lock);

@@ -36,6 +36,7 @@ struct net_stack {
     bool tcp_timer_runs;                          // [lock] connections want the timer
     u64 tcp_due_ns, slow_due_ns;                  // [lock] NEVER: not running
     u32 slow_ticks;
+    u64 udp_drops;                 // [lock] datagrams that found their queue full
     struct wait_queue configured;  // those who wait for an address
     u32 n_configuring;             // atomic: devices without an address that still hope for one
 };
@@ -53,6 +54,7 @@ static inline void net_unlock(struct net_stack *st)
     else
         spin_unlock(&st->lock);
 }
-void net_kick(struct net_stack *st);  // the worker has something to do. => any context
-u64 net_memory_bytes(void);           // that lwIP has allocated
-bool net_memory_short(void);          // no new connections now
+void net_loopback_restore(struct net_stack *st);  // ip_input.c. [lock]
+void net_kick(struct net_stack *st);              // the worker has something to do. => any context
+u64 net_memory_bytes(void);                       // that lwIP has allocated
+bool net_memory_short(void);                      // no new connections now

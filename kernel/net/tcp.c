@@ -16,19 +16,20 @@
 //   I2  tx_bytes is the number of bytes handed to lwIP and not yet acknowledged: the chunks hold exactly these, in order, each
 //       from `acked` to `filled`. A chunk is freed only when lwIP has no segment left that points into it.
 //   I3  What a connection may receive is bounded by its window (receive_buffer), what it may have queued by send_buffer.
-//   I4  A connection that is not accepted yet counts against its listener's backlog (at most 255, lwIP's limit); beyond that a
-//       SYN is dropped.
+//   I4  A connection that is not accepted yet counts against its listener's backlog; beyond that a SYN is dropped (tcp_listen.c).
 //
 // Locks: read_mutex or write_mutex -> stack lock. Callbacks run under the stack lock.
 #include <string.h>
 
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/sys.h"
 #include "lwip/tcp.h"
 #include "net/inet.h"
 #include "net/tcp_internal.h"
 
 #define CHUNK_SMALL (2048 - sizeof(struct tx_chunk))
 #define CHUNK_LARGE (4 * PAGE_SIZE - sizeof(struct tx_chunk))
+#define SYN_RETRIES 6        // net.ipv4.tcp_syn_retries
 #define WINDOW_LEAST 65535u  // what a SYN has announced
 #define SILENT_READS 2       // so many, and the reader is one that does not answer
 
@@ -36,7 +37,7 @@ static const struct socket_ops tcp_ops;
 
 // ---- objects
 
-static struct tcp_sock *tcp_new_sock(int family)
+struct tcp_sock *tcp_new_sock(int family)
 {
     struct tcp_sock *t = kzalloc(sizeof(*t));
     if (!t)
@@ -45,11 +46,14 @@ static struct tcp_sock *tcp_new_sock(int family)
     list_init(&t->chunks);
     list_init(&t->accept_queue);
     list_init(&t->accept_link);
+    list_init(&t->group_link);
+    list_init(&t->deferred);
     mutex_init(&t->read_mutex);
     mutex_init(&t->write_mutex);
     t->keep_idle_s = 7200;
     t->keep_interval_s = 75;
     t->keep_count = 9;
+    t->syn_retries = SYN_RETRIES;
     return t;
 }
 
@@ -112,6 +116,8 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     struct tcp_sock *t = arg;
     struct socket *s = &t->i.s;
+    if (unlikely(t->deferred_by))
+        tcp_undefer(t);
     if (!p) {
         t->rx_fin = true;
         if (wait_has_waiters(&s->read_wait))
@@ -191,7 +197,57 @@ static void on_error(void *arg, err_t err)
         t->rx_fin = true;
     t->state = TCP_ENDED;
     atomic_store(&s->shutdown, SHUTDOWN_BOTH);
-    socket_wake_all(s);
+    if (t->deferred_by)
+        tcp_drop_deferred(t);
+    else
+        socket_wake_all(s);
+}
+
+// Twice a second for connections whose patience has an end of its own. => ERR_ABRT: the pcb is gone
+static err_t on_poll(void *arg, struct tcp_pcb *pcb)
+{
+    struct tcp_sock *t = arg;
+    u32 now = sys_now();
+    if (t->deferred_by && (s32)(now - t->deferred_until_ms) >= 0)
+        tcp_undefer(t);
+    if (t->state != TCP_CONNECTING && (!t->tx_bytes || pcb->lastack != t->poll_ack)) {
+        t->poll_ack = pcb->lastack;
+        t->poll_ms = now;
+    }
+    bool late = t->user_timeout_ms && now - t->poll_ms >= t->user_timeout_ms;
+    if (!late && (t->state != TCP_CONNECTING || pcb->nrtx <= t->syn_retries))
+        return ERR_OK;
+    tcp_err(pcb, NULL);
+    on_error(t, ERR_ABRT);
+    tcp_abort(pcb);
+    return ERR_ABRT;
+}
+
+void tcp_set_poll(struct tcp_sock *t)
+{
+    bool wanted = t->state == TCP_CONNECTING || t->user_timeout_ms || t->deferred_by;
+    t->poll_ms = sys_now();
+    t->poll_ack = t->pcb->lastack;
+    tcp_poll(t->pcb, wanted ? on_poll : NULL, 1);
+}
+
+// An ICMP error ends an attempt to connect (tcp(7)); an established connection goes on trying.
+void tcp_icmp_error(const struct net_icmp_error *e)
+{
+    list_for_each_entry (struct inet_sock, i, inet_port_bucket(SOCK_STREAM, e->local_port),
+                         port_link) {
+        struct tcp_sock *t = tcp_of(&i->s);
+        if (i->local_port != e->local_port || i->remote_port != e->remote_port ||
+            t->state != TCP_CONNECTING || !t->pcb || !ip_addr_eq(&i->remote, &e->remote))
+            continue;
+        struct tcp_pcb *pcb = t->pcb;
+        tcp_err(pcb, NULL);
+        on_error(t, ERR_CONN);
+        atomic_store(&i->s.error, e->error);
+        tcp_flow_use(pcb);
+        tcp_abandon(pcb, 0);
+        return;
+    }
 }
 
 // What the connection may receive: its buffer, within what the other end understands. At least what a SYN has announced.
@@ -216,11 +272,12 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
     t->state = TCP_CONNECTED;
     set_window(t);
     t->i.local = pcb->local_ip;
+    tcp_set_poll(t);
     socket_wake_all(&t->i.s);
     return ERR_OK;
 }
 
-static void apply_options(struct tcp_sock *t)
+void tcp_push_options(struct tcp_sock *t)
 {
     struct tcp_pcb *pcb = t->pcb;
     struct socket *s = &t->i.s;
@@ -228,6 +285,7 @@ static void apply_options(struct tcp_sock *t)
         return;
     pcb->ttl = t->i.ttl;
     pcb->tos = t->i.tos;
+    pcb->netif_idx = (u8)t->i.bound_index;
     if (t->state == TCP_LISTENING)
         return;
     if (t->no_delay)
@@ -244,7 +302,7 @@ static void apply_options(struct tcp_sock *t)
 }
 
 // The pcb becomes the socket's: callbacks, options, its window. [stack lock]
-static void attach(struct tcp_sock *t, struct tcp_pcb *pcb)
+void tcp_attach(struct tcp_sock *t, struct tcp_pcb *pcb)
 {
     t->pcb = pcb;
     socket_get(&t->i.s);
@@ -256,11 +314,12 @@ static void attach(struct tcp_sock *t, struct tcp_pcb *pcb)
     tcp_err(pcb, on_error);
     if (t->state == TCP_CONNECTED)
         set_window(t);
-    apply_options(t);
+    tcp_set_poll(t);
+    tcp_push_options(t);
 }
 
 // Nobody will ask any more: what is queued still goes out. [stack lock]
-static void detach(struct tcp_sock *t)
+void tcp_detach(struct tcp_sock *t)
 {
     struct tcp_pcb *pcb = t->pcb;
     if (!pcb)
@@ -269,45 +328,7 @@ static void detach(struct tcp_sock *t)
     tcp_recv(pcb, NULL);
 }
 
-static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
-{
-    struct tcp_sock *l = arg;
-    if (!pcb || !l)
-        return ERR_VAL;
-    if (net_memory_short())
-        tcp_flows_forget_waiting();
-    struct tcp_sock *t = net_memory_short() ? NULL : tcp_new_sock(l->i.s.family);
-    if (!t)
-        return ERR_MEM;
-    struct socket *s = &t->i.s, *ls = &l->i.s;
-    s->send_buffer = ls->send_buffer;
-    s->receive_buffer = ls->receive_buffer;
-    s->keep_alive = ls->keep_alive;
-    s->linger_s = ls->linger_s;
-    s->reuse_addr = ls->reuse_addr;
-    t->i.v6_only = l->i.v6_only;
-    t->i.tos = l->i.tos;
-    t->i.ttl = l->i.ttl;
-    t->no_delay = l->no_delay;
-    t->cork = l->cork;
-    t->keep_idle_s = l->keep_idle_s;
-    t->keep_interval_s = l->keep_interval_s;
-    t->keep_count = l->keep_count;
-    t->i.local = pcb->local_ip;
-    t->i.remote = pcb->remote_ip;
-    t->i.local_port = pcb->local_port;
-    t->i.remote_port = pcb->remote_port;
-    t->state = TCP_CONNECTED;
-    attach(t, pcb);
-    tcp_backlog_delayed(pcb);
-    list_push_back(&l->accept_queue, &t->accept_link);
-    l->n_accept++;
-    tcp_direct_join(t);
-    socket_wake_readers(ls);
-    return ERR_OK;
-}
-
-// ---- bind, listen, accept
+// ---- bind
 
 static void look_for_port(struct tcp_pcb *pcb, void *arg)
 {
@@ -344,6 +365,8 @@ static int tcp_bind_socket(struct socket *s, const struct sock_addr *addr, u32 l
     net_lock(t->i.stack);
     if (t->state != TCP_FRESH || t->i.port_held)
         err = -EINVAL;
+    else if (t->i.no_port_yet && !port && inet_is_local(&t->i, &ip))
+        t->i.local = ip;
     else
         err = inet_port_take(&t->i, &ip, port);
     net_unlock(t->i.stack);
@@ -351,7 +374,7 @@ static int tcp_bind_socket(struct socket *s, const struct sock_addr *addr, u32 l
 }
 
 // A pcb bound to what the socket is bound to. => ERR_PTR(-ENOBUFS, ...). [stack lock]
-static struct tcp_pcb *new_pcb(struct tcp_sock *t)
+struct tcp_pcb *tcp_new_pcb(struct tcp_sock *t)
 {
     ip_addr_t ip = inet_bind_address(&t->i, &t->i.local);
     struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&ip));
@@ -364,80 +387,6 @@ static struct tcp_pcb *new_pcb(struct tcp_sock *t)
         return ERR_PTR(inet_error(err));
     }
     return pcb;
-}
-
-static int start_listening(struct tcp_sock *t, int backlog)
-{
-    err_t err;
-    struct tcp_pcb *pcb = new_pcb(t);
-    if (IS_ERR(pcb))
-        return (int)PTR_ERR(pcb);
-    struct tcp_pcb *l = tcp_listen_with_backlog_and_err(pcb, (u8)backlog, &err);
-    if (!l || err != ERR_OK) {
-        tcp_abort(pcb);
-        return inet_error(err);
-    }
-    t->pcb = l;
-    tcp_arg(l, t);
-    tcp_accept(l, on_accept);
-    t->state = TCP_LISTENING;
-    t->i.s.listening = true;
-    apply_options(t);
-    return 0;
-}
-
-static int tcp_listen_socket(struct socket *s, int backlog)
-{
-    struct tcp_sock *t = tcp_of(s);
-    int err = 0;
-    backlog = MIN(MAX(backlog, 1), 255);
-    net_lock(t->i.stack);
-    if (t->state == TCP_LISTENING) {
-        tcp_backlog_set(t->pcb, (u8)backlog);
-    } else if (t->state != TCP_FRESH) {
-        err = -EINVAL;
-    } else {
-        if (!t->i.port_held)
-            err = inet_port_take(&t->i, &t->i.local, 0);
-        if (!err)
-            err = start_listening(t, backlog);
-    }
-    net_unlock(t->i.stack);
-    return err;
-}
-
-static bool acceptable(void *arg)
-{
-    struct tcp_sock *t = arg;
-    return !list_empty(&t->accept_queue) || t->state != TCP_LISTENING;
-}
-
-static struct socket *tcp_accept_socket(struct socket *s, bool nonblock)
-{
-    struct tcp_sock *l = tcp_of(s);
-    u64 deadline_ns = socket_deadline(s->receive_timeout_ns);
-    for (;;) {
-        struct tcp_sock *t = NULL;
-        net_lock(l->i.stack);
-        bool listening = l->state == TCP_LISTENING;
-        if (listening && !list_empty(&l->accept_queue)) {
-            t = list_first(&l->accept_queue, struct tcp_sock, accept_link);
-            list_remove_init(&t->accept_link);
-            l->n_accept--;
-            if (t->pcb) {
-                tcp_backlog_accepted(t->pcb);
-                t->pcb->listener = NULL;
-            }
-        }
-        net_unlock(l->i.stack);
-        if (t)
-            return &t->i.s;
-        if (!listening)
-            return ERR_PTR(-EINVAL);
-        int err = nonblock ? -EAGAIN : socket_wait(&s->read_wait, acceptable, l, deadline_ns);
-        if (err)
-            return ERR_PTR(err);
-    }
 }
 
 // ---- connect
@@ -456,11 +405,11 @@ static int start_connecting(struct tcp_sock *t, const ip_addr_t *ip, u16 port)
         err = inet_port_take(i, &i->local, 0);
     if (err)
         return err == -EADDRINUSE ? -EADDRNOTAVAIL : err;
-    struct tcp_pcb *pcb = new_pcb(t);
+    struct tcp_pcb *pcb = tcp_new_pcb(t);
     if (IS_ERR(pcb))
         return (int)PTR_ERR(pcb);
-    attach(t, pcb);
     t->state = TCP_CONNECTING;
+    tcp_attach(t, pcb);
     i->remote = *ip;
     i->remote_port = port;
     tcp_flow_select(ip, i->local_port, port);
@@ -674,7 +623,7 @@ static ssize_t tcp_send_message(struct socket *s, struct message *m)
     u64 deadline_ns = socket_deadline(s->send_timeout_ns);
     size_t total = 0;
     ssize_t err = 0;
-    if (m->flags & (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY))
+    if (m->flags & (MSG_OOB | MSG_FASTOPEN))
         return -EOPNOTSUPP;
     mutex_lock_quick(&t->write_mutex);
     do {
@@ -899,41 +848,12 @@ static int tcp_shutdown_socket(struct socket *s, u32 bits)
 }
 
 // With a reset. [stack lock]
-static void abort_connection(struct tcp_sock *t)
+void tcp_abort_connection(struct tcp_sock *t)
 {
     if (t->pcb) {
         tcp_flow_use(t->pcb);
         tcp_abort(t->pcb);
     }
-}
-
-static void forget_listener(struct tcp_pcb *pcb, void *listener)
-{
-    if (pcb->listener == listener)
-        pcb->listener = NULL;
-}
-
-// A listener stops; those who have come are turned away. [stack lock]
-void tcp_stop_listening(struct tcp_sock *t)
-{
-    struct tcp_pcb_listen *l = (struct tcp_pcb_listen *)t->pcb;
-    struct list *at;
-    t->state = TCP_FRESH;
-    t->i.s.listening = false;
-    while ((at = list_pop_front(&t->accept_queue))) {
-        struct tcp_sock *c = list_entry(at, struct tcp_sock, accept_link);
-        list_init(&c->accept_link);
-        c->state = TCP_ENDED;
-        detach(c);
-        abort_connection(c);
-        socket_put(&c->i.s);
-    }
-    t->n_accept = 0;
-    tcp_arg(t->pcb, NULL);
-    if (l->accepts_pending)  // half open: lwIP looks for them in one bucket only
-        tcp_flows_each(forget_listener, l);
-    tcp_close(t->pcb);
-    t->pcb = NULL;
 }
 
 int tcp_disconnect(struct tcp_sock *t)
@@ -942,8 +862,8 @@ int tcp_disconnect(struct tcp_sock *t)
     if (t->state == TCP_LISTENING) {
         tcp_stop_listening(t);
     } else if (t->pcb) {
-        detach(t);
-        abort_connection(t);
+        tcp_detach(t);
+        tcp_abort_connection(t);
     }
     t->state = TCP_FRESH;
     t->rx_fin = t->fin_sent = false;
@@ -973,7 +893,7 @@ static void close_connection(struct tcp_sock *t)
     struct tcp_pcb *pcb = t->pcb;
     bool unread = t->rx_bytes != 0;
     tcp_direct_part(t);
-    detach(t);
+    tcp_detach(t);
     tcp_flow_use(pcb);
     if (t->state == TCP_CONNECTING || unread || t->i.s.linger_s == 0) {
         tcp_abort(pcb);  // a reset: the other end learns that bytes were lost
@@ -1034,7 +954,7 @@ static void tcp_option_changed(struct socket *s)
 {
     struct tcp_sock *t = tcp_of(s);
     net_lock(t->i.stack);
-    apply_options(t);
+    tcp_push_options(t);
     if (t->pcb && t->state == TCP_CONNECTED &&
         window_wanted(t) > t->window) {  // a window never shrinks
         t->pcb->rcv_wnd += window_wanted(t) - t->window;
@@ -1055,7 +975,7 @@ static int tcp_getname(struct socket *s, struct sock_addr *addr, enum socket_nam
 void tcp_apply_options(struct tcp_sock *t)
 {
     net_lock(t->i.stack);
-    apply_options(t);
+    tcp_push_options(t);
     if (!t->cork && t->pcb && t->state == TCP_CONNECTED)
         tcp_output(t->pcb);
     net_unlock(t->i.stack);

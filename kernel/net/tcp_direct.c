@@ -102,6 +102,8 @@ static void arrived(struct tcp_sock *t, u32 n)
     peer->rx_bytes += n;
     peer->rx_direct += n;
     count_excess(t);
+    if (unlikely(peer->deferred_by))
+        tcp_undefer(peer);
     socket_wake_readers(&peer->i.s);
 }
 

@@ -27,6 +27,7 @@ struct tcp_sock {
     bool tx_blocked;      // [stack lock] lwIP has no room until something is acknowledged
     bool connect_untold;  // connect has not told its result yet
     bool no_delay, cork;
+    bool slow_ack;      // TCP_QUICKACK has been turned off
     u8 n_silent_reads;  // a hint: so often was everything read and nothing sent since
     u8 keep_count;
     u32 keep_idle_s, keep_interval_s;
@@ -46,6 +47,17 @@ struct tcp_sock {
     struct list accept_queue;   // [stack lock] struct tcp_sock, by accept_link
     u32 n_accept;               // [stack lock]
     struct list accept_link;
+    // Listeners (tcp_listen.c); all [stack lock]
+    u32 backlog;
+    struct list group_link;        // ring of those that share the pcb
+    struct list deferred;          // struct tcp_sock, by accept_link: nothing has come for them yet
+    u32 defer_s;                   // TCP_DEFER_ACCEPT
+    struct tcp_sock *deferred_by;  // in whose list of those this is
+    u32 deferred_until_ms;
+    // Ends of patience, looked at twice a second (tcp.c, on_poll)
+    u32 user_timeout_ms;    // TCP_USER_TIMEOUT; 0: none
+    u8 syn_retries;         // TCP_SYNCNT
+    u32 poll_ack, poll_ms;  // [stack lock] the last acknowledgement, and when it was news
 };
 
 static inline struct tcp_sock *tcp_of(struct socket *s) { return (struct tcp_sock *)s; }
@@ -76,8 +88,21 @@ void tcp_flow_select(const ip_addr_t *remote, u16 local_port, u16 remote_port);
 void tcp_flows_each(void (*visit)(struct tcp_pcb *pcb, void *arg), void *arg);
 void tcp_flows_forget_waiting(void);  // memory is short: ends connections in TIME-WAIT
 
-void tcp_stop_listening(struct tcp_sock *t);
-int tcp_disconnect(struct tcp_sock *t);  // connect(2) to AF_UNSPEC
+// tcp_listen.c
+int tcp_listen_socket(struct socket *s, int backlog);
+struct socket *tcp_accept_socket(struct socket *s, bool nonblock);
+void tcp_stop_listening(struct tcp_sock *t);  // [stack lock]
+void tcp_undefer(struct tcp_sock *t);         // [stack lock]
+void tcp_drop_deferred(struct tcp_sock *t);   // [stack lock]
+// tcp.c
+void tcp_abort_connection(struct tcp_sock *t);  // [stack lock]
+struct tcp_sock *tcp_new_sock(int family);
+struct tcp_pcb *tcp_new_pcb(struct tcp_sock *t);
+void tcp_attach(struct tcp_sock *t, struct tcp_pcb *pcb);
+void tcp_detach(struct tcp_sock *t);
+void tcp_set_poll(struct tcp_sock *t);      // after a change of what ends patience. [stack lock]
+void tcp_push_options(struct tcp_sock *t);  // to the pcb. [stack lock]
+int tcp_disconnect(struct tcp_sock *t);     // connect(2) to AF_UNSPEC
 void tcp_apply_options(struct tcp_sock *t);
 // tcp_options.c
 int tcp_set_option(struct socket *s, int level, int name, const void *value, u32 len);

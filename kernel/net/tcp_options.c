@@ -19,9 +19,14 @@ enum {  // user ABI
     TCP_KEEPINTVL = 5,
     TCP_KEEPCNT = 6,
     TCP_INFO = 11,
+    TCP_SYNCNT = 7,
+    TCP_DEFER_ACCEPT = 9,
     TCP_QUICKACK = 12,
     TCP_CONGESTION = 13,
     TCP_USER_TIMEOUT = 18,
+    TCP_FASTOPEN = 23,
+    TCP_FASTOPEN_CONNECT = 30,
+    TCP_ULP = 31,
 };
 
 struct tcp_info {  // user ABI, its first 104 bytes
@@ -34,16 +39,75 @@ struct tcp_info {  // user ABI, its first 104 bytes
 };
 _Static_assert(sizeof(struct tcp_info) == 104, "struct tcp_info of linux/tcp.h");
 
+// TCP_CONGESTION: there is one algorithm.
+static int set_congestion(const void *value, u32 len)
+{
+    char name[16] = "";
+    if (len < 1)
+        return -EINVAL;
+    memcpy(name, value, MIN(len, (u32)sizeof(name) - 1));
+    return strcmp(name, "reno") ? -ENOENT : 0;
+}
+
+// The seconds of TCP_DEFER_ACCEPT become a number of retransmissions that double, as on Linux: 1, 3, 7, 15 ...
+static u32 defer_seconds(int wanted)
+{
+    u32 seconds = wanted > 0;
+    while (seconds < (u32)MAX(wanted, 0) && seconds < 127)
+        seconds = seconds * 2 + 1;
+    return seconds;
+}
+
+// An acknowledgement that waits goes now, if it is wanted quick.
+static void set_quick_ack(struct tcp_sock *t, bool quick)
+{
+    net_lock(t->i.stack);
+    t->slow_ack = !quick;
+    if (quick && t->pcb && t->state == TCP_CONNECTED && (t->pcb->flags & TF_ACK_DELAY)) {
+        tcp_ack_now(t->pcb);
+        tcp_output(t->pcb);
+    }
+    net_unlock(t->i.stack);
+}
+
+static int set_patience(struct tcp_sock *t, int name, int n)
+{
+    if (name == TCP_SYNCNT) {
+        if (n < 1 || n > 127)
+            return -EINVAL;
+        t->syn_retries = (u8)n;
+        return 0;
+    }
+    if (n < 0)
+        return -EINVAL;
+    t->user_timeout_ms = (u32)n;
+    net_lock(t->i.stack);
+    if (t->pcb && t->state != TCP_LISTENING)
+        tcp_set_poll(t);
+    net_unlock(t->i.stack);
+    return 0;
+}
+
 int tcp_set_option(struct socket *s, int level, int name, const void *value, u32 len)
 {
     struct tcp_sock *t = tcp_of(s);
     int n;
     if (level != SOL_TCP)
         return inet_set_option(s, level, name, value, len);
+    if (name == TCP_CONGESTION)
+        return set_congestion(value, len);
+    if (name == TCP_ULP)
+        return -ENOENT;  // no protocol above TCP is the kernel's
     if (len < sizeof(n))
         return -EINVAL;
     memcpy(&n, value, sizeof(n));
     switch (name) {
+    case TCP_SYNCNT:
+    case TCP_USER_TIMEOUT: return set_patience(t, name, n);
+    case TCP_DEFER_ACCEPT: t->defer_s = defer_seconds(n); return 0;
+    case TCP_QUICKACK: set_quick_ack(t, n & 1); return 0;
+    case TCP_FASTOPEN:
+    case TCP_FASTOPEN_CONNECT: return -EOPNOTSUPP;
     case TCP_NODELAY: t->no_delay = n != 0; break;
     case TCP_CORK: t->cork = n != 0; break;
     case TCP_KEEPIDLE:
@@ -77,6 +141,45 @@ static u8 state_of(const struct tcp_sock *t)
     return t->pcb ? states[t->pcb->state] : 7;
 }
 
+void tcp_fill_row(struct socket *s, struct inet_row *row)
+{
+    const struct tcp_sock *t = tcp_of(s);
+    const struct tcp_pcb *pcb = t->state == TCP_LISTENING ? NULL : t->pcb;
+    *row = (struct inet_row){.shown = t->pcb != NULL, .state = state_of(t)};
+    if (t->state == TCP_LISTENING) {
+        row->rx_queue = t->n_accept;
+    } else if (pcb) {
+        row->tx_queue = tcp_queued(t);
+        row->rx_queue = t->rx_bytes;
+        row->retransmits = pcb->nrtx;
+        row->timer = pcb->unacked ? 1 : pcb->state == TIME_WAIT ? 3 : 0;
+    }
+}
+
+struct tcp_counts {
+    u32 established, waiting;
+};
+
+static void count_one(struct tcp_pcb *pcb, void *counts)
+{
+    struct tcp_counts *c = counts;
+    c->established += pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT;
+    c->waiting += pcb->state == TIME_WAIT;
+}
+
+static struct tcp_counts count_pcbs(void)
+{
+    struct net_stack *st = net_stack_here();
+    struct tcp_counts c = {0};
+    net_lock(st);
+    tcp_flows_each(count_one, &c);
+    net_unlock(st);
+    return c;
+}
+
+u32 tcp_time_wait_count(void) { return count_pcbs().waiting; }
+u32 tcp_established_count(void) { return count_pcbs().established; }
+
 static void fill_info(struct tcp_sock *t, struct tcp_info *info)
 {
     memset(info, 0, sizeof(*info));
@@ -100,7 +203,7 @@ static void fill_info(struct tcp_sock *t, struct tcp_info *info)
         info->total_retrans = t->n_retransmitted;
     } else if (t->state == TCP_LISTENING) {
         info->unacked = t->n_accept;  // as Linux: the length and the limit of the accept queue
-        info->sacked = ((const struct tcp_pcb_listen *)t->pcb)->backlog;
+        info->sacked = t->backlog;
     }
     net_unlock(t->i.stack);
 }
@@ -115,6 +218,12 @@ int tcp_get_option(struct socket *s, int level, int name, void *value, u32 *len)
     case TCP_CORK: return option_put_int(t->cork, value, len);
     case TCP_KEEPIDLE: return option_put_int((int)t->keep_idle_s, value, len);
     case TCP_KEEPINTVL: return option_put_int((int)t->keep_interval_s, value, len);
+    case TCP_SYNCNT: return option_put_int(t->syn_retries, value, len);
+    case TCP_USER_TIMEOUT: return option_put_int((int)t->user_timeout_ms, value, len);
+    case TCP_DEFER_ACCEPT: return option_put_int((int)t->defer_s, value, len);
+    case TCP_QUICKACK: return option_put_int(!t->slow_ack, value, len);
+    case TCP_FASTOPEN:
+    case TCP_FASTOPEN_CONNECT: return option_put_int(0, value, len);
     case TCP_KEEPCNT: return option_put_int(t->keep_count, value, len);
     case TCP_MAXSEG: {
         net_lock(t->i.stack);

@@ -10,34 +10,20 @@
 #include <string.h>
 
 #include "lwip/ip.h"
+#include "lwip/icmp.h"
+#include "lwip/icmp6.h"
+#include "lwip/stats.h"
 #include "lwip/udp.h"
-#include "net/inet.h"
+#include "net/interface.h"
+#include "net/udp_internal.h"
 
 #define SIOCINQ 0x541b
 #define SIOCOUTQ 0x5411
 #define UDP_MAX_PAYLOAD (65535 - 8)
-#define SEND_FLAGS_REFUSED (MSG_OOB | MSG_FASTOPEN | MSG_ZEROCOPY)
+#define SEND_FLAGS_REFUSED (MSG_OOB | MSG_FASTOPEN)
 
-enum { IP_PKTINFO = 8, IP_RECVTTL = 12, IP_RECVTOS = 13, IPV6_RECVPKTINFO = 49, IPV6_PKTINFO = 50 };
-
-struct datagram {
-    struct list link;
-    struct pbuf *p;
-    ip_addr_t from, to;
-    u16 from_port;
-    u8 ifindex;
-    u32 size;  // charged
-};
-
-struct udp_sock {
-    struct inet_sock i;   // first
-    struct udp_pcb *pcb;  // fixed until close
-    struct mutex read_mutex;
-    struct list queue;  // [stack lock] struct datagram
-    u32 queued_size;    // [stack lock]
-    u64 n_dropped;      // [stack lock]
-    bool pkt_info;
-};
+enum { IP_PKTINFO = 8, IPV6_PKTINFO = 50 };
+enum { PMTUDISC_DO = 2, PMTUDISC_PROBE = 3 };
 
 struct in_pktinfo {  // user ABI
     s32 ifindex;
@@ -48,7 +34,6 @@ struct in6_pktinfo {
     s32 ifindex;
 };
 
-static struct udp_sock *udp_of(struct socket *s) { return (struct udp_sock *)s; }
 static const struct socket_ops udp_ops;
 
 static void datagram_free(struct datagram *d)
@@ -57,20 +42,73 @@ static void datagram_free(struct datagram *d)
     kfree(d);
 }
 
-// A datagram has come. [stack lock]
-static void on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
-                    u16_t port)
+// ---- arrival, with the stack's lock held
+
+// How well a datagram fits a socket. => 0: not at all
+static int fitness(const struct inet_sock *i, const ip_addr_t *to, const ip_addr_t *from, u16 port,
+                   u32 index)
 {
-    struct udp_sock *u = arg;
+    int score = i->s.family == AF_INET ? 2 : 1;
+    if (IP_IS_V4(to) ? i->v6_only : i->s.family == AF_INET)
+        return 0;
+    if (!ip_addr_isany(&i->local)) {
+        if (!ip_addr_eq(&i->local, to))
+            return 0;
+        score += 4;
+    } else if (IP_IS_V4_VAL(i->local) && i->s.family == AF_INET6 && !IP_IS_V4(to)) {
+        return 0;
+    }
+    if (i->remote_port) {
+        if (i->remote_port != port || !ip_addr_eq(&i->remote, from))
+            return 0;
+        score += 4;
+    }
+    if (i->bound_index) {
+        if (i->bound_index != index)
+            return 0;
+        score += 4;
+    }
+    return score;
+}
+
+// The socket that a datagram is for: the one that fits best, the latest of equals; among those with SO_REUSEPORT its sender
+// decides. => NULL: none
+static struct udp_sock *find_receiver(u16 local_port, const ip_addr_t *from, u16 port, u32 index)
+{
+    const ip_addr_t *to = ip_current_dest_addr();
+    struct list *bucket = inet_port_bucket(SOCK_DGRAM, local_port);
+    struct inet_sock *best = NULL;
+    int best_score = 0;
+    u32 n = 0;
+    list_for_each_entry (struct inet_sock, i, bucket, port_link) {
+        int score = i->local_port == local_port ? fitness(i, to, from, port, index) : 0;
+        if (score == 0 || score < best_score)
+            continue;
+        n = score == best_score ? n + 1 : 1;
+        best = i;
+        best_score = score;
+    }
+    if (n < 2 || !best->s.reuse_port)
+        return best ? udp_of(&best->s) : NULL;
+    u32 which = inet_flow_hash(from, port) % n;
+    list_for_each_entry (struct inet_sock, i, bucket, port_link) {
+        if (i->local_port == local_port && fitness(i, to, from, port, index) == best_score &&
+            which-- == 0)
+            return udp_of(&i->s);
+    }
+    return udp_of(&best->s);
+}
+
+static void take_in(struct udp_sock *u, struct pbuf *p, const ip_addr_t *from, u16 port)
+{
     u32 size = p->tot_len + (u32)sizeof(struct datagram) + (u32)sizeof(struct pbuf);
     struct datagram *d = NULL;
-    bool wanted =
-        socket_may(&u->i.s, SHUTDOWN_RCV) &&
-        (!u->i.remote_port || (u->i.remote_port == port && ip_addr_eq(&u->i.remote, from)));
+    bool wanted = socket_may(&u->i.s, SHUTDOWN_RCV);
     if (wanted && u->queued_size + size <= u->i.s.receive_buffer && !net_memory_short())
         d = kmalloc(sizeof(*d));
     if (!d) {
         u->n_dropped++;
+        u->i.stack->udp_drops += wanted;
         pbuf_free(p);
         return;
     }
@@ -79,10 +117,50 @@ static void on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_add
     d->from_port = port;
     d->to = *ip_current_dest_addr();
     d->ifindex = netif_get_index(ip_current_input_netif());
+    d->ttl = ip_current_is_v6() ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header());
+    d->tos = ip_current_is_v6() ? (u8)IP6H_TC(ip6_current_header()) : IPH_TOS(ip4_current_header());
+    d->time_ns = u->timestamp ? ktime_real_ns() : 0;
     d->size = size;
     list_push_back(&u->queue, &d->link);
     u->queued_size += size;
     socket_wake_readers(&u->i.s);
+}
+
+// Whether the socket, on whose port a datagram for many has come, is one of them.
+static bool hears_group(const struct udp_sock *u, const ip_addr_t *from, u16 port, u32 index)
+{
+    const ip_addr_t *to = ip_current_dest_addr();
+    if (u->i.remote_port && (u->i.remote_port != port || !ip_addr_eq(&u->i.remote, from)))
+        return false;
+    if (u->i.bound_index && u->i.bound_index != index)
+        return false;
+    return !ip_addr_ismulticast(to) || u->multicast_all || udp_is_member(u, to, index);
+}
+
+// Called by lwIP with the first socket on a datagram's port, or with each of them when it is for many.
+static void on_recv(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from,
+                    u16_t port)
+{
+    struct udp_sock *u = arg;
+    struct netif *inp = ip_current_input_netif();
+    u32 index = netif_get_index(inp);
+    if (ip_addr_ismulticast(ip_current_dest_addr()) ||
+        ip_addr_isbroadcast(ip_current_dest_addr(), inp)) {
+        if (!hears_group(u, from, port, index)) {
+            pbuf_free(p);
+            return;
+        }
+    } else {
+        u = find_receiver(pcb->local_port, from, port, index);
+        if (!u) {
+            MIB2_STATS_INC(mib2.udpnoports);
+            pbuf_header_force(p, (s16_t)(ip_current_header_tot_len() + UDP_HLEN));
+            icmp_port_unreach(ip_current_is_v6(), p);
+            pbuf_free(p);
+            return;
+        }
+    }
+    take_in(u, p, from, port);
 }
 
 struct socket *udp_create(int family)
@@ -93,6 +171,11 @@ struct socket *udp_create(int family)
     inet_init(&u->i, &udp_ops, family, SOCK_DGRAM, IP_PROTO_UDP);
     mutex_init(&u->read_mutex);
     list_init(&u->queue);
+    list_init(&u->errors);
+    list_init(&u->memberships);
+    u->multicast_ttl = 1;
+    u->multicast_loop = u->multicast_all = true;
+    u->mtu_discover = 1;  // IP_PMTUDISC_WANT
     net_lock(u->i.stack);
     u->pcb = udp_new_ip_type(family == AF_INET6 ? IPADDR_TYPE_ANY : IPADDR_TYPE_V4);
     if (u->pcb) {
@@ -101,7 +184,7 @@ struct socket *udp_create(int family)
     }
     net_unlock(u->i.stack);
     if (!u->pcb) {
-        kfree(u);
+        socket_put(&u->i.s);
         return ERR_PTR(-ENOBUFS);
     }
     return &u->i.s;
@@ -177,7 +260,10 @@ static int udp_connect_socket(struct socket *s, const struct sock_addr *addr, u3
         disconnect(u);
     } else {
         this_host(&ip);
-        struct netif *netif = ip_route(&u->i.local, &ip);
+        struct netif *netif = u->i.bound_index ? interface_netif(u->i.bound_index)
+                              : ip_addr_ismulticast(&ip) && u->multicast_index
+                                  ? interface_netif(u->multicast_index)
+                                  : ip_route(&u->i.local, &ip);
         err = netif ? autobind(u) : -ENETUNREACH;
         if (!err) {
             u->i.remote = ip;
@@ -199,6 +285,7 @@ struct udp_target {
     ip_addr_t to, from;
     u16 port;
     bool from_given;
+    u32 index;  // of the interface, when it is given
 };
 
 static int load_control(const struct message *m, struct udp_target *target)
@@ -213,10 +300,14 @@ static int load_control(const struct message *m, struct udp_target *target)
             memcpy(&info, c + 1, sizeof(info));
             ip_addr_set_ip4_u32(&target->from, info.spec_dst);
             target->from_given = info.spec_dst != 0;
+            target->index = (u32)info.ifindex;
         } else if (c->level == SOL_IPV6 && c->type == IPV6_PKTINFO &&
                    c->len >= sizeof(*c) + sizeof(struct in6_pktinfo)) {
+            struct in6_pktinfo info;
             ip6_addr_t six;
-            memcpy(six.addr, c + 1, sizeof(six.addr));
+            memcpy(&info, c + 1, sizeof(info));
+            target->index = (u32)info.ifindex;
+            memcpy(six.addr, info.addr, sizeof(six.addr));
             ip6_addr_clear_zone(&six);
             ip_addr_copy_from_ip6(target->from, six);
             target->from_given = !ip6_addr_isany(&six);
@@ -230,6 +321,7 @@ static int load_control(const struct message *m, struct udp_target *target)
 static int find_target(struct udp_sock *u, const struct message *m, struct udp_target *target)
 {
     target->from_given = false;
+    target->index = 0;
     if (m->addr) {
         int err = inet_addr_in(&u->i, m->addr, m->addr_len, &target->to, &target->port);
         if (err)
@@ -250,13 +342,22 @@ static int find_target(struct udp_sock *u, const struct message *m, struct udp_t
 static int send_locked(struct udp_sock *u, const struct udp_target *t, struct pbuf *p)
 {
     struct udp_pcb *pcb = u->pcb;
+    const struct inet_sock *i = &u->i;
     const ip_addr_t *from = t->from_given ? &t->from : &u->i.local;
     int err = autobind(u);
     if (err)
         return err;
-    struct netif *netif = ip_route(from, &t->to);
+    bool group = ip_addr_ismulticast(&t->to);
+    u32 index = t->index         ? t->index
+                : i->bound_index ? i->bound_index
+                : group          ? u->multicast_index
+                                 : 0;
+    struct netif *netif = index ? interface_netif(index) : ip_route(from, &t->to);
     if (!netif)
-        return -ENETUNREACH;
+        return index ? -ENODEV : -ENETUNREACH;
+    if ((u->mtu_discover == PMTUDISC_DO || u->mtu_discover == PMTUDISC_PROBE) &&
+        p->tot_len + UDP_HLEN + (IP_IS_V4(&t->to) ? IP_HLEN : IP6_HLEN) > netif->mtu)
+        return -EMSGSIZE;
     if (ip_addr_isbroadcast(&t->to, netif)) {
         if (!u->i.s.broadcast)
             return -EACCES;
@@ -264,6 +365,11 @@ static int send_locked(struct udp_sock *u, const struct udp_target *t, struct pb
     }
     pcb->ttl = u->i.ttl;
     pcb->tos = u->i.tos;
+    udp_set_multicast_ttl(pcb, u->multicast_ttl);
+    if (u->multicast_loop && netif != &i->stack->loopback)  // there it comes back anyway
+        udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
+    else
+        udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
     if (t->from_given ||
         (!ip_addr_isany(from) && !ip_addr_ismulticast(from) && IP_IS_V4(from) == IP_IS_V4(&t->to)))
         return inet_error(udp_sendto_if_src(pcb, p, &t->to, t->port, netif, from));
@@ -320,23 +426,6 @@ static ssize_t copy_out(const struct datagram *d, struct message *m)
     return total;
 }
 
-static void give_info(struct udp_sock *u, struct message *m, const struct datagram *d)
-{
-    if (!u->pkt_info)
-        return;
-    if (IP_IS_V4(&d->to) && u->i.s.family == AF_INET) {
-        struct in_pktinfo info = {.ifindex = d->ifindex, .addr = ip_addr_get_ip4_u32(&d->to)};
-        info.spec_dst = info.addr;
-        message_put_control(m, SOL_IP, IP_PKTINFO, &info, sizeof(info));
-    } else if (u->i.s.family == AF_INET6) {
-        struct sock_addr name;
-        struct in6_pktinfo info = {.ifindex = d->ifindex};
-        inet_addr_out(&u->i, &d->to, 0, &name);
-        memcpy(info.addr, ((struct sockaddr_in6 *)&name)->addr, sizeof(info.addr));
-        message_put_control(m, SOL_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-    }
-}
-
 // The first datagram, waiting for it. => NULL: shut down. [read_mutex, given up while waiting]
 static struct datagram *first_datagram(struct udp_sock *u, u32 flags, u64 deadline_ns)
 {
@@ -367,8 +456,10 @@ static ssize_t udp_receive_message(struct socket *s, struct message *m)
     struct udp_sock *u = udp_of(s);
     u64 deadline_ns = socket_deadline(s->receive_timeout_ns);
     m->addr_len = 0;
-    if (m->flags & (MSG_OOB | MSG_ERRQUEUE))
-        return m->flags & MSG_OOB ? -EINVAL : -EAGAIN;
+    if (m->flags & MSG_OOB)
+        return -EINVAL;
+    if (m->flags & MSG_ERRQUEUE)
+        return udp_receive_error(u, m);
     mutex_lock_quick(&u->read_mutex);
     struct datagram *d = first_datagram(u, m->flags, deadline_ns);
     if (!d || IS_ERR(d)) {
@@ -383,7 +474,7 @@ static ssize_t udp_receive_message(struct socket *s, struct message *m)
             n = d->p->tot_len;
         if (m->addr)
             m->addr_len = (u32)inet_addr_out(&u->i, &d->from, d->from_port, m->addr);
-        give_info(u, m, d);
+        udp_put_control(u, m, d);
     }
     bool peek = m->flags & MSG_PEEK;
     net_lock(u->i.stack);
@@ -415,7 +506,7 @@ static int udp_shutdown_socket(struct socket *s, u32 bits)
 static u32 udp_poll_socket(struct socket *s)
 {
     u32 events = POLLOUT | POLLWRNORM | POLLWRBAND, shutdown = atomic_load(&s->shutdown);
-    if (atomic_load(&s->error))
+    if (atomic_load(&s->error) || !list_empty(&udp_of(s)->errors))
         events |= POLLERR;
     if (shutdown & SHUTDOWN_RCV)
         events |= POLLRDHUP | POLLIN | POLLRDNORM;
@@ -424,26 +515,6 @@ static u32 udp_poll_socket(struct socket *s)
     if (!list_empty(&udp_of(s)->queue))
         events |= POLLIN | POLLRDNORM;
     return events;
-}
-
-static int udp_set_option(struct socket *s, int level, int name, const void *value, u32 len)
-{
-    int n;
-    if ((level == SOL_IP && name == IP_PKTINFO) ||
-        (level == SOL_IPV6 && name == IPV6_RECVPKTINFO)) {
-        int err = option_int(value, len, &n);
-        if (!err)
-            udp_of(s)->pkt_info = n != 0;
-        return err;
-    }
-    return inet_set_option(s, level, name, value, len);
-}
-
-static int udp_get_option(struct socket *s, int level, int name, void *value, u32 *len)
-{
-    if ((level == SOL_IP && name == IP_PKTINFO) || (level == SOL_IPV6 && name == IPV6_RECVPKTINFO))
-        return option_put_int(udp_of(s)->pkt_info, value, len);
-    return inet_get_option(s, level, name, value, len);
 }
 
 static long udp_ioctl(struct socket *s, unsigned cmd, uptr_t arg)
@@ -459,6 +530,15 @@ static long udp_ioctl(struct socket *s, unsigned cmd, uptr_t arg)
     return put_user_u32(arg, n) ? -EFAULT : 0;
 }
 
+void udp_fill_row(struct socket *s, struct inet_row *row)
+{
+    const struct udp_sock *u = udp_of(s);
+    *row = (struct inet_row){.shown = u->i.port_held,
+                             .state = u->i.remote_port ? 1 : 7,
+                             .rx_queue = u->queued_size,
+                             .drops = (u32)u->n_dropped};
+}
+
 static void udp_close_socket(struct socket *s)
 {
     struct udp_sock *u = udp_of(s);
@@ -469,6 +549,8 @@ static void udp_close_socket(struct socket *s)
     u->pcb = NULL;
     while ((at = list_pop_front(&u->queue)))
         datagram_free(list_entry(at, struct datagram, link));
+    udp_leave_all(u);
+    udp_drop_errors(u);
     net_unlock(u->i.stack);
 }
 

@@ -9,7 +9,24 @@
 #define LWIP_SOCKET 0
 #define LWIP_TIMERS 1
 #define LWIP_TIMERS_CUSTOM 1  // net/stack.c
-#define LWIP_STATS 0
+#define LWIP_STATS 1  // those that /proc/net/snmp tells
+#define MIB2_STATS 1
+#define LINK_STATS 0
+#define ETHARP_STATS 0
+#define IP_STATS 0
+#define IPFRAG_STATS 0
+#define ICMP_STATS 0
+#define IGMP_STATS 0
+#define UDP_STATS 0
+#define TCP_STATS 0
+#define MEM_STATS 0
+#define MEMP_STATS 0
+#define SYS_STATS 0
+#define IP6_STATS 0
+#define ICMP6_STATS 0
+#define IP6_FRAG_STATS 0
+#define MLD6_STATS 0
+#define ND6_STATS 0
 #define LWIP_ERRNO_INCLUDE "core/errno.h"
 
 // Memory: the kernel's, counted (net/stack.c).
@@ -99,6 +116,7 @@ typedef size_t mem_size_t;
 #define LWIP_TCP_KEEPALIVE 1
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
 #define LWIP_TCP_RTO_TIME 1000
+#define TCP_SYNMAXRTX 12  // the most that TCP_SYNCNT has; on_poll (net/tcp.c) counts
 #define TCP_MSL 30000u  // TIME-WAIT lasts 60 s, as on Linux
 #define TCP_LISTEN_BACKLOG 1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
@@ -111,3 +129,5 @@ typedef size_t mem_size_t;
 #define LWIP_HOOK_TCP_OUT_ADD_TCPOPTS(p, header, pcb, options) \
     net_tcp_segment_out(p, header, pcb, options)
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_tcp_isn()
+#define LWIP_HOOK_IP4_INPUT(p, inp) net_ip4_input(p, inp)
+#define LWIP_HOOK_IP6_INPUT(p, inp) net_ip6_input(p, inp)
