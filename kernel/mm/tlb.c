@@ -27,8 +27,12 @@
 // answer by clearing their bit in the request's `waiting` mask. While it waits, the initiator serves
 // the requests of others (cpu_relax_poll), so crossing requests cannot deadlock.
 //
-// Rejected: address-space tags (PCID) that survive a switch. They need a flush per tag and a
-// generation for each CPU and mm; one application makes few switches between address spaces.
+// Where the architecture can flush other CPUs' translations itself (ARCH_TLB_BROADCAST, aarch64), none of this is needed: an
+// address space is flushed by its tag everywhere at once, whoever runs it, lazy or not. The masks are kept all the same,
+// for those who ask where an address space runs.
+//
+// Rejected: address-space tags (PCID) that survive a switch where flushes go by interrupt. They need a flush per tag and
+// a generation for each CPU and mm; one application makes few switches between address spaces.
 #include "mm/tlb.h"
 
 #include "core/lock.h"
@@ -56,16 +60,16 @@ static DEFINE_PERCPU(struct tlb_cpu, tlb_cpu);
 
 static inline cpumask_t cpu_bit(const struct cpu *cpu) { return (cpumask_t)1 << cpu->id; }
 
-static inline void flush_local(struct tlb_cpu *t, vaddr_t start, vaddr_t end)
+// With broadcast: on all CPUs.
+static inline void flush_local(struct tlb_cpu *t, struct mm *mm, vaddr_t start, vaddr_t end)
 {
     if (end - start > FLUSH_PAGES_MAX * PAGE_SIZE) {
         t->stats.local_full++;
-        arch_tlb_flush_all_user();
+        arch_tlb_flush_mm(&mm->arch);
         return;
     }
     t->stats.local_pages += (end - start) >> PAGE_SHIFT;
-    for (vaddr_t va = start; va < end; va += PAGE_SIZE)
-        arch_tlb_flush_page(va);
+    arch_tlb_flush_range(&mm->arch, start, end);
 }
 
 void tlb_cross_handler(void)
@@ -77,7 +81,7 @@ void tlb_cross_handler(void)
         struct cpu *initiator = cpus[__builtin_ctzll(from)];
         struct tlb_request *r = &percpu_ptr_of(initiator, tlb_cpu)->request;
         if (me->active_mm == r->mm)
-            flush_local(t, r->start, r->end);
+            flush_local(t, r->mm, r->start, r->end);
         t->stats.remote_handled++;
         cross_answer(&r->waiting, initiator);
     }
@@ -116,9 +120,9 @@ static __noinline void flush_others(struct mm *mm, vaddr_t start, vaddr_t end, b
 
 static inline void flush_everywhere(struct mm *mm, vaddr_t start, vaddr_t end, bool freed_tables)
 {
-    if (this_cpu()->active_mm == mm)
-        flush_local(percpu_ptr(tlb_cpu), start, end);
-    if (n_cpus > 1)
+    if (ARCH_TLB_BROADCAST || this_cpu()->active_mm == mm)
+        flush_local(percpu_ptr(tlb_cpu), mm, start, end);
+    if (!ARCH_TLB_BROADCAST && n_cpus > 1)
         flush_others(mm, start, end, freed_tables);
 }
 
@@ -213,8 +217,8 @@ static void come_back(struct cpu *me, struct tlb_cpu *t)
     t->lazy = false;
     atomic_fetch_or(&mm->cpus, cpu_bit(me));
     atomic_fence();
-    if (atomic_load(&mm->flushes_begun) != t->seen)
-        arch_tlb_flush_all_user();
+    if (!ARCH_TLB_BROADCAST && atomic_load(&mm->flushes_begun) != t->seen)
+        arch_tlb_flush_mm(&mm->arch);
     atomic_fetch_and(&mm->lazy_cpus, ~cpu_bit(me));
 }
 

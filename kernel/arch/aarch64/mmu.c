@@ -10,6 +10,7 @@
 // direct map; those that lie in the image too, because boot.S has put the image there.
 #include "arch/mmu.h"
 #include "a64_internal.h"
+#include "core/cpu.h"
 #include "core/log.h"
 #include "core/platform.h"
 #include "mm/page.h"
@@ -131,16 +132,19 @@ void *arch_map_device(phys_t pa, size_t len_bytes)
     return (void *)va;
 }
 
-static void load_root(phys_t root)
+// The empty half has the number that no address space gets.
+void a64_unload_user(void)
 {
-    sysreg_write(ttbr0_el1, root | USER_ASID << 48);
+    sysreg_write(ttbr0_el1, virt_to_phys(empty_root));
     isb();
 }
 
 void a64_mmu_init(void)
 {
-    load_root(virt_to_phys(empty_root));
-    __asm__ volatile("tlbi vmalle1\n\tdsb nsh\n\tisb" ::: "memory");
+    a64_unload_user();
+    asid_flush_this_cpu();
+    if (this_cpu()->id == 0)
+        asid_init(ASID_NUMBERS);
 }
 
 int arch_mm_init(struct arch_mm *am)
@@ -148,7 +152,7 @@ int arch_mm_init(struct arch_mm *am)
     struct page *page = page_alloc(0, PAGE_ZERO);
     if (!page)
         return -ENOMEM;
-    am->root = page_to_phys(page);
+    *am = (struct arch_mm){.root = page_to_phys(page)};
     return 0;
 }
 
@@ -156,13 +160,4 @@ void arch_mm_destroy(struct arch_mm *am)
 {
     page_put(phys_to_page(am->root));
     am->root = 0;
-}
-
-// All address spaces have one tag: nothing may be walked between the old translations' end and the new root.
-void arch_mm_switch(struct arch_mm *am)
-{
-    load_root(virt_to_phys(empty_root));
-    arch_tlb_flush_all_user();
-    if (am)
-        load_root(am->root);
 }

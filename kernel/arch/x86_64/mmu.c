@@ -186,7 +186,7 @@ void x86_identity_map(phys_t code_page, bool on)
         pte_make(code_page, on ? KERNEL_PAGE | PTE_EXEC : KERNEL_DATA);
     boot_root[0] = on ? pte_make_table(virt_to_phys(boot_direct)) : PTE_NONE;
     arch_tlb_flush_page((vaddr_t)phys_to_virt(code_page));
-    arch_tlb_flush_all_user();
+    write_cr3(read_cr3());
 }
 
 int arch_mm_init(struct arch_mm *am)

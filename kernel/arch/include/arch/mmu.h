@@ -9,7 +9,10 @@
 // and the inline functions
 //     void *phys_to_virt(phys_t), phys_t virt_to_phys(const void *)   (direct map and kernel image)
 //     void arch_tlb_flush_page(vaddr_t va)      this CPU, the loaded address space
-//     void arch_tlb_flush_all_user(void)        this CPU, the loaded address space
+//     ARCH_TLB_BROADCAST  1: translations carry a tag of their address space and outlive a switch, and one CPU flushes those of
+//                         all; 0, or not defined: a switch drops them, and a CPU flushes its own
+//     void arch_tlb_flush_range(struct arch_mm *am, vaddr_t start, vaddr_t end)    of one address space: on all CPUs with
+//     void arch_tlb_flush_mm(struct arch_mm *am)    BROADCAST, else on this one, which has it loaded
 //     void arch_sync_code(const void *page)     before a page that was written becomes executable: instruction
 //                                               fetches must see it (nothing to do on x86-64)
 //     pte_t *arch_mm_root(struct arch_mm *am)   root table of the user half; entries [0, 256) on x86-64, [0, 512) on
@@ -20,6 +23,10 @@
 
 #include "arch_impl/mmu.h"
 
+#ifndef ARCH_TLB_BROADCAST
+#define ARCH_TLB_BROADCAST 0
+#endif
+
 struct mm;
 
 // What an address space carries for the architecture (page-table root, ASID/PCID).
@@ -28,8 +35,8 @@ struct mm;
 // Prepares the root table of a new address space (kernel half shared). => 0, -ENOMEM
 int arch_mm_init(struct arch_mm *am);
 void arch_mm_destroy(struct arch_mm *am);
-// Loads the address space on this CPU (cr3, ttbr0) and drops all user translations of the one before;
-// NULL: the kernel half only. mm/tlb.c keeps the mask of CPUs.
+// Loads the address space on this CPU (cr3, ttbr0) and drops all user translations of the one before, unless they are
+// tagged; NULL: the kernel half only. mm/tlb.c keeps the mask of CPUs.
 void arch_mm_switch(struct arch_mm *am);
 // Protection keys of user memory (pkeys(7)): how many the CPU has, key 0 counted; 0: none. mm/pkey.c has the answer of an
 // architecture without them.

@@ -8,6 +8,7 @@
 //   ffffffff80000000                       the 2 MiB that the kernel was loaded to: it is linked here
 #pragma once
 
+#include "arch_impl/asid.h"
 #include "arch_impl/cpu.h"
 
 #define USER_END 0x0001000000000000ul
@@ -27,28 +28,23 @@ static inline phys_t virt_to_phys(const void *kva)
                                    : va - DIRECT_MAP_BASE;
 }
 
-// All address spaces have the tag 1, for the reason that x86-64 has none (mm/tlb.c): a switch drops the translations of
-// the one before. Kernel pages are global.
-#define USER_ASID 1ul
+// Translations carry the number of their address space (kernel/arch/aarch64/asid.c); kernel pages are global.
+#define ARCH_TLB_BROADCAST 1
 struct arch_mm {
     phys_t root;  // of the level 3 table
+    struct asid_space asid;
 };
 
 static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
 
-// This CPU only: mm/tlb.c tells the others.
+// Of any number: only that of the loaded space can have it wrong.
 static inline void arch_tlb_flush_page(vaddr_t va)
 {
-    u64 operand = USER_ASID << 48 | (va >> PAGE_SHIFT & (BIT(44) - 1));
-    __asm__ volatile("dsb nshst\n\ttlbi vae1, %0\n\tdsb nsh\n\tisb" : : "r"(operand) : "memory");
+    u64 operand = va >> PAGE_SHIFT & (BIT(44) - 1);
+    __asm__ volatile("dsb nshst\n\ttlbi vaae1, %0\n\tdsb nsh\n\tisb" : : "r"(operand) : "memory");
 }
-static inline void arch_tlb_flush_all_user(void)
-{
-    __asm__ volatile("dsb nshst\n\ttlbi aside1, %0\n\tdsb nsh\n\tisb"
-                     :
-                     : "r"(USER_ASID << 48)
-                     : "memory");
-}
+void arch_tlb_flush_range(struct arch_mm *am, vaddr_t start, vaddr_t end);
+void arch_tlb_flush_mm(struct arch_mm *am);
 
 // Before a frame that the kernel has filled becomes executable for a program.
 static inline void arch_sync_code(const void *page)

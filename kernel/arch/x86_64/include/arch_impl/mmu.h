@@ -37,7 +37,12 @@ static inline void arch_tlb_flush_page(vaddr_t va)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
 }
+static inline void arch_tlb_flush_range(struct arch_mm *am, vaddr_t start, vaddr_t end)
+{
+    for (; start < end; start += PAGE_SIZE)
+        arch_tlb_flush_page(start);
+}
 // Kernel pages are global and stay.
-static inline void arch_tlb_flush_all_user(void) { write_cr3(read_cr3()); }
+static inline void arch_tlb_flush_mm(struct arch_mm *am) { write_cr3(read_cr3()); }
 
 static inline void arch_sync_code(const void *page) {}

@@ -17,4 +17,10 @@ struct arch_mm {
 static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
 void arch_tlb_flush_page(vaddr_t va);
 void arch_tlb_flush_all_user(void);
+static inline void arch_tlb_flush_range(struct arch_mm *am, vaddr_t start, vaddr_t end)
+{
+    for (; start < end; start += PAGE_SIZE)
+        arch_tlb_flush_page(start);
+}
+static inline void arch_tlb_flush_mm(struct arch_mm *am) { arch_tlb_flush_all_user(); }
 static inline void arch_sync_code(const void *page) { (void)page; }
