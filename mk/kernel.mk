@@ -45,7 +45,7 @@ KCOLD := $(addprefix kernel/fs/,attr.c dir.c ext4.c fcntl.c gen.c inotify.c lock
          $(wildcard kernel/exec/*.c) kernel/arch/backtrace.c $(addprefix kernel/arch/x86_64/,cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
          $(addprefix platform/x86_64/,acpi.c firmware.c ioapic.c mptable.c pci.c platform.c pvh.c tsc.c) \
          $(addprefix kernel/arch/aarch64/,cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
-         $(addprefix platform/aarch64/,device_tree.c pci.c pl011.c platform.c psci.c) platform/memory_map.c platform/pci.c platform/random.c $(wildcard platform/virtio/*.c)
+         $(addprefix platform/aarch64/,device_tree.c dt_node.c dt_pci.c its.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/memory_map.c platform/pci.c platform/random.c platform/uart8250.c $(wildcard platform/virtio/*.c)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 
 # Only what says inline is inlined: other calls stay calls, for a few instructions in a hundred. The kernel file is to stay

@@ -21,6 +21,14 @@
 static char cmdline[CMDLINE_MAX];
 static phys_t image_start, image_end;
 
+#define MAX_UARTS 4
+static u32 n_uarts;
+static struct {
+    int node;
+    struct uart uart;
+} uarts[MAX_UARTS];
+static struct dt_prop stdout_path;
+
 static bool is_string(struct dt_prop prop, const char *text)
 {
     return prop.data && prop.bytes == strlen(text) + 1 && !memcmp(prop.data, text, prop.bytes);
@@ -45,10 +53,46 @@ static void found_gic3(const struct dt_node *node)
     machine.gic = GIC_V3;
 }
 
-static void found_uart(const struct dt_node *node)
+static void add_uart(const struct dt_node *node, struct uart uart)
 {
-    if (!machine.uart.size && dt_reg(node, 0, &machine.uart))
-        machine.uart_line = dt_interrupt(node, 0, DT_IRQ_SHARED);
+    struct dt_prop status = dt_other(node, "status");
+    bool used = !status.data || is_string(status, "okay") || is_string(status, "ok");
+    if (!used || n_uarts == MAX_UARTS || !dt_reg(node, 0, &uart.regs) || !uart.regs.size)
+        return;
+    uart.line = dt_interrupt(node, 0, DT_IRQ_SHARED);
+    uarts[n_uarts].node = node->offset;
+    uarts[n_uarts++].uart = uart;
+}
+
+static void found_pl011(const struct dt_node *node)
+{
+    add_uart(node, (struct uart){.kind = UART_PL011});
+}
+
+static void found_8250(const struct dt_node *node)
+{
+    struct uart uart = {
+        .kind = UART_8250,
+        .shift = dt_cell_or(dt_other(node, "reg-shift"), 0),
+        .width = dt_cell_or(dt_other(node, "reg-io-width"), 1),
+    };
+    if (uart.shift <= 4 && (uart.width == 1 || uart.width == 2 || uart.width == 4))
+        add_uart(node, uart);
+}
+
+// The console is the UART that /chosen names, by path or alias, with its settings behind a colon; else the first.
+static void choose_uart(void)
+{
+    const char *path = stdout_path.data, *end = path ? memchr(path, ':', stdout_path.bytes) : NULL;
+    u32 chosen = 0;
+    if (path && n_uarts > 1) {
+        size_t len = end ? (size_t)(end - path) : strnlen(path, stdout_path.bytes);
+        int node = fdt_path_offset_namelen(dt_tree, path, (int)len);
+        for (u32 i = 0; i < n_uarts; i++)
+            chosen = uarts[i].node == node ? i : chosen;
+    }
+    if (n_uarts)
+        machine.uart = uarts[chosen].uart;
 }
 
 static void found_timer(const struct dt_node *node)
@@ -92,12 +136,21 @@ static const struct {
     char compatible[24];
     void (*found)(const struct dt_node *node);
 } devices[] = {
-    {"virtio,mmio", found_virtio},      {"arm,pl011", found_uart},
-    {"arm,gic-v3", found_gic3},         {"arm,gic-400", found_gic2},
-    {"arm,cortex-a15-gic", found_gic2}, {"arm,armv8-timer", found_timer},
-    {"arm,psci-0.2", found_psci},       {"arm,psci-1.0", found_psci},
-    {"arm,pl031", found_rtc},           {"pci-host-ecam-generic", dt_found_pci},
-    {"arm,gic-v2m-frame", found_v2m},   {"arm,gic-v3-its", found_its},
+    {"virtio,mmio", found_virtio},
+    {"arm,pl011", found_pl011},
+    {"ns16550a", found_8250},
+    {"ns16550", found_8250},
+    {"snps,dw-apb-uart", found_8250},
+    {"arm,gic-v3", found_gic3},
+    {"arm,gic-400", found_gic2},
+    {"arm,cortex-a15-gic", found_gic2},
+    {"arm,armv8-timer", found_timer},
+    {"arm,psci-0.2", found_psci},
+    {"arm,psci-1.0", found_psci},
+    {"arm,pl031", found_rtc},
+    {"pci-host-ecam-generic", dt_found_pci},
+    {"arm,gic-v2m-frame", found_v2m},
+    {"arm,gic-v3-its", found_its},
 };
 
 static void look_at_device(const struct dt_node *node)
@@ -154,6 +207,7 @@ static void read_chosen(const struct dt_node *node)
     cmdline[n] = '\0';
     read_image_address(node, "linux,initrd-start", &image_start);
     read_image_address(node, "linux,initrd-end", &image_end);
+    stdout_path = dt_other(node, "stdout-path");
 }
 
 static void visit(const struct dt_node *node)
@@ -190,6 +244,8 @@ static bool read_tree(u32 *gic_cells)
     machine = (struct machine){.n_cpus = 1, .timer_intid = TIMER_INTID};
     machine.cpu_id[0] = mpidr_id(sysreg_read(mpidr_el1));
     image_start = image_end = 0;
+    n_uarts = 0;
+    stdout_path = (struct dt_prop){0};
     memory_map_begin();
     for (int i = 0, n = fdt_num_mem_rsv(dt_tree); i < n; i++) {
         u64 start, size;
@@ -207,6 +263,7 @@ void device_tree_parse(phys_t fdt)
     if (!read_tree(&gic_cells))
         read_tree(&gic_cells);
     dt_finish_pci();
+    choose_uart();
     uart_init();
     memory_map_end();
     memory_map_set_image(image_start, image_end);

@@ -249,7 +249,7 @@ void gic_init_cpu(void)
     mmio_write32(cpu_if, GICC_CTLR, 1);
 }
 
-static void write_byte(u32 offset, u8 value) { *(volatile u8 *)(dist + offset) = value; }
+static void write_byte(u32 offset, u8 value) { mmio_write8(dist, offset, value); }
 
 static void set_trigger(u32 id, bool edge)
 {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// pl011.c: the PrimeCell UART (Arm DDI 0183): the console.
-#include "arch/mmu.h"
+// pl011.c: the PrimeCell UART (Arm DDI 0183); see uart.c.
 #include "core/cpu.h"
 #include "platform/aarch64/platform_a64.h"
 
@@ -14,12 +13,9 @@ enum { DATA = 0x00, FLAGS = 0x18, LINE = 0x2c, CONTROL = 0x30, MASK = 0x38, CLEA
 
 static volatile void *regs;  // NULL: none
 
-// The firmware or the host has set the rate.
-void uart_init(void)
+void pl011_init(volatile void *registers)
 {
-    if (!machine.uart.size)
-        return;
-    regs = arch_map_device(machine.uart.base, PAGE_SIZE);
+    regs = registers;
     mmio_write32(regs, MASK, 0);
     mmio_write32(regs, CLEAR, INT_ALL);
     mmio_write32(regs, LINE, LINE_8N1_FIFO);
@@ -27,7 +23,7 @@ void uart_init(void)
 }
 
 // Waits as long as the other side does not read: output is never lost.
-void uart_write(const char *text, size_t len)
+void pl011_write(const char *text, size_t len)
 {
     for (; regs && len; len--, text++) {
         while (mmio_read32(regs, FLAGS) & FLAG_TX_FULL)
@@ -36,7 +32,7 @@ void uart_write(const char *text, size_t len)
     }
 }
 
-static void interrupt(void *unused)
+void pl011_interrupt(void *unused)
 {
     char buf[64];
     size_t n;
@@ -49,8 +45,4 @@ static void interrupt(void *unused)
     } while (n == sizeof(buf));
 }
 
-void uart_start_input(void)
-{
-    if (regs && platform_irq_request(machine.uart_line, interrupt, NULL) == 0)
-        mmio_write32(regs, MASK, INT_RX);
-}
+void pl011_start_input(void) { mmio_write32(regs, MASK, INT_RX); }

@@ -15,6 +15,14 @@ enum gic_kind { GIC_NONE, GIC_V2, GIC_V3 };
 #define N_SPI 988  // shared peripheral interrupts of a GIC
 #define NO_LINE UINT32_MAX
 
+enum uart_kind { UART_NONE, UART_PL011, UART_8250 };
+struct uart {
+    enum uart_kind kind;
+    struct region regs;
+    u32 line;          // shared peripheral interrupt, or NO_LINE
+    u32 shift, width;  // 8250: registers of `width` bytes, 1 << shift bytes apart
+};
+
 // A PCI host bridge: bus 0, which is all that is used.
 #define MAX_PCI_WINDOWS 4
 #define MAX_PCI_INTX 128
@@ -43,8 +51,7 @@ struct machine {
     struct region gic_dist;
     struct region gic_cpu;                 // GICv2: CPU interface
     struct region gic_redist[MAX_REDIST];  // GICv3
-    struct region uart;
-    u32 uart_line;    // shared peripheral interrupt, or NO_LINE
+    struct uart uart;
     u32 timer_intid;  // of the virtual timer
     u64 timer_hz;     // if the tree tells, else 0
     struct region rtc, v2m, its;
@@ -66,10 +73,14 @@ static inline u64 mpidr_of(u32 id) { return (id & 0xffffff) | (u64)(id >> 24) <<
 // device_tree.c: fills in machine and boot_info, or ends the machine.
 void device_tree_parse(phys_t fdt);
 
-// pl011.c
+// uart.c, the console, and pl011.c, one kind of it
 void uart_init(void);
 void uart_write(const char *text, size_t len);
 void uart_start_input(void);
+void pl011_init(volatile void *registers);
+void pl011_write(const char *text, size_t len);
+void pl011_interrupt(void *unused);
+void pl011_start_input(void);
 
 // gic.c
 void gic_init(void);
@@ -120,6 +131,38 @@ static inline u64 mmio_read64(const volatile void *base, u32 offset)
 static inline void mmio_write64(volatile void *base, u32 offset, u64 value)
 {
     __asm__ volatile("str %x0, [%1]"
+                     :
+                     : "rZ"(value), "r"((volatile char *)base + offset)
+                     : "memory");
+}
+static inline u32 mmio_read16(const volatile void *base, u32 offset)
+{
+    u32 value;
+    __asm__ volatile("ldrh %w0, [%1]"
+                     : "=r"(value)
+                     : "r"((const volatile char *)base + offset)
+                     : "memory");
+    return value;
+}
+static inline void mmio_write16(volatile void *base, u32 offset, u16 value)
+{
+    __asm__ volatile("strh %w0, [%1]"
+                     :
+                     : "rZ"(value), "r"((volatile char *)base + offset)
+                     : "memory");
+}
+static inline u32 mmio_read8(const volatile void *base, u32 offset)
+{
+    u32 value;
+    __asm__ volatile("ldrb %w0, [%1]"
+                     : "=r"(value)
+                     : "r"((const volatile char *)base + offset)
+                     : "memory");
+    return value;
+}
+static inline void mmio_write8(volatile void *base, u32 offset, u8 value)
+{
+    __asm__ volatile("strb %w0, [%1]"
                      :
                      : "rZ"(value), "r"((volatile char *)base + offset)
                      : "memory");

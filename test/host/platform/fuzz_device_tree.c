@@ -146,6 +146,20 @@ static void make_tree(void *f)
     CELLS(f, "reg", 0, 0x9000000, 0, 0x1000);
     CELLS(f, "interrupts", 0, 1, 4);
     fdt_end_node(f);
+    node(f, "serial@9030000", "ns16550a");  // switched off
+    CELLS(f, "reg", 0, 0x9030000, 0, 0x1000);
+    fdt_property_string(f, "status", "disabled");
+    fdt_end_node(f);
+    node(f, "serial@9040000", "snps,dw-apb-uart");
+    CELLS(f, "reg", 0, 0x9040000, 0, 0x100);
+    CELLS(f, "reg-shift", 2);
+    CELLS(f, "reg-io-width", 4);
+    CELLS(f, "interrupts", 0, 7, 1);
+    fdt_end_node(f);
+    node(f, "aliases", NULL);
+    fdt_property_string(f, "serial0", "/pl011@9000000");
+    fdt_property_string(f, "serial2", "/serial@9040000");
+    fdt_end_node(f);
     node(f, "virtio_mmio@a000000", "virtio,mmio");
     CELLS(f, "reg", 0, 0xa000000, 0, 0x200);
     CELLS(f, "interrupts", 0, 40, 1);
@@ -169,6 +183,7 @@ static void make_tree(void *f)
     fdt_end_node(f);
     node(f, "chosen", NULL);
     fdt_property_string(f, "bootargs", "loglevel=6 control=virtio");
+    fdt_property_string(f, "stdout-path", "serial2:115200n8");
     CELLS(f, "linux,initrd-start", 0x44000000);
     CELLS(f, "linux,initrd-end", 0, 0x44100000);
     fdt_end_node(f);
@@ -215,11 +230,12 @@ static void check_good(void)
     CHECK(parse());
     CHECK(machine.n_cpus == 3 && machine.cpu_id[2] == 0x100);
     CHECK(machine.gic == GIC_V2 && machine.gic_cpu.base == 0x8010000);
-    CHECK(machine.uart.base == 0x9000000 && machine.uart_line == 1);
+    CHECK(machine.uart.kind == UART_8250 && machine.uart.regs.base == 0x9040000);
+    CHECK(machine.uart.line == 7 && machine.uart.shift == 2 && machine.uart.width == 4);
+    CHECK(machine.edge_lines[0] == (BIT(4) | BIT(7)) && machine.edge_lines[1] == BIT(40 - 32));
     CHECK(machine.timer_intid == 27 && machine.psci && machine.psci_smc);
     CHECK(machine.n_virtio == 2 && machine.virtio[1].line == 40 && machine.virtio[0].line == 41);
     CHECK(machine.virtio[0].regs.base == 0x740000200 && machine.rtc.base == 0x9010400);
-    CHECK(machine.edge_lines[0] == BIT(4) && machine.edge_lines[1] == BIT(40 - 32));
     CHECK(machine.v2m.base == 0x8020000 && machine.its.size == 0);
     CHECK(machine.pci.ecam.base == 0x4010000000 && machine.pci.n_windows == 2);
     CHECK(machine.pci.windows[0].bus == 0x10000000 && machine.pci.windows[0].cpu == 0x20000000);
