@@ -37,7 +37,7 @@ KCFLAGS := -std=gnu11 -ffreestanding -O2 -g \
 
 KCFLAGS_x86_64  := -m64 -march=x86-64 -mcmodel=kernel -mno-red-zone -fcf-protection=none \
                   -mpreferred-stack-boundary=3
-KCFLAGS_aarch64 := -march=armv8-a -mno-outline-atomics -mbranch-protection=none -mcmodel=small
+KCFLAGS_aarch64 := -march=armv8-a -mno-outline-atomics -mbranch-protection=bti -mcmodel=small
 
 # For size. String instructions are slow under emulation and for short lengths: clear and copy by our own functions.
 KCFLAGS_COLD := -Os -fno-jump-tables $(if $(filter x86_64,$(ARCH)),-mstringop-strategy=libcall)

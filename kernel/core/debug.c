@@ -5,6 +5,7 @@
 //   panic-cpu     on the last CPU
 //   panic-later   in a timer interrupt, a quarter of a second later, while the program runs
 //   fault         a read of an address that is not mapped
+//   jump          a call of an address where no function begins (where the CPU can tell)
 #include <string.h>
 
 #include "core/cpu.h"
@@ -26,6 +27,8 @@ static void panic_later(struct timer *t)
 
 static __noinline u64 debug_fault(void) { return *(volatile u64 *)0xffffdead00000000; }
 
+void arch_debug_jump(void) __weak;
+
 void debug_init(void)
 {
     static struct timer timer;
@@ -41,6 +44,9 @@ void debug_init(void)
         timer_arm(&timer, ktime_ns() + LATER_NS);
     } else if (!strcmp(how, "fault")) {
         log_error("debug: read %#lx", (unsigned long)debug_fault());
+    } else if (!strcmp(how, "jump") && arch_debug_jump) {
+        arch_debug_jump();
+        log_error("debug: the jump was not noticed");
     } else {
         log_warn("debug=%s means nothing", how);
     }

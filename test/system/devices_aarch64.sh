@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Devices of aarch64 machines: the ways on which their interrupts come, seen with a network card.
+# Devices of aarch64 machines: the ways on which their interrupts come, seen with a network card; and what the CPU guards.
 probe=$work/net_probe_aarch64
 arm_cc=$([ "$(uname -m)" = aarch64 ] && echo gcc || echo aarch64-linux-gnu-gcc)
 full=build/aarch64/lethe-kernel-full
@@ -35,4 +35,13 @@ else
     card pci_shared_line '3[5-8]' virtio-net-pci,vectors=0,addr=5 --qemu-arg -device --qemu-arg virtio-rng-pci,addr=1 \
         --qemu-arg -device --qemu-arg virtio-net-pci,vectors=0,addr=9
     card pci_el2 8192 virtio-net-pci --machine virt,gic-version=3,virtualization=on
+
+    # An indirect branch of the kernel's to where no function begins: a CPU with BTI stops it, an older one lets it pass.
+    jump() {
+        run timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --kernel $full --append debug=jump --qemu-arg -cpu \
+            --qemu-arg "$1" "$probe"
+        holds "devices/jump_$1" grep -q "$2" "$out"
+    }
+    jump max 'exception 0xd in the kernel'
+    jump cortex-a57 'the jump was not noticed'
 fi

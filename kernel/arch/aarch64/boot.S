@@ -6,7 +6,7 @@
 // rights, at its link address and in the direct map alike:
 //
 //   boot_root  [0..255]  direct map  -> boot_direct_l2 -> boot_direct_l1 -> boot_image_l0   (no execute)
-//              [511]     -> boot_high_l2 [510] -> boot_image_l1 [0] -> boot_image_l0
+//              [511]     -> boot_high_l2 [510] -> boot_image_l1 [0] -> boot_image_l0 (text guarded, where the CPU has BTI)
 //                           [0..509] device windows
 //   boot_id_root                     -> boot_id_l2: identity map of the GiB around the kernel, read and execute,
 //                                       in TTBR0 while the MMU is turned on
@@ -23,6 +23,7 @@
 #define SHARED (3 << 8)
 #define RO (1 << 7)
 #define AF (1 << 10)
+#define GUARDED (1 << 50)            // indirect branches end at landing pads only
 #define DBM (1 << 51)
 #define PXN (1 << 53)
 #define UXN (1 << 54)
@@ -83,6 +84,11 @@ boot_entry:
     adrp x5, rodata_start
     adrp x6, data_start
     ldr x7, =PAGE_RX
+    mrs x8, id_aa64pfr1_el1
+    ubfx x8, x8, #0, #4             // BTI
+    cbz x8, 1f
+    orr x7, x7, #GUARDED
+1:
     ldr x8, =PAGE_R
     ldr x9, =PAGE_RW
 2:  cmp x3, x5
@@ -131,6 +137,7 @@ boot_entry:
     br x1
 
 boot_high:
+    hint #38                        // BTI JC: reached by a branch through a register
     ldr x1, =bss_start
     ldr x2, =bss_end
 1:  stp xzr, xzr, [x1], #16
@@ -160,6 +167,7 @@ secondary_entry:
     ldr x1, =secondary_high
     br x1
 secondary_high:
+    hint #38
     msr tpidr_el1, x20
     ldr x1, =vectors
     msr vbar_el1, x1

@@ -297,6 +297,19 @@ start_user_thread:
     bl sched_first_run
     b return_from_trap
 
+// void arch_debug_jump(void): calls an address without a landing pad.
+    .globl arch_debug_jump
+    .type arch_debug_jump, @function
+arch_debug_jump:
+    stp x29, x30, [sp, #-16]!
+    mov x29, sp
+    adr x9, 1f
+    blr x9
+    ldp x29, x30, [sp], #16
+    ret
+1:  nop
+    ret
+
 // ---------------------------------------------------------------------------- vector state
 .macro ALL_PAIRS insn
     \insn q0, q1, [x0, #0]
