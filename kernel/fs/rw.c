@@ -687,8 +687,8 @@ long sys_lseek(int fd, loff_t offset, u32 whence)
 #define COPY_CHUNK (16 * PAGE_SIZE)
 
 // Moves up to len bytes from in at *in_pos to out at *out_pos (NULL: its own position).
-static __cold ssize_t copy_between(struct file *in, loff_t *in_pos, struct file *out, loff_t *out_pos,
-                            size_t len)
+static __cold ssize_t copy_between(struct file *in, loff_t *in_pos, struct file *out,
+                                   loff_t *out_pos, size_t len)
 {
     struct page *buffer = page_alloc(4, 0);
     if (!buffer)

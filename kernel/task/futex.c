@@ -354,7 +354,7 @@ static int move_waiters(struct bucket *b1, const struct futex_key_info *key1, st
 }
 
 static __cold long do_requeue(uptr_t addr1, bool shared1, uptr_t addr2, bool shared2, int n_wake,
-                       int n_requeue, const u32 *expected)
+                              int n_requeue, const u32 *expected)
 {
     struct futex_key_info key1, key2;
     if (n_wake < 0 || n_requeue < 0)

@@ -9,7 +9,7 @@
 #define LWIP_SOCKET 0
 #define LWIP_TIMERS 1
 #define LWIP_TIMERS_CUSTOM 1  // net/stack.c
-#define LWIP_STATS 1  // those that /proc/net/snmp tells
+#define LWIP_STATS 1          // those that /proc/net/snmp tells
 #define MIB2_STATS 1
 #define LINK_STATS 0
 #define ETHARP_STATS 0
@@ -117,7 +117,7 @@ typedef size_t mem_size_t;
 #define LWIP_TCP_PCB_NUM_EXT_ARGS 1
 #define LWIP_TCP_RTO_TIME 1000
 #define TCP_SYNMAXRTX 12  // the most that TCP_SYNCNT has; on_poll (net/tcp.c) counts
-#define TCP_MSL 30000u  // TIME-WAIT lasts 60 s, as on Linux
+#define TCP_MSL 30000u    // TIME-WAIT lasts 60 s, as on Linux
 #define TCP_LISTEN_BACKLOG 1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
 

@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -413,4 +414,34 @@ TEST(three_generations)
     CHECK_EQ(in_child(fork_again, p), 5 * 16 + 1);
     CHECK_BYTES(p, 1, 2 * PAGE);
     munmap(p, 2 * PAGE);
+}
+
+// More of them than a CPU has tags for translations (PCID, ASID of eight bits), some always at the same time.
+TEST_LIMIT(three_hundred_address_spaces, 60)
+{
+    enum { SPACES = 300, AT_ONCE = 4 };
+    int *p = (int *)map_anon(PAGE), status, torn = 0;
+    pid_t running[AT_ONCE] = {0};
+    *p = -1;
+    for (int i = 0; i < SPACES + AT_ONCE; i++) {
+        pid_t *slot = &running[i % AT_ONCE];
+        if (*slot) {
+            REQUIRE(waitpid(*slot, &status, 0) == *slot);
+            torn += status != 0;
+        }
+        *slot = i < SPACES ? fork() : 0;
+        REQUIRE(*slot >= 0);
+        if (i < SPACES && *slot == 0) {
+            bool whole = *p == -1;
+            *p = i;
+            for (int n = 0; n < 10; n++) {
+                sched_yield();
+                whole = whole && *(volatile int *)p == i;
+            }
+            _exit(!whole);
+        }
+        torn += *(volatile int *)p != -1;
+    }
+    CHECK_EQ(torn, 0);
+    munmap(p, PAGE);
 }

@@ -20,7 +20,7 @@
 #define X32_F "x"
 #define SZT_F "zu"
 
-#define BYTE_ORDER LITTLE_ENDIAN  // as every architecture here
+#define BYTE_ORDER LITTLE_ENDIAN               // as every architecture here
 #define LWIP_DONT_PROVIDE_BYTEORDER_FUNCTIONS  // one instruction instead of calls
 #define lwip_htons(x) __builtin_bswap16((uint16_t)(x))
 #define lwip_ntohs(x) __builtin_bswap16((uint16_t)(x))
