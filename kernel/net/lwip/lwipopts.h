@@ -121,7 +121,10 @@ typedef size_t mem_size_t;
 #define TCP_LISTEN_BACKLOG 1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
 
-// Checksums as the architecture likes them.
+// Checksums: net/checksum.c
+#include <stdint.h>
+uint16_t net_checksum(const void *bytes, int len);
+#define LWIP_CHKSUM net_checksum
 #define LWIP_CHECKSUM_ON_COPY 0
 
 #define LWIP_HOOK_FILENAME "net/lwip/hooks.h"
