@@ -56,6 +56,7 @@ for_test() {
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
     want rustc rust_any
     want curl has curl
+    want ca-certificates test -e /etc/ssl/certs/ca-certificates.crt # for test/npm
 }
 
 for_bench() {

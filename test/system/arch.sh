@@ -2,7 +2,6 @@
 # Programs of another architecture than this machine's: what the tool says about them and about kernels that are not theirs.
 d=$work/arch
 mkdir -p "$d/bin"
-mine=$PWD/build/$(uname -m)
 case $ARCH in aarch64) other_machine=microvm ;; *) other_machine=virt ;; esac
 $compiler -O2 -o "$d/dynamic" "$here/probe.c" || fail 'arch/set-up: the probe does not build'
 
@@ -17,7 +16,7 @@ cp "$LETHE" "$d/bin/lethe"
 expect arch/no_kernel 2 "no kernel for $ARCH.*make kernel ARCH=$ARCH" "$d/bin/lethe" run "$PROBE"
 
 # The kernel of the other architecture: no CPU of this one gets far in it, and that is told.
-expect arch/wrong_kernel 125 'could not boot' "$LETHE" run --accel tcg --timeout 20 --kernel "$mine/lethe-kernel" "$PROBE"
+expect arch/wrong_kernel 125 'could not boot' "$LETHE" run --accel tcg --timeout 20 --kernel "$STUB" "$PROBE"
 
 # Go's memory limit; the image; programs with damaged headers.
 run "$LETHE" run -v --dry-run "$examples/go-hello" -m 64

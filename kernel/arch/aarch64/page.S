@@ -11,6 +11,15 @@ arch_clear_page:
     tbnz x1, #4, 2f                 // DC ZVA is forbidden
     mov x2, #4
     lsl x2, x2, x1                  // bits 3 to 0: log2 of the block in words; a shift takes the lowest six
+    cmp x2, #512
+    b.hi 1f
+3:  .rept 8                         // blocks are 64 bytes on nearly all CPUs
+    dc zva, x0
+    add x0, x0, x2
+    .endr
+    cmp x0, x3
+    b.lo 3b
+    ret
 1:  dc zva, x0
     add x0, x0, x2
     cmp x0, x3

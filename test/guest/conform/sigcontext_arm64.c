@@ -377,13 +377,14 @@ TEST(unaligned_program_counter_and_stack)
 
 TEST(unaligned_exclusive_access)
 {
-    char *p = map_anon(PAGE);
+    // Over the boundary of 16 bytes: within them a CPU with FEAT_LSE2 allows it.
+    char *p = map_anon(PAGE) + 8;
     CHECK_FAULT(__asm__ volatile("ldaxr x9, [%0]"
                                  :
                                  : "r"(p + 1)
                                  : "x9", "memory"),
                 SIGBUS, BUS_ADRALN, p + 1);
-    munmap(p, PAGE);
+    munmap(p - 8, PAGE);
 }
 
 TEST(tagged_addresses_reach_memory)
