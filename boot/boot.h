@@ -14,18 +14,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "boot/record.h"
 
 #define PAGE 4096u
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define ROUND_UP(n, unit) (((n) + (unit)-1) / (unit) * (unit))
-
-// ---- mem.c
-void *memcpy(void *to, const void *from, size_t n);
-void *memset(void *to, int byte, size_t n);
-int memcmp(const void *a, const void *b, size_t n);
-size_t strlen(const char *s);
 
 // ---- the loader's main file: says why it cannot go on, and ends.
 void fail(const char *why) __attribute__((noreturn));

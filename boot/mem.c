@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// mem.c: the few functions of a C library that a loader needs, small rather than quick.
+// mem.c: what moves blocks of memory, small rather than quick; the other string functions are those of libc-shim.
 #include "boot/boot.h"
 
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
@@ -25,19 +25,13 @@ void *memset(void *to, int byte, size_t n)
     return to;
 }
 
-int memcmp(const void *a, const void *b, size_t n)
+void *memmove(void *to, const void *from, size_t n)
 {
-    const unsigned char *p = a, *q = b;
-    for (; n; n--, p++, q++)
-        if (*p != *q)
-            return *p - *q;
-    return 0;
-}
-
-size_t strlen(const char *s)
-{
-    size_t n = 0;
-    while (s[n])
-        n++;
-    return n;
+    unsigned char *p = to;
+    const unsigned char *q = from;
+    if (p <= q)
+        return memcpy(to, from, n);
+    while (n--)
+        p[n] = q[n];
+    return to;
 }

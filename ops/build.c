@@ -79,8 +79,8 @@ static void print_disk_command(struct job *job)
 {
     struct strings command;
 
-    if (!job->machine || !strncmp(job->machine, "microvm", 7))
-        job->machine = NULL;
+    if (!strcmp(job->machine, "microvm") || !strcmp(job->machine, "virt"))
+        job->machine = NULL;  // what job_settle chose starts from no disk
     machine_settle_disk(job);
     command = machine_disk_command(job, job->output, "raw", NULL);
     print_command(stdout, &command);

@@ -59,6 +59,15 @@ struct efi_boot_services {
 };
 enum { EFI_BY_PROTOCOL = 2 };
 
+struct efi_runtime_services {
+    uint8_t header[24];
+    void *get_time, *set_time, *get_wakeup_time, *set_wakeup_time, *set_virtual_address_map;
+    void *convert_pointer, *get_variable, *get_next_variable_name, *set_variable;
+    void *get_next_high_monotonic_count;
+    void(EFIAPI *reset_system)(int type, efi_status status, uint64_t bytes, void *data);
+};
+enum { EFI_RESET_SHUTDOWN = 2 };
+
 struct efi_text_output {
     void *reset;
     efi_status(EFIAPI *output_string)(struct efi_text_output *, const uint16_t *text);
@@ -79,7 +88,7 @@ struct efi_system_table {
     struct efi_text_output *out;
     efi_handle error_handle;
     struct efi_text_output *error;
-    void *runtime;
+    struct efi_runtime_services *runtime;
     struct efi_boot_services *boot;
     uint64_t n_tables;
     struct efi_table *tables;

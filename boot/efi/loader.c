@@ -26,7 +26,7 @@ static void print(const char *text)
     }
 }
 
-// There is nowhere to return to that could do better: the message stays on the console.
+// There is nowhere to return to that could do better: the message stays on the console, and the machine goes off.
 void fail(const char *why)
 {
     arch_tell_noboot(why);
@@ -35,6 +35,7 @@ void fail(const char *why)
         print(why);
         print("\r\n");
     }
+    efi_system->runtime->reset_system(EFI_RESET_SHUTDOWN, 0, 0, NULL);
     for (;;)
         arch_halt();
 }
