@@ -90,11 +90,14 @@ int verb_build(struct job *job)
 {
     if (!job->output)
         die("build: say where to write with -o");
+    if (job->format ||
+        (format_of_path(job->output) && strcmp(format_of_path(job->output)->name, "raw")))
+        return image_create(job);
     job_settle(job);
     if (ends_with(job->output, ".ext4")) {
         if (!job->dry_run)
             write_root(job, job->output);
-    } else if (ends_with(job->output, ".img") || ends_with(job->output, ".raw")) {
+    } else if (format_of_path(job->output)) {
         if (!job->dry_run) {
             const char *temporary;
             int fd = output_begin(job->output, &temporary);

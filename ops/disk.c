@@ -197,3 +197,25 @@ uint64_t disk_write(int fd, const char *path, const struct disk_request *request
     free(kernel);
     return disk.sectors * SECTOR;
 }
+
+uint64_t disk_fit(int fd, const char *path, uint64_t unit)
+{
+    static uint8_t start[(GPT_SECTORS + 1) * SECTOR], end[GPT_SECTORS * SECTOR],
+        zeros[GPT_SECTORS * SECTOR];
+    struct disk disk = {.fd = fd, .path = path};
+    uint64_t old = lseek(fd, 0, SEEK_END), bytes = round_up(old, unit);
+
+    if (bytes == old)
+        return bytes;
+    memset(end, 0, sizeof(end));
+    if (old < 2 * sizeof(start) || pread(fd, start, sizeof(start), 0) != sizeof(start) ||
+        !gpt_resize(start, end, bytes / SECTOR))
+        die("%s has no partition table of ours: its size, which must be a multiple of %llu bytes, cannot be changed",
+            path, (unsigned long long)unit);
+    if (ftruncate(fd, bytes))
+        die("cannot write %s: %s", path, strerror(errno));
+    write_at(&disk, zeros, sizeof(zeros), old - sizeof(zeros));
+    write_at(&disk, end, sizeof(end), bytes - sizeof(end));
+    write_at(&disk, start, sizeof(start), 0);
+    return bytes;
+}

@@ -37,6 +37,8 @@ enum { GPT_SECTORS = 33 };  // header and entries, at either end
 // Fills the sectors 0 to GPT_SECTORS (boot code in the first one stays) and the copy for the disk's end.
 void gpt_make(uint8_t *start, uint8_t *end, uint64_t sectors, const uint8_t guid[16],
               const struct gpt_partition *partitions, size_t count);
+// The same table for a disk of another size. => false when there is none of our kind
+bool gpt_resize(uint8_t *start, uint8_t *end, uint64_t sectors);
 extern const uint8_t gpt_bios_boot[16], gpt_efi_system[16], gpt_root_x86_64[16],
     gpt_root_aarch64[16];
 
@@ -49,6 +51,32 @@ struct disk_request {
 };
 // Writes the disk image to FD, an empty file. => its size in bytes; holes stay holes
 uint64_t disk_write(int fd, const char *path, const struct disk_request *request);
+
+// Makes the disk's size a multiple of UNIT bytes, with the copy of its table at the new end. => its size in bytes
+uint64_t disk_fit(int fd, const char *path, uint64_t unit);
+
+// ---- formats.c
+struct image_source;
+struct image_format {
+    const char *name, *suffix;
+    const char *qemu;  // as QEMU calls it, NULL: QEMU does not read it
+    uint64_t unit;     // its size is a multiple of so many bytes
+    void (*make)(const struct image_source *source, int out, const char *path);
+};
+// What an image is made of: a raw disk.
+struct image_source {
+    int disk;
+    uint64_t bytes;
+    const char *name;  // without folder and suffix
+    const char *arch;
+    uint64_t memory_bytes;
+    unsigned cpus;
+};
+const struct image_format *format_named(const char *name);
+const struct image_format *format_of_path(const char *path);
+void format_write(const struct image_format *image_format, struct image_source *source,
+                  const char *path);
+int disk_open_raw(const char *path, const char *disk_format);
 
 // ---- build.c
 int memory_file(const char *name);

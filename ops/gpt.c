@@ -50,6 +50,7 @@ static void fill_entry(uint8_t *entry, const struct gpt_partition *partition)
 static void header(uint8_t *h, uint64_t own, uint64_t other, uint64_t entries, uint64_t sectors,
                    const uint8_t guid[16], uint32_t entries_crc)
 {
+    memset(h, 0, HEADER);
     memcpy(h, "EFI PART\0\0\1\0", 12);
     put32(h + 12, HEADER);
     put64(h + 24, own);
@@ -77,4 +78,21 @@ void gpt_make(uint8_t *start, uint8_t *end, uint64_t sectors, const uint8_t guid
     memcpy(end, entries, ENTRIES * ENTRY);
     header(start + SECTOR, 1, sectors - 1, 2, sectors, guid, crc);
     header(end + ENTRIES * ENTRY, sectors - 1, 1, sectors - GPT_SECTORS, sectors, guid, crc);
+}
+
+bool gpt_resize(uint8_t *start, uint8_t *end, uint64_t sectors)
+{
+    const uint8_t *old = start + SECTOR;
+    uint8_t guid[16];
+    uint32_t crc;
+
+    if (memcmp(old, "EFI PART", 8) || old[80] != ENTRIES || old[84] != ENTRY)
+        return false;
+    memcpy(guid, old + 56, sizeof(guid));
+    protective_mbr(start, sectors);
+    crc = crc32(start + 2 * SECTOR, ENTRIES * ENTRY);
+    memcpy(end, start + 2 * SECTOR, ENTRIES * ENTRY);
+    header(start + SECTOR, 1, sectors - 1, 2, sectors, guid, crc);
+    header(end + ENTRIES * ENTRY, sectors - 1, 1, sectors - GPT_SECTORS, sectors, guid, crc);
+    return true;
 }

@@ -213,6 +213,16 @@ void output_text(const char *path, const char *text);
 void write_all(int fd, const char *path, const void *bytes, size_t len);
 uint8_t *file_bytes(const char *path, size_t *len);
 
+// ---- process.c
+void run_program(const char *const *argv, const char *package, int in, int out);
+
+// ---- images.c
+char *user_folder(const char *variable, const char *fallback, const char *name);
+void check_name(const char *name);
+char *stored_image(const char *name);
+int image_create(struct job *job);
+int verb_image(struct job *job, const char *verb);
+
 // ---- formats.c
 const char *disk_format(const char *path);
 const char *disk_arch(const char *path, const char *disk_format);

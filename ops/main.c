@@ -17,6 +17,8 @@ static const char help_text[] =
     "\n"
     "  lethe run PROGRAM [OPTION...] [-- ARGUMENT...]     pack it, boot it, exit with its status\n"
     "  lethe build PROGRAM -o OUTPUT [OPTION...] [-- ARG...]   write a disk image, or kernel and root image\n"
+    "  lethe image create PROGRAM [-t FORMAT] [-o FILE | -i NAME] [OPTION...] [-- ARG...]\n"
+    "  lethe image convert|inspect|delete IMAGE, lethe image list   [-t FORMAT] [-o FILE] [--json]\n"
     "  lethe run --disk FILE [OPTION...]                  start a disk image\n"
     "  lethe help                                         this text\n"
     "  lethe version                                      the version\n"
@@ -56,7 +58,10 @@ static const char help_text[] =
     "      --unchecked        let the kernel alone judge the program's headers\n"
     "\n"
     "  -o, --output OUTPUT    build: where to write; FILE.img or .raw: a disk that boots by itself,\n"
+    "                         also .qcow2, .vmdk, .vdi, .vhd, .ova, .tar.gz (GCP);\n"
     "                         FILE.ext4: only the root image, else a folder\n"
+    "  -t, --type FORMAT      the image's format, or the provider that takes it (docs/images.md)\n"
+    "  -i, --name NAME        the name of an image in the store; --json: for programs to read\n"
     "\n"
     "Exit status: the program's own; 128+N killed by signal N; 2 bad usage or input;\n"
     "123 kernel panic; 124 timeout; 125 the guest could not boot.\n";
@@ -193,7 +198,7 @@ static int verb_run(struct job *job)
     return guest_run(job, &command, fd);
 }
 
-static const char *const verbs[] = {"run", "build", "help", "version"};
+static const char *const verbs[] = {"run", "build", "image", "help", "version"};
 
 static int unknown_verb(const char *verb)
 {
@@ -206,8 +211,9 @@ int main(int argc, char **argv)
     struct job job = {.memory_bytes = 512 * MIB, .cpus = 1, .root = tree_new()};
     const char *verb = argc > 1 ? argv[1] : "";
 
+    signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error like others
     if (!*verb)
-        die("name a verb: run, build, help or version");
+        die("name a verb: run, build, image, help or version");
     if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h")) {
         fputs(help_text, stdout);
         return 0;
@@ -215,6 +221,12 @@ int main(int argc, char **argv)
     if (!strcmp(verb, "version") || !strcmp(verb, "--version")) {
         puts("lethe " LETHE_VERSION);
         return 0;
+    }
+    if (!strcmp(verb, "image")) {
+        if (argc < 3)
+            die("name what to do: image create, convert, list, inspect or delete");
+        options_parse(&job, argc - 2, argv + 2);
+        return verb_image(&job, argv[2]);
     }
     if (strcmp(verb, "run") && strcmp(verb, "build"))
         return unknown_verb(verb);

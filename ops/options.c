@@ -29,12 +29,13 @@ enum {  // long options without a letter
     OPT_DISK_BUS,
     OPT_UEFI,
     OPT_FIRMWARE,
+    OPT_JSON,
     OPT_SYSROOT,
     OPT_ROOTFS,
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
-static const char letters[] = "-:c:m:e:f:w:o:p:v";
+static const char letters[] = "-:c:m:e:f:w:o:p:t:i:v";
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"memory", required_argument, NULL, 'm'},
@@ -56,6 +57,9 @@ static const struct option long_options[] = {
     {"net", required_argument, NULL, OPT_NET},
     {"verbose", no_argument, NULL, 'v'},
     {"disk", required_argument, NULL, OPT_DISK},
+    {"type", required_argument, NULL, 't'},
+    {"name", required_argument, NULL, 'i'},
+    {"json", no_argument, NULL, OPT_JSON},
     {"disk-bus", required_argument, NULL, OPT_DISK_BUS},
     {"uefi", no_argument, NULL, OPT_UEFI},
     {"firmware", required_argument, NULL, OPT_FIRMWARE},
@@ -237,6 +241,9 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_STRACE: set_strace(job, value); break;
     case OPT_DISK: job->disk = xstrdup(value); break;
     case OPT_DISK_BUS: set_disk_bus(job, value); break;
+    case 't': job->format = xstrdup(value); break;
+    case 'i': job->name = xstrdup(value); break;
+    case OPT_JSON: job->json = true; break;
     case OPT_UEFI: job->uefi = true; break;
     case OPT_FIRMWARE: set_firmware(job, value); break;
     case OPT_DRY_RUN: job->dry_run = true; break;

@@ -39,7 +39,6 @@ static void guard_once(void)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGHUP, on_signal);
-    signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error like others
 }
 
 // Begins the file PATH. => its descriptor, for reading and writing, and in *TEMPORARY its name until output_end
