@@ -47,6 +47,7 @@
 #include "core/lock.h"
 #include "core/log.h"
 #include "core/platform.h"
+#include "core/time.h"
 #include "core/wait.h"
 
 #define BLOCK_PAGES (1u << PAGE_MAX_ORDER)
@@ -59,6 +60,7 @@
 #define ZERO_MAX_BYTES (64ull << 20)
 #define ZERO_REST_BLOCKS 8u  // what the stock shrinks to while nobody draws on it: 16 MiB
 #define ZERO_QUIET 4         // calls of page_zero_age() before it shrinks
+#define DRAIN_EVERY_NS (10 * NSEC_PER_MSEC)  // of all CPUs' caches, for the sake of a 2 MiB block
 #define MAX_SPANS (MAX_MEM_RANGES + PAGE_MAX_RESERVED + 4)
 #define MAX_BAD_PATTERNS 32
 
@@ -555,6 +557,17 @@ static __cold struct page *take_block(unsigned order, unsigned flags)
     return p;
 }
 
+// The few frames that each CPU keeps may be all that breaks up many blocks: now and then they are worth asking for.
+static __cold bool drain_is_due(void)
+{
+    static u64 next_ns;  // hint
+    u64 now = ktime_ns();
+    if (now < next_ns)
+        return false;
+    next_ns = now + DRAIN_EVERY_NS;
+    return true;
+}
+
 static __cold __noinline struct page *alloc_block(unsigned order, unsigned flags)
 {
     struct page *p = NULL;
@@ -567,7 +580,7 @@ static __cold __noinline struct page *alloc_block(unsigned order, unsigned flags
         p = take_block(order, flags);
     for (int attempt = 0; !p && attempt < 3; attempt++) {
         if (attempt == 0 && (flags & PAGE_NORECLAIM) && !buddy.loose && !buddy.zeroed &&
-            percpu_ptr(page_cache)->chain.n <= CACHE_HIGH)
+            percpu_ptr(page_cache)->chain.n <= CACHE_HIGH && !drain_is_due())
             return NULL;
         if (attempt == 0)
             page_drain_all();

@@ -100,3 +100,31 @@ static void leave_counters(void *(*body)(void *), int rounds)
 
 TEST_LIMIT(a_million_mappings, 300) { leave_counters(map_touch_unmap, harness_rounds(1000000)); }
 TEST_LIMIT(a_million_threads, 600) { leave_counters(create_and_join, harness_rounds(1000000)); }
+
+// One frame of each of many 2 MiB blocks is the last that a CPU freed, and the CPU has nothing to do any more: the blocks can be had whole.
+TEST(frames_that_idle_cpus_keep)
+{
+    enum { KEPT = 60 };
+    size_t blocks = KEPT * (cpu_count() > WORKERS ? WORKERS : (size_t)cpu_count());
+    char *p = map_huge_aligned(blocks * HUGE);
+    REQUIRE_OK(madvise(p, blocks * HUGE, 15 /* NOHUGEPAGE */));
+    for (size_t i = 0; i < blocks * HUGE; i += PAGE)
+        WRITE(p + i, 1);
+    for (size_t i = 0; i < blocks; i++)
+        CHECK_OK(munmap(p + i * HUGE + PAGE, HUGE - PAGE));
+    cpu_set_t all, one;
+    REQUIRE_OK(sched_getaffinity(0, sizeof all, &all));
+    for (size_t cpu = 0, i = 0; cpu < CPU_SETSIZE && i < blocks; cpu++) {
+        if (!CPU_ISSET(cpu, &all))
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        REQUIRE_OK(sched_setaffinity(0, sizeof one, &one));
+        sleep_ns(50 * MS);
+        for (size_t last = i + KEPT; i < last; i++)
+            CHECK_OK(munmap(p + i * HUGE, PAGE));
+        sleep_ns(50 * MS);
+    }
+    CHECK_OK(sched_setaffinity(0, sizeof all, &all));
+    check_fragmentation();
+}
