@@ -13,7 +13,8 @@ GO_ENV := CGO_ENABLED=0 GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-trimpath GOOS=lin
           GOARCH=$(GOARCH_$(ARCH)) GOCACHE=$(abspath $(BUILD))/gocache GOPATH=$(abspath $(BUILD))/gopath
 
 # Rust's compiler comes with the library of its own architecture only.
-EXAMPLES := c-hello c-echo c-reuse go-hello go-heap go-http go-fetch $(if $(RUSTC),$(if $(FOREIGN),,rust-hello))
+EXAMPLES := c-hello c-echo c-reuse c-sbrk c-cp c-reboot go-hello go-heap go-http go-fetch \
+            $(if $(RUSTC),$(if $(FOREIGN),,rust-hello rust-http))
 
 $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(call say,GO,$@)
@@ -44,6 +45,8 @@ RUN_go-http := -p 8080 -p 8080/udp
 RUN_c-echo  := -p 7000
 RUN_go-fetch := --net user
 ARGS_go-fetch = -- $(or $(URL),http://10.0.2.2:8080/)
+RUN_rust-http := -p 8080
+ARGS_c-reboot = -- cad-on
 
 ## run-NAME: build one example and run it: make run-c-hello, run-go-heap, run-go-http, run-go-fetch URL=http://10.0.2.2:8080/, ...
 run-%: tool kernel $(EXAMPLES_OUT)/%

@@ -115,6 +115,7 @@ struct job {
     char *name;  // of an image or an instance
     int verbose;
     bool dry_run;
+    bool dynamic;        // the program is not static
     bool unchecked;      // the kernel alone judges the program's headers
     bool input_is_pipe;  // the guest must not echo or edit what we hand it
 };

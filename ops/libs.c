@@ -375,6 +375,7 @@ void libs_add(struct job *job, const char *host, const char *guest, const char *
                        .machine = strcmp(job->arch, "aarch64") ? EM_X86_64 : EM_AARCH64};
     struct strings none = {0};
 
+    job->dynamic = true;
     if (*interpreter != '/' || !fits(&s, guest_find(job, interpreter, false).host))
         die("%s is dynamically linked and its interpreter %s is missing%s; install it%s, or link the program with -static "
             "(Go: CGO_ENABLED=0)",

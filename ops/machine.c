@@ -82,7 +82,8 @@ char *machine_loader(const char *kernel, const char *arch, const char *name)
     return path;
 }
 
-// The kernel beside the tool: the one with the network only for who asks for it.
+// The kernel beside the tool: the full one for who asks for a network, and for dynamic programs, whose run-times expect
+// sockets on this machine itself.
 static char *find_kernel(const char *arch, bool network)
 {
     char *path = find_built(NULL, arch, network ? "lethe-kernel-full" : "lethe-kernel");
@@ -116,7 +117,7 @@ void machine_settle(struct job *job)
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
-        job->kernel = find_kernel(job->arch, network);
+        job->kernel = find_kernel(job->arch, network || job->dynamic);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)

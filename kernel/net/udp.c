@@ -217,6 +217,8 @@ static int udp_bind_socket(struct socket *s, const struct sock_addr *addr, u32 l
         return err;
     net_lock(u->i.stack);
     err = u->i.port_held ? -EINVAL : bind_locked(u, &ip, port);
+    if (!err)
+        u->address_bound = !ip_addr_isany(&ip);
     net_unlock(u->i.stack);
     return err;
 }
@@ -231,6 +233,8 @@ static void disconnect(struct udp_sock *u)
 {
     u->i.remote_port = 0;
     ip_addr_set_any(u->i.s.family == AF_INET6, &u->i.remote);
+    if (!u->address_bound)
+        ip_addr_set_any(u->i.s.family == AF_INET6, &u->i.local);
 }
 
 static void this_host(ip_addr_t *ip)

@@ -33,6 +33,7 @@ struct udp_sock {
     u64 n_dropped;      // [stack lock]
     // What comes with a datagram as control data.
     bool pkt_info, pkt_info6, receive_ttl, receive_tos, timestamp, timestamp_ns;
+    bool address_bound;       // [stack lock] by bind(2), not by connect(2)
     bool receive_errors;      // IP_RECVERR: errors are queued
     struct list errors;       // [stack lock] struct udp_error
     u32 n_errors;             // [stack lock]

@@ -57,13 +57,15 @@ static struct unix_fds *fds_alloc(u32 n)
     return fds;
 }
 
+// Several messages of one call add up.
 static int load_fds(const s32 *numbers, u32 n, struct unix_fds **out)
 {
-    if (n > UNIX_FDS_MAX || *out)
+    u32 had = *out ? (*out)->n : 0;
+    if (n > UNIX_FDS_MAX - had)
         return -EINVAL;
     if (n == 0)
         return 0;
-    struct unix_fds *fds = fds_alloc(n);
+    struct unix_fds *fds = fds_alloc(had + n);
     if (!fds)
         return -ENOMEM;
     int err = count_in_flight(n);
@@ -74,13 +76,21 @@ static int load_fds(const s32 *numbers, u32 n, struct unix_fds **out)
     for (; fds->n < n; fds->n++) {
         s32 fd;
         memcpy(&fd, numbers + fds->n, sizeof(fd));
-        fds->files[fds->n] = fd_get_file(fd);
-        if (!fds->files[fds->n]) {
-            atomic_sub(&n_in_flight, n - fds->n);
-            unix_fds_drop(fds);
-            return -EBADF;
-        }
+        fds->files[had + fds->n] = fd_get_file(fd);
+        if (!fds->files[had + fds->n])
+            break;
     }
+    if (fds->n < n) {
+        while (fds->n)
+            file_put(fds->files[had + --fds->n]);
+        atomic_sub(&n_in_flight, n);
+        kfree(fds);
+        return -EBADF;
+    }
+    if (had)
+        memcpy(fds->files, (*out)->files, had * sizeof(fds->files[0]));
+    fds->n = had + n;
+    kfree(*out);
     *out = fds;
     return 0;
 }

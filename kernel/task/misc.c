@@ -178,6 +178,7 @@ long sys_reboot(u32 magic1, u32 magic2, u32 command, uptr_t arg)
     switch (command) {
     case 0x01234567:  // RESTART
     case 0xa1b2c3d4:  // RESTART2, with an argument for the firmware
+        control_line("exit 0");
         platform_reset();
     case 0x4321fedc:  // POWER_OFF
     case 0xcdef0123:  // HALT

@@ -6,7 +6,7 @@ out=$work/out err=$work/err
 pass() { passed=$((passed + 1)); }
 fail() {
     failed=$((failed + 1))
-    echo "FAIL system/$*"
+    echo "FAIL ${suite:-system}/$*"
 }
 
 # run COMMAND...: sets $status, fills $out and $err; without input. A program is bounded in time, a shell

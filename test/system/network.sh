@@ -1,39 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Traffic between the host and guests: HTTP with keep-alive, much data each way, UDP, epoll echo; addresses; and ends.
-lethe() { timeout -k 5 170 "$LETHE" run --accel tcg --timeout 160 "$@"; }
+. "$here/serve.sh"
 go=$(command -v go || echo /usr/lib/go/bin/go)
 (cd "$here/net_load" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/../../gocache" \
     "$go" build -o "$work/net_load" .) || fail 'network/set-up: net_load does not build'
 load() { timeout -k 5 120 "$work/net_load" "$@"; }
 server=$examples/go-http
-
-# A free port of the host, each time another.
-next_port=$((20000 + $$ % 20000))
-free_port() {
-    while next_port=$((next_port + 1)) && grep -qi "0100007F:$(printf %04X $next_port)" /proc/net/tcp; do :; done
-    port=$next_port
-}
-
-# serve READY PROGRAM ARGUMENT...: a guest in the background; waits until it has said READY
-serve() {
-    ready=$1
-    shift
-    # No shell between: the signal that stops it is for timeout(1), which passes it on.
-    timeout -k 5 170 "$LETHE" run --accel tcg --timeout 160 "$@" >"$out" 2>"$err" </dev/null &
-    tool=$!
-    for _ in $(seq 300); do
-        grep -qs "$ready" "$out" && return 0
-        kill -0 $tool 2>/dev/null || break
-        sleep 0.1
-    done
-    fail "$name: the guest does not serve: $(head -n 1 "$err")"
-    return 1
-}
-stop() {
-    kill -TERM $tool
-    wait $tool 2>/dev/null
-    [ $? -eq 143 ] || fail "$name: the tool does not end by SIGTERM"
-}
 
 # Every byte of 200 MB each way on one CPU, and 20,000 requests over 200 connections on two; less of it elsewhere.
 for cpus in 1 2 4; do

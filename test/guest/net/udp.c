@@ -40,6 +40,37 @@ static void echo(int family)
 TEST(datagrams_over_ipv4) { echo(AF_INET); }
 TEST(datagrams_over_ipv6) { echo(AF_INET6); }
 
+// What connect(2) chose is given up with the connection; what bind(2) chose stays. getaddrinfo(3) sorts by it.
+TEST(own_address_goes_with_the_connection)
+{
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(9)}, own;
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(9)};
+    socklen_t len = sizeof(own);
+    int s = socket(AF_INET6, SOCK_DGRAM, 0);
+    six.sin6_addr = in6addr_loopback;
+    four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK_OK(connect(s, (void *)&six, sizeof(six)));
+    CHECK_OK(getsockname(s, (void *)&own, &len));
+    CHECK(IN6_IS_ADDR_LOOPBACK(&own.sin6_addr));
+    CHECK_OK(connect(s, &none, sizeof(none)));
+    CHECK_OK(getsockname(s, (void *)&own, &len));
+    CHECK(IN6_IS_ADDR_UNSPECIFIED(&own.sin6_addr));
+    CHECK_OK(connect(s, (void *)&four, sizeof(four)));
+    CHECK_OK(getsockname(s, (void *)&own, &len));
+    CHECK(IN6_IS_ADDR_V4MAPPED(&own.sin6_addr));
+    close(s);
+    s = socket(AF_INET6, SOCK_DGRAM, 0);
+    six.sin6_port = 0;
+    CHECK_OK(bind(s, (void *)&six, sizeof(six)));
+    six.sin6_port = htons(9);
+    CHECK_OK(connect(s, (void *)&six, sizeof(six)));
+    CHECK_OK(connect(s, &none, sizeof(none)));
+    CHECK_OK(getsockname(s, (void *)&own, &len));
+    CHECK(IN6_IS_ADDR_LOOPBACK(&own.sin6_addr));
+    close(s);
+}
+
 TEST(sizes)
 {
     struct sockaddr_storage name;

@@ -462,6 +462,34 @@ TEST(descriptors_travel)
     close_pair();
 }
 
+// Several control messages with descriptors in one call arrive as one.
+TEST(descriptors_in_several_messages_add_up)
+{
+    int pipe_fds[2], got[8], flags, bad = 9999;
+    char space[2 * CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec iov = {(char *)"F", 1};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)};
+    open_pair(SOCK_STREAM);
+    REQUIRE_OK(pipe(pipe_fds));
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    for (int i = 0; i < 2; i++, c = CMSG_NXTHDR(&m, c)) {
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &pipe_fds[i], sizeof(int));
+    }
+    CHECK_EQ(sendmsg(pair[0], &m, 0), 1);
+    CHECK_EQ(receive_fds(pair[1], got, 8, 0, &flags), 2);
+    CHECK_EQ(write(got[1], "x", 1), 1);
+    CHECK_EQ(read(pipe_fds[0], &bad, 1), 1);
+    bad = 9999;
+    memcpy(CMSG_DATA(CMSG_NXTHDR(&m, CMSG_FIRSTHDR(&m))), &bad, sizeof(int));
+    CHECK_ERRNO(sendmsg(pair[0], &m, 0), EBADF);
+    close(got[0]), close(got[1]), close(pipe_fds[0]), close(pipe_fds[1]);
+    close_pair();
+}
+
 TEST(a_read_ends_behind_descriptors)
 {
     int got[8], flags;
