@@ -11,8 +11,8 @@ guest() { # guest NAME STATUS TEXT ARGUMENT...
 refused() { # refused NAME PATTERN ARGUMENT...
     name=$1 pattern=$2
     shift 2
-    expect "rootfs/$name" 2 "$pattern" "$work/lethe" build -o "$d/refused.img" --kernel "$STUB" "$@"
-    [ ! -e "$d/refused.img" ] || fail "rootfs/$name: left an image"
+    expect "rootfs/$name" 2 "$pattern" "$work/lethe" build -o "$d/refused.ext4" --kernel "$STUB" "$@"
+    [ ! -e "$d/refused.ext4" ] || fail "rootfs/$name: left an image"
 }
 script() { # script NAME FIRST_LINE TEXT
     printf '%s\n%s\n' "$2" "$3" > "$d/$1"
@@ -73,8 +73,8 @@ for packer in gzip xz; do
     guest "$packer" 4 '100600:2:6:77 /bin/main' --rootfs "$d/packed" /bin/main -- /data/second
 done
 guest file_over_tree 4 '100600:1:6:0 /bin/main' -f "$d/main.c:/x" --rootfs "$d/gnu.tar" -f "$tree/data/second:/lib64/new" /bin/main -- /lib64/new
-holds rootfs/image "$LETHE" build --rootfs "$d/gnu.tar" /bin/main -o "$d/whole.img"
-holds rootfs/e2fsck e2fsck -fn "$d/whole.img"
+holds rootfs/image "$LETHE" build --rootfs "$d/gnu.tar" /bin/main -o "$d/whole.ext4"
+holds rootfs/e2fsck e2fsck -fn "$d/whole.ext4"
 
 # What is wrong with a tree or an archive is said.
 refused not_there 'is not in the root tree' --rootfs "$tree" /bin/other
@@ -104,5 +104,5 @@ mkdir -p "$d/small/$long/$long" && ln -s "$long/$long/probe" "$d/small/init" && 
 for format in pax gnu; do
     (cd "$d/small" && tar --format=$format -cf "$d/small.tar" .)
     holds "rootfs/damaged_$format" env FUZZ_AT=0,8192 perl "$here/fuzz_elf.pl" 100 "$d/small.tar" "$d/damaged.tar" \
-        "$work/lethe" build --kernel "$STUB" --rootfs "$d/damaged.tar" /init -o "$d/damaged.img"
+        "$work/lethe" build --kernel "$STUB" --rootfs "$d/damaged.tar" /init -o "$d/damaged.ext4"
 done
