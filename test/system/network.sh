@@ -44,7 +44,7 @@ host=$!
 for _ in $(seq 50); do grep -qs serving "$work/serve" && break; sleep 0.1; done
 fetch() { # fetch NAME BYTES URL: what the guest gets
     digest=$("$work/net_load" digest "$2")
-    expect_output "network/$1" 0 "$3: 200, $2 bytes, $digest" lethe --net user build/examples/go-fetch -- \
+    expect_output "network/$1" 0 "$3: 200, $2 bytes, $digest" lethe --net user $examples/go-fetch -- \
         -for 60 -dns 10.0.2.2:$((port + 1)) "$3"
 }
 fetch names 10 http://four.test:$port/bytes/10
@@ -55,7 +55,7 @@ if grep -qs 'no IPv6' "$work/serve"; then
 else
     fetch ipv6 5000000 http://six.test:$port/bytes/5000000
 fi
-run lethe --net user build/examples/go-fetch -- -dns 10.0.2.2:$((port + 1)) http://none.test/
+run lethe --net user $examples/go-fetch -- -dns 10.0.2.2:$((port + 1)) http://none.test/
 [ "$status" -eq 1 ] && grep -q 'no such host' "$out" && pass || fail "network/no_name: status $status: $(head -n 1 "$out")"
 kill $host
 wait $host 2>/dev/null
