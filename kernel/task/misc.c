@@ -374,7 +374,7 @@ static long prctl_process(int option, u64 a2, u64 a3, u64 a4, u64 a5)
         current->mm->thp_disabled = a2 ? (u8)(THP_DISABLED | a3) : 0;
         return 0;
     case PR_GET_THP_DISABLE: return a2 | a3 | a4 | a5 ? -EINVAL : current->mm->thp_disabled;
-    default: return -EINVAL;
+    default: return arch_prctl_option ? arch_prctl_option(option, a2, a3, a4, a5) : -EINVAL;
     }
 }
 

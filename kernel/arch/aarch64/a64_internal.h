@@ -25,7 +25,12 @@ void fpsimd_set_current(const struct fpsimd_state *from);  // NULL: the initial 
 
 // mmu.c: no program loaded; the identity map of boot.S goes.
 void a64_mmu_init(void);
-void a64_unload_user(void);  // no user half on this CPU
+// pauth.c
+struct a64_pac;
+void a64_pac_init_cpu(void);
+void a64_pac_new(struct a64_pac *pac);         // fresh keys, all enabled
+void a64_pac_load(const struct a64_pac *pac);  // into this CPU's registers
+void a64_unload_user(void);                    // no user half on this CPU
 // trap.c: of each CPU: system calls go through the tracer, or straight.
 void a64_set_vectors(void);
 void a64_show_regs(const struct regs *r);

@@ -23,6 +23,7 @@ static void init_registers(void)
         sysreg_write(pmuserenr_el0, 0);
     if (sysreg_read(id_aa64pfr0_el1) >> 44 & 15)
         sysreg_write(s3_3_c13_c2_3, 0);  // AMUSERENR_EL0: no activity monitors
+    a64_pac_init_cpu();
     if (a64_features.pan)
         __asm__ volatile(".inst 0xd500419f" ::: "memory");  // PAN on
 }

@@ -2,8 +2,8 @@
 // idreg.c: what the CPU has, what programs are told of it (AT_HWCAP, and the ID registers that Linux lets them read:
 // Documentation/arch/arm64/cpu-feature-registers.rst), and the reads themselves, which trap.
 //
-// A program sees a field of an ID register only if the feature needs nothing of the kernel. SVE, SME, pointer
-// authentication, memory tagging and BTI are hidden: their registers or state would have to be kept for each thread.
+// A program sees a field of an ID register only if the feature needs nothing of the kernel, or gets it (pointer
+// authentication, pauth.c). SVE, SME, memory tagging and BTI are hidden: their state would have to be kept.
 #include "a64_internal.h"
 #include "arch/mmu.h"
 #include "arch/uaccess.h"
@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum id_register { ISAR0, ISAR1, PFR0, MMFR2, N_ID_REGISTERS };
+enum id_register { ISAR0, ISAR1, ISAR2, PFR0, MMFR2, N_ID_REGISTERS };
 
 static u64 id_value[N_ID_REGISTERS];  // as programs see them
 
@@ -25,6 +25,8 @@ static const struct {
     {ISAR0, 20}, {ISAR0, 16}, {ISAR0, 12}, {ISAR0, 8},  {ISAR0, 4},  {ISAR1, 52},  // I8MM
     {ISAR1, 48}, {ISAR1, 44}, {ISAR1, 36}, {ISAR1, 32}, {ISAR1, 20}, {ISAR1, 16}, {ISAR1, 12},
     {ISAR1, 0},  {PFR0, 48},                // DIT
+    {ISAR1, 4},  {ISAR1, 8},  {ISAR2, 12},  // pointer authentication, of three ciphers: addresses
+    {ISAR1, 24}, {ISAR1, 28}, {ISAR2, 8},   // and data
     {PFR0, 20},  {PFR0, 16},  {MMFR2, 32},  // AT: unaligned atomics
 };
 
@@ -41,6 +43,8 @@ static const struct {
     {ISAR1, 16, 1, 14, "fcma"},    {ISAR1, 20, 1, 15, "lrcpc"},    {ISAR1, 0, 1, 16, "dcpop"},
     {ISAR0, 32, 1, 17, "sha3"},    {ISAR0, 36, 1, 18, "sm3"},      {ISAR0, 40, 1, 19, "sm4"},
     {ISAR0, 44, 1, 20, "asimddp"}, {ISAR0, 12, 2, 21, "sha512"},   {ISAR0, 48, 1, 23, "asimdfhm"},
+    {ISAR1, 4, 1, 30, "paca"},     {ISAR1, 8, 1, 30, "paca"},      {ISAR2, 12, 1, 30, "paca"},
+    {ISAR1, 24, 1, 31, "pacg"},    {ISAR1, 28, 1, 31, "pacg"},     {ISAR2, 8, 1, 31, "pacg"},
     {PFR0, 48, 1, 24, "dit"},      {MMFR2, 32, 1, 25, "uscat"},    {ISAR1, 20, 2, 26, "ilrcpc"},
     {ISAR0, 52, 1, 27, "flagm"},   {ISAR1, 36, 1, 29, "sb"},       {ISAR1, 0, 2, 64, "dcpodp"},
     {ISAR0, 52, 2, 71, "flagm2"},  {ISAR1, 32, 1, 72, "frint"},    {ISAR1, 52, 1, 77, "i8mm"},
@@ -51,9 +55,8 @@ static const struct {
 static void read_id_registers(void)
 {
     const u64 real[N_ID_REGISTERS] = {
-        [ISAR0] = sysreg_read(id_aa64isar0_el1),
-        [ISAR1] = sysreg_read(id_aa64isar1_el1),
-        [PFR0] = sysreg_read(id_aa64pfr0_el1),
+        [ISAR0] = sysreg_read(id_aa64isar0_el1), [ISAR1] = sysreg_read(id_aa64isar1_el1),
+        [ISAR2] = sysreg_read(s3_0_c0_c6_2),     [PFR0] = sysreg_read(id_aa64pfr0_el1),
         [MMFR2] = sysreg_read(s3_0_c0_c7_2),
     };
     for (unsigned i = 0; i < ARRAY_SIZE(visible); i++)
@@ -81,6 +84,8 @@ void a64_detect(struct a64_features *f)
         else
             f->hwcap2 |= BIT(capabilities[i].bit - 64);
     }
+    f->pac_address = f->hwcap >> 30 & 1;
+    f->pac_generic = f->hwcap >> 31 & 1;
 }
 
 size_t a64_hwcap_names(char *buf, size_t size)
@@ -118,6 +123,7 @@ static bool id_register(unsigned crm, unsigned op2, u64 *value)
     case 0x50: *value = 6; return true;  // ID_AA64DFR0: the debug architecture of v8.0
     case 0x60: *value = id_value[ISAR0]; return true;
     case 0x61: *value = id_value[ISAR1]; return true;
+    case 0x62: *value = id_value[ISAR2]; return true;
     case 0x72: *value = id_value[MMFR2]; return true;
     default: return crm >= 2 && crm <= 7;  // the others tell of nothing
     }

@@ -22,6 +22,7 @@ struct thread *arch_switch(struct thread *from, struct thread *to)
     if (t->vector) {
         this_cpu()->kernel_stack_top = t->stack_top;
         sysreg_write(tpidr_el0, t->tls);
+        a64_pac_load(&t->pac);
     }
     fpsimd_switch(from, to);
     return switch_stacks(&f->sp, t->sp, from);
@@ -49,12 +50,15 @@ int arch_thread_init_user(struct arch_thread *at, void *stack_top, const struct 
     *frame = (struct switch_frame){.x30 = (u64)start_user_thread};
     *at = (struct arch_thread){
         .sp = (u64)frame, .stack_top = (u64)stack_top, .vector = vector, .vector_cpu = NO_CPU};
+    if (!current->arch.vector)  // the first program; others get them from who calls clone
+        a64_pac_new(&at->pac);
     return 0;
 }
 
 void arch_thread_copy_state(struct arch_thread *to, struct thread *from_current)
 {
     to->tls = sysreg_read(tpidr_el0);
+    to->pac = from_current->arch.pac;
     fpsimd_copy_current(to->vector);
 }
 
@@ -69,8 +73,10 @@ void arch_thread_free(struct arch_thread *at)
 void arch_thread_reset(struct arch_thread *at)
 {
     at->tls = at->fault_addr = at->fault_esr = 0;
+    a64_pac_new(&at->pac);
     if (at == &current->arch) {
         sysreg_write(tpidr_el0, 0);
+        a64_pac_load(&at->pac);
         fpsimd_set_current(NULL);
     }
 }

@@ -25,6 +25,8 @@ void arch_thread_free(struct arch_thread *at);
 void arch_thread_reset(struct arch_thread *at);
 // Registers for the first entry to a program (SysV ABI process entry / AAPCS64).
 void arch_regs_exec(struct regs *r, vaddr_t entry, vaddr_t sp);
+// Options of prctl(2) that only some architectures have. => -EINVAL: not one. Weak.
+long arch_prctl_option(int option, u64 a2, u64 a3, u64 a4, u64 a5) __weak;
 // CLONE_SETTLS, ARCH_SET_FS. => 0, -EPERM: not an address that the register can hold
 int arch_set_tls(struct thread *t, u64 tls);
 u64 arch_get_tls(struct thread *t);

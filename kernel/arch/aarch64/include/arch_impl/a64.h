@@ -22,8 +22,12 @@
 #define SCTLR_UCT 0x8000
 #define SCTLR_NTWI 0x10000
 #define SCTLR_NTWE 0x40000
+#define SCTLR_ENDB 0x2000
 #define SCTLR_SPAN 0x800000
 #define SCTLR_UCI 0x4000000
+#define SCTLR_ENDA 0x8000000
+#define SCTLR_ENIB 0x40000000
+#define SCTLR_ENIA 0x80000000ul
 #define SCTLR_KERNEL                                                                           \
     (SCTLR_RES1 | SCTLR_M | SCTLR_C | SCTLR_SA | SCTLR_SA0 | SCTLR_I | SCTLR_DZE | SCTLR_UCT | \
      SCTLR_NTWI | SCTLR_NTWE | SCTLR_UCI)

@@ -15,6 +15,8 @@ struct a64_features {
     bool pan;               // privileged accesses to user memory can be forbidden
     bool hw_access;         // the CPU sets the accessed flag of entries
     bool hw_dirty;          // and the dirty flag
+    bool pac_address;       // pointer authentication: of addresses
+    bool pac_generic;       // and of data (PACGA)
     bool rndr;              // random numbers (FEAT_RNG)
     bool code_needs_clean;  // instruction fetches do not see data caches (CTR_EL0.IDC is 0)
     bool code_needs_inval;  // instruction caches hold on to old contents (CTR_EL0.DIC is 0)
