@@ -40,7 +40,10 @@ $(EXAMPLES_OUT)/rust-%: examples/rust-%/main.rs
 ## examples: build the example programs
 examples: $(EXAMPLES:%=$(EXAMPLES_OUT)/%)
 
+include mk/node-exporter.mk
+
 # Options that an example needs.
+RUN_node-exporter := -p 9100
 RUN_go-http := -p 8080 -p 8080/udp
 RUN_c-echo  := -p 7000
 RUN_go-fetch := --net user
