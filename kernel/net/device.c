@@ -57,12 +57,25 @@ static u16 checksum_flags(const struct net_device *d, bool checked)
 
 void net_device_has_room(struct net_device *d) { tcp_flows_send(); }
 
+// lwIP reads the fixed part of a packet without asking whether it is there: on a wire no frame is that short. [stack lock]
+static bool is_cut(const struct pbuf *p)
+{
+    const struct eth_hdr *eth = p->payload;
+    if (p->len < SIZEOF_ETH_HDR)
+        return true;
+    u32 least = eth->type == PP_HTONS(ETHTYPE_ARP)    ? SIZEOF_ETHARP_HDR
+                : eth->type == PP_HTONS(ETHTYPE_IPV6) ? IP6_HLEN
+                : eth->type == PP_HTONS(ETHTYPE_IP)   ? IP_HLEN
+                                                      : 0;
+    return p->len < SIZEOF_ETH_HDR + least;
+}
+
 void net_device_receive(struct net_device *d, struct pbuf *p, bool checked)
 {
     d->counters.rx_frames++;
     d->counters.rx_bytes += p->tot_len;
     NETIF_SET_CHECKSUM_CTRL(&d->netif, checksum_flags(d, checked));
-    if (d->netif.input(p, &d->netif) != ERR_OK) {
+    if (is_cut(p) || d->netif.input(p, &d->netif) != ERR_OK) {
         d->counters.rx_dropped++;
         pbuf_free(p);
     }
