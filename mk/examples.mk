@@ -22,10 +22,11 @@ $(EXAMPLES_OUT)/go-%: examples/go-%/main.go examples/go-%/go.mod
 	$(Q)cd examples/go-$* && env $(GO_ENV) $(GO) build -o $(abspath $@) .
 
 BENCH_OUT    := $(BUILD)/bench$(FOREIGN:%=-%)
-$(BENCH_OUT)/go-hello: test/bench/go-hello/main.go test/bench/go-hello/go.mod
+# Linked where no kernel runs: the benchmark counts at its addresses.
+$(BENCH_OUT)/go-%: test/bench/go-%/main.go test/bench/go-%/go.mod
 	$(call say,GO,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)cd test/bench/go-hello && env $(GO_ENV) $(GO) build -o $(abspath $@) .
+	$(Q)cd test/bench/go-$* && env $(GO_ENV) $(GO) build $(if $(filter serve,$*),-ldflags=-T=0x50001000) -o $(abspath $@) .
 
 $(EXAMPLES_OUT)/c-%: examples/c-%/main.c
 	$(call say,CC,$@)

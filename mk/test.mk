@@ -30,7 +30,7 @@ fuzz-host:
 ## bench: Lethe and a Debian Linux guest side by side, one table (of x86-64, or with ARCH=aarch64)
 bench:
 	@ARCH=$(ARCH) mk/setup.sh bench
-	@$(MAKE) --no-print-directory tool kernel $(BENCH_OUT)/go-hello
+	@$(MAKE) --no-print-directory tool kernel $(BENCH_OUT)/go-hello $(BENCH_OUT)/go-serve
 	@ARCH=$(ARCH) test/bench/run
 
 C_SRCS      = $(shell find boot ops kernel platform libc-shim test -name '*.[ch]' | sort)

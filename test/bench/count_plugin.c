@@ -7,7 +7,7 @@
 // Each line of the output file: the address, or `end`, and the count. A translation block counts when it is
 // entered, so a fault in the middle of one counts its rest too: a few in a thousand at most. With call=ADDRESS (several)
 // a third figure says how often these addresses, the entries of functions, were reached until then. Each virtual CPU
-// counts for itself; what is told is the sum.
+// counts for itself; what is told is the sum. With each=ADDRESS every arrival there is a line of its own, `each` and the count.
 //
 // Debian ships no header for plugins, so the few declarations used stand here (QEMU's plugin API documentation,
 // "QEMU TCG Plugins"). They have been the same since API version 1; QEMU checks the version we export, which
@@ -40,7 +40,7 @@ uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 EXPORT int qemu_plugin_version = PLUGIN_API;
 EXPORT int qemu_plugin_install(plugin_id id, const qemu_info *info, int argc, char **argv);
 
-enum { MARKS_MAX = 8, CALLS_MAX = 8, CPUS_MAX = 64 };
+enum { MARKS_MAX = 8, CALLS_MAX = 8, CPUS_MAX = 64, EACH_MAX = 256 };
 static struct mark {
     uint64_t address;
     uint64_t count, calls;
@@ -53,6 +53,8 @@ static struct {
     uint64_t executed, called;
     char apart[48];
 } cpus[CPUS_MAX];
+static uint64_t each_address, each_counts[EACH_MAX];
+static int n_each;
 static const char *out_path;
 
 static void sum(uint64_t *executed, uint64_t *called)
@@ -82,6 +84,15 @@ static void on_exec_mark(unsigned cpu, void *data)
     }
 }
 
+static void on_exec_each(unsigned cpu, void *data)
+{
+    uint64_t called;
+    (void)cpu;
+    (void)data;
+    if (n_each < EACH_MAX)
+        sum(&each_counts[n_each++], &called);
+}
+
 static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
 {
     (void)id;
@@ -91,6 +102,8 @@ static void on_translate(plugin_id id, struct qemu_plugin_tb *tb)
     for (int i = 0; i < n_calls; i++)
         if (qemu_plugin_tb_vaddr(tb) == calls[i])
             qemu_plugin_register_vcpu_tb_exec_cb(tb, on_exec_call, CB_NO_REGS, NULL);
+    if (each_address && qemu_plugin_tb_vaddr(tb) == each_address)
+        qemu_plugin_register_vcpu_tb_exec_cb(tb, on_exec_each, CB_NO_REGS, NULL);
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_exec, CB_NO_REGS,
                                          (void *)(uintptr_t)qemu_plugin_tb_n_insns(tb));
 }
@@ -107,6 +120,8 @@ static void on_exit_report(plugin_id id, void *data)
         if (marks[i].seen)
             fprintf(out, "%#" PRIx64 " %" PRIu64 " %" PRIu64 "\n", marks[i].address, marks[i].count,
                     marks[i].calls);
+    for (int i = 0; i < n_each; i++)
+        fprintf(out, "each %" PRIu64 "\n", each_counts[i]);
     sum(&executed, &called);
     fprintf(out, "end %" PRIu64 " %" PRIu64 "\n", executed, called);
     fclose(out);
@@ -120,6 +135,8 @@ int qemu_plugin_install(plugin_id id, const qemu_info *info, int argc, char **ar
             marks[n_marks++].address = strtoull(argv[i] + 3, NULL, 0);
         else if (!strncmp(argv[i], "call=", 5) && n_calls < CALLS_MAX)
             calls[n_calls++] = strtoull(argv[i] + 5, NULL, 0);
+        else if (!strncmp(argv[i], "each=", 5))
+            each_address = strtoull(argv[i] + 5, NULL, 0);
         else if (!strncmp(argv[i], "out=", 4))
             out_path = strdup(argv[i] + 4);
     }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The first program of the Linux guest: mounts what a program expects, runs /bench with the arguments of /args (one a
-// line), and ends the machine: through QEMU's debug-exit port on x86-64, whose microvm knows no other way, by reboot(2) elsewhere.
+// The first program of the Linux guest: mounts what a program expects, loads /modules/00, /modules/01, ..., gives eth0 the
+// address that QEMU's user network expects, runs /bench with the arguments of /args (one a line), and ends the machine: through
+// QEMU's debug-exit port on x86-64, whose microvm knows no other way, by reboot(2) elsewhere.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <net/route.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -34,6 +38,47 @@ static void loopback_up(void)
 
     if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request))
         perror("loopback");
+    close(fd);
+}
+
+static void load_modules(void)
+{
+    char path[32];
+    int fd;
+
+    for (int i = 0;
+         snprintf(path, sizeof(path), "/modules/%02d", i), (fd = open(path, O_RDONLY)) >= 0; i++) {
+        if (syscall(SYS_finit_module, fd, "", 0))
+            perror(path);
+        close(fd);
+    }
+}
+
+static void address_of(struct sockaddr *to, const char *text)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)to;
+
+    memset(in, 0, sizeof(*in));
+    in->sin_family = AF_INET;
+    inet_aton(text, &in->sin_addr);
+}
+
+static void device_up(void)
+{
+    struct ifreq request = {.ifr_name = "eth0"};
+    struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    address_of(&request.ifr_addr, "10.0.2.15");
+    if (ioctl(fd, SIOCSIFADDR, &request))
+        perror("eth0");
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    ioctl(fd, SIOCSIFFLAGS, &request);
+    address_of(&route.rt_dst, "0.0.0.0");
+    address_of(&route.rt_genmask, "0.0.0.0");
+    address_of(&route.rt_gateway, "10.0.2.2");
+    if (ioctl(fd, SIOCADDRT, &route))
+        perror("route");
     close(fd);
 }
 
@@ -63,6 +108,10 @@ int main(void)
     dup2(0, 1);
     dup2(0, 2);
     loopback_up();
+    if (access("/modules", F_OK) == 0) {
+        load_modules();
+        device_up();
+    }
     bench = fork();
     if (bench == 0)
         run_bench();

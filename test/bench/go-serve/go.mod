@@ -1,0 +1,3 @@
+module lethe.bench/go-serve
+
+go 1.19
