@@ -6,7 +6,9 @@
 //	/bytes/N     N bytes of a fixed sequence
 //	/sum         the SHA-256 of what is posted
 //
-// and, on the same port, an echo for UDP.
+// and, on the same port, an echo for UDP. With a folder that holds cert.pem and key.pem it serves TLS, with HTTP/2:
+//
+//	go-http [ADDRESS [FOLDER]]
 package main
 
 import (
@@ -22,7 +24,7 @@ import (
 )
 
 func greet(w http.ResponseWriter, r *http.Request) {
-	fmt.Fprintf(w, "Hello from %s on %s: %s\n", runtime.Version(), runtime.GOOS, r.URL.Path)
+	fmt.Fprintf(w, "Hello from %s on %s by %s: %s\n", runtime.Version(), runtime.GOOS, r.Proto, r.URL.Path)
 }
 
 func sendBytes(w http.ResponseWriter, r *http.Request) {
@@ -84,6 +86,11 @@ func main() {
 	http.HandleFunc("/bytes/", sendBytes)
 	http.HandleFunc("/sum", sum)
 	fmt.Println("serving on", addr)
+	if len(os.Args) > 2 {
+		dir := os.Args[2]
+		fmt.Println(http.ListenAndServeTLS(addr, dir+"/cert.pem", dir+"/key.pem", nil))
+		os.Exit(1)
+	}
 	fmt.Println(http.ListenAndServe(addr, nil))
 	os.Exit(1)
 }

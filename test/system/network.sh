@@ -21,6 +21,17 @@ for cpus in 1 2 4; do
     stop
 done
 
+# TLS and HTTP/2, with a certificate made for the occasion.
+mkdir -p "$work/tls" && load certificate "$work/tls"
+for cpus in 1 2; do
+    name=network/tls_$cpus
+    free_port
+    serve serving -p "$port:8443" --smp $cpus -f "$work/tls:/tls" $server -- :8443 /tls || continue
+    holds "$name" load h2 "127.0.0.1:$port" "$work/tls" 200
+    holds "network/tls_curl_$cpus" sh -c "curl -s --http1.1 --cacert $work/tls/cert.pem https://localhost:$port/y | grep -q '^Hello from go.* by HTTP/1.1: /y'"
+    stop
+done
+
 # A guest that is killed with a connection open is followed by another on the same port.
 name=network/again
 free_port

@@ -8,6 +8,8 @@
 //	net_load udp ADDRESS DATAGRAMS
 //	net_load echo ADDRESS CONNECTIONS ROUNDS      TCP echo
 //	net_load serve PORT                           HTTP and names for a guest (serve.go)
+//	net_load certificate FOLDER                   makes cert.pem and key.pem there, for localhost (tls.go)
+//	net_load h2 ADDRESS FOLDER REQUESTS           so many requests at once on one HTTP/2 connection (tls.go)
 //	net_load hold ADDRESS                         a connection, until the other end goes away
 //	net_load digest BYTES                         the SHA-256 of so much of the sequence
 package main
@@ -194,6 +196,10 @@ func hold(address string) {
 func main() {
 	address := os.Args[2]
 	switch os.Args[1] {
+	case "certificate":
+		makeCertificate(address)
+	case "h2":
+		streams(address, os.Args[3], number(4))
 	case "hold":
 		hold(address)
 	case "serve":
