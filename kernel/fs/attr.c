@@ -506,6 +506,7 @@ static long fallocate_check(struct file *f, int mode, loff_t offset, loff_t len)
     return 0;
 }
 
+// Partial: FALLOC_FL_COLLAPSE_RANGE, INSERT_RANGE and UNSHARE_RANGE are refused with EOPNOTSUPP.
 long sys_fallocate(int fd, int mode, loff_t offset, loff_t len)
 {
     struct fd f = fd_get(fd);

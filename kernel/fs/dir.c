@@ -596,6 +596,7 @@ static __cold int rename_names(struct parent_name *from, struct parent_name *to,
     return err < 0 ? err : 0;
 }
 
+// Partial: RENAME_WHITEOUT is refused with EINVAL.
 __cold long sys_renameat2(int from_dfd, uptr_t from_path, int to_dfd, uptr_t to_path, u32 flags)
 {
     if (flags & ~(AT_RENAME_NOREPLACE | AT_RENAME_EXCHANGE))

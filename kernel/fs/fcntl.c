@@ -140,6 +140,7 @@ static long fcntl_file(int fd, struct file *f, u32 cmd, unsigned long arg)
     }
 }
 
+// Partial: leases and F_NOTIFY are refused with EINVAL.
 long sys_fcntl(int fd, u32 cmd, unsigned long arg)
 {
     struct fd f = fd_get_raw(fd);

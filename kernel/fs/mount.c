@@ -264,6 +264,7 @@ static int mount_change(struct dentry *on, const char *source, const char *type,
     return mount_new(on, source, type, options, flags);
 }
 
+// Partial: bind and move mounts and sharing of mounts are refused with EINVAL.
 long sys_mount(uptr_t user_source, uptr_t target, uptr_t user_type, unsigned long flags,
                uptr_t data)
 {
@@ -346,6 +347,7 @@ long sys_umount2(uptr_t target, int flags)
     return 0;
 }
 
+// Refused: EINVAL: there is one mount namespace with one root.
 long sys_pivot_root(uptr_t new_root, uptr_t put_old)
 {
     return fs_capable(CAP_SYS_ADMIN) ? -EINVAL : -EPERM;

@@ -290,6 +290,7 @@ long sys_tee(int fd_in, int fd_out, size_t len, unsigned flags)
 }
 
 // The pages stay the program's own: its bytes are copied, so it may write to them at once.
+// Partial: copies; SPLICE_F_GIFT too.
 long sys_vmsplice(int fd, uptr_t iov, size_t n_iov, unsigned flags)
 {
     struct uio u;

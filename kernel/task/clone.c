@@ -307,6 +307,7 @@ fail_process:
     return err;
 }
 
+// Partial: namespaces, and CLONE_SIGHAND without CLONE_THREAD, are refused with EINVAL.
 long sys_clone(u64 flags, uptr_t stack, uptr_t parent_tid, uptr_t arg4, uptr_t arg5)
 {
 #ifdef ARCH_CLONE_TLS_BEFORE_CHILD_TID  // a property of the architecture's user ABI
@@ -349,6 +350,7 @@ static int read_clone_args(struct clone_args *a, uptr_t from, size_t size)
     return 0;
 }
 
+// Partial: namespaces, cgroups, and CLONE_SIGHAND without CLONE_THREAD, are refused with EINVAL.
 long sys_clone3(uptr_t args, size_t size)
 {
     struct clone_args a;
@@ -393,6 +395,7 @@ __weak int files_unshare(u64 flags) { return -EINVAL; }
 
 // Only what a thread shares with the others of its process can be taken apart here; namespaces are
 // refused like unknown flags.
+// Partial: namespaces are refused with EINVAL.
 long sys_unshare(u64 flags)
 {
     if (flags & ~(CLONE_FS | CLONE_FILES | CLONE_SYSVSEM))

@@ -168,6 +168,7 @@ long sys_setdomainname(uptr_t name, int len) { return set_name(domain_name, name
 #define REBOOT_MAGIC2B 369367448u
 #define REBOOT_MAGIC2C 537993216u
 
+// Partial: suspend and kexec are refused with EINVAL.
 long sys_reboot(u32 magic1, u32 magic2, u32 command, uptr_t arg)
 {
     if (!capable(CAP_SYS_BOOT))
@@ -378,6 +379,7 @@ static long prctl_process(int option, u64 a2, u64 a3, u64 a4, u64 a5)
     }
 }
 
+// Partial: seccomp and speculation controls are refused with EINVAL.
 long sys_prctl(int option, u64 a2, u64 a3, u64 a4, u64 a5)
 {
     struct thread *t = current;
@@ -404,6 +406,7 @@ long sys_prctl(int option, u64 a2, u64 a3, u64 a4, u64 a5)
 
 // personality(2): kept and inherited; the execution domains and flags that change what the kernel
 // does are ADDR_NO_RANDOMIZE (exec/) only.
+// Partial: other systems than Linux are refused with EINVAL.
 long sys_personality(unsigned persona)
 {
     struct process *p = current->process;
@@ -443,6 +446,7 @@ long sys_syslog(int type, uptr_t buf, int len)
     }
 }
 
+// Refused: EPERM.
 long sys_ptrace(long request, long pid, uptr_t addr, uptr_t data) { return -EPERM; }
 
 // ---- other processes' memory (process_vm_readv(2))

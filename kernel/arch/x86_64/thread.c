@@ -202,6 +202,7 @@ long sys_arch_prctl(int code, u64 addr)
 long sys_ioperm(u64 from, u64 n, int on);
 long sys_iopl(unsigned level);
 
+// Refused: EPERM for what would give ports.
 long sys_ioperm(u64 from, u64 n, int on)
 {
     if (from + n <= from || from + n > 65536)
@@ -209,6 +210,7 @@ long sys_ioperm(u64 from, u64 n, int on)
     return on ? -EPERM : 0;
 }
 
+// Refused: EPERM for what would give ports.
 long sys_iopl(unsigned level)
 {
     if (level > 3)
