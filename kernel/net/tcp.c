@@ -50,6 +50,7 @@ struct tcp_sock *tcp_new_sock(int family)
     list_init(&t->deferred);
     mutex_init(&t->read_mutex);
     mutex_init(&t->write_mutex);
+    t->n_silent_reads = SILENT_READS;  // a sender may begin with one segment and wait
     t->keep_idle_s = 7200;
     t->keep_interval_s = 75;
     t->keep_count = 9;

@@ -293,3 +293,27 @@ TEST(a_full_connection_tells_of_room)
     close(ep);
     tcp_close(&p);
 }
+
+// A sender may begin with one segment and wait for its acknowledgement: it must not be left to a timer.
+TEST_LIMIT(what_is_read_is_acknowledged_at_once, 30)
+{
+    enum { N = 16 };
+    int late = 0;
+    for (int i = 0; i < N; i++) {
+        struct tcp_pair p = tcp_connected(AF_INET);
+        char block[1000] = "first";
+        int queued = 1, waited = 0;
+        CHECK_EQ(write(p.client, block, sizeof block), sizeof block);
+        CHECK_EQ(recv(p.server, block, sizeof block, MSG_WAITALL), sizeof block);
+        for (; waited < 1000; waited++) {
+            CHECK_OK(ioctl(p.client, TIOCOUTQ, &queued));
+            if (!queued)
+                break;
+            sleep_ns(MS);
+        }
+        late += waited > 50;
+        CHECK_EQ(queued, 0);
+        tcp_close(&p);
+    }
+    CHECK(late < N / 2);
+}
