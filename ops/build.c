@@ -93,6 +93,7 @@ int verb_build(struct job *job)
     if (job->format ||
         (format_of_path(job->output) && strcmp(format_of_path(job->output)->name, "raw")))
         return image_create(job);
+    job->full_kernel = format_of_path(job->output) != NULL;
     job_settle(job);
     if (ends_with(job->output, ".ext4")) {
         if (!job->dry_run)

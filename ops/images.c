@@ -124,6 +124,7 @@ int image_create(struct job *job)
     if (!job->program_host)
         die("image create: no program named; try 'lethe help'");
     f = choose_output(job, job->program_host);
+    job->full_kernel = true;
     job_settle(job);
     if (job->dry_run)
         return 0;

@@ -111,6 +111,9 @@ struct job {
     const char *disk_bus;  // one of disk_buses, NULL: the first
     bool uefi;             // it starts by UEFI instead of a BIOS
     char *firmware;        // a file, or NULL: the usual one
+    bool full_kernel;      // the kernel with network and power button, whatever else is asked for
+    char *
+        console_file;  // where the console of a disk's machine goes, NULL: standard input and output
     bool json;
     char *name;  // of an image or an instance
     int verbose;
@@ -223,6 +226,9 @@ void check_name(const char *name);
 char *stored_image(const char *name);
 int image_create(struct job *job);
 int verb_image(struct job *job, const char *verb);
+
+// ---- instance.c
+int verb_instance(struct job *job, const char *verb);
 
 // ---- formats.c
 const char *disk_format(const char *path);

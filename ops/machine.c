@@ -117,7 +117,7 @@ void machine_settle(struct job *job)
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
-        job->kernel = find_kernel(job->arch, network || job->dynamic);
+        job->kernel = find_kernel(job->arch, network || job->dynamic || job->full_kernel);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
@@ -288,9 +288,11 @@ struct strings machine_disk_command(const struct job *job, const char *disk,
     add(&command, "-no-user-config", NULL);
     add(&command, "-no-reboot", NULL);
     add(&command, "-display", xstrdup("none"));
-    add(&command, "-serial", xstrdup("stdio"));
+    add(&command, "-serial",
+        job->console_file ? format("file:%s", qemu_escape(job->console_file)) : xstrdup("stdio"));
     if (control) {
-        add(&command, "-chardev", format("file,id=control,path=%s,append=on", control));
+        add(&command, "-chardev",
+            format("file,id=control,path=%s,append=on", qemu_escape(control)));
         if (arm) {
             add(&command, "-device", xstrdup("virtio-serial-device"));
             add(&command, "-device", xstrdup("virtconsole,chardev=control"));

@@ -19,6 +19,8 @@ static const char help_text[] =
     "  lethe build PROGRAM -o OUTPUT [OPTION...] [-- ARG...]   write a disk image, or kernel and root image\n"
     "  lethe image create PROGRAM [-t FORMAT] [-o FILE | -i NAME] [OPTION...] [-- ARG...]\n"
     "  lethe image convert|inspect|delete IMAGE, lethe image list   [-t FORMAT] [-o FILE] [--json]\n"
+    "  lethe instance create IMAGE [-i NAME] [OPTION...]  start a disk image in the background\n"
+    "  lethe instance list, lethe instance logs|stop|delete NAME   [--json] [--timeout SECONDS]\n"
     "  lethe run --disk FILE [OPTION...]                  start a disk image\n"
     "  lethe help                                         this text\n"
     "  lethe version                                      the version\n"
@@ -198,7 +200,7 @@ static int verb_run(struct job *job)
     return guest_run(job, &command, fd);
 }
 
-static const char *const verbs[] = {"run", "build", "image", "help", "version"};
+static const char *const verbs[] = {"run", "build", "image", "instance", "help", "version"};
 
 static int unknown_verb(const char *verb)
 {
@@ -222,11 +224,13 @@ int main(int argc, char **argv)
         puts("lethe " LETHE_VERSION);
         return 0;
     }
-    if (!strcmp(verb, "image")) {
+    if (!strcmp(verb, "image") || !strcmp(verb, "instance")) {
         if (argc < 3)
-            die("name what to do: image create, convert, list, inspect or delete");
+            die("name what to do: %s", !strcmp(verb, "image")
+                                           ? "image create, convert, list, inspect or delete"
+                                           : "instance create, list, logs, stop or delete");
         options_parse(&job, argc - 2, argv + 2);
-        return verb_image(&job, argv[2]);
+        return !strcmp(verb, "image") ? verb_image(&job, argv[2]) : verb_instance(&job, argv[2]);
     }
     if (strcmp(verb, "run") && strcmp(verb, "build"))
         return unknown_verb(verb);

@@ -35,6 +35,9 @@ void platform_reset(void) __noreturn;
 // The console. Output never sleeps and never loses a byte; input calls console_input.
 void platform_console_write(const char *text, size_t len);
 void console_input(const char *bytes, size_t len);  // implemented by fs/tty.c; interrupt context
+// Whoever runs the machine wants it to end (a power button): the program gets SIGTERM, and SIGKILL if it has not ended in time.
+void shutdown_asked(
+    void);  // implemented by task/shutdown.c in the kernel with devices; interrupt context
 // Control channel (docs/machine.md); false when the machine has none.
 bool platform_control_write(const char *text, size_t len);
 

@@ -205,7 +205,7 @@ static void process_finish(struct process *p)
     p->mm = NULL;
     spin_unlock(&p->lock);
     mm_put(mm);
-    if (p->pid == 2)
+    if (p->pid == PROGRAM_PID)
         application_ended(p->exit_status);
     become_zombie(p, &garbage);
     process_free_garbage(&garbage);

@@ -190,6 +190,7 @@ void process_put(struct process *p);
 void thread_get(struct thread *t);
 void thread_put(struct thread *t);
 struct process *process_get_init(void);     // PID 1, the kernel itself; no reference taken
+#define PROGRAM_PID 2                       // the program that was packed; 1 is the kernel's
 struct process *process_find(s32 pid);      // with a reference, or NULL
 struct thread *thread_find(s32 tid);        // with a reference, or NULL
 struct process *process_iterate(s32 *pid);  // next with pid >= *pid, for /proc; with a reference

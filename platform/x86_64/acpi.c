@@ -59,6 +59,7 @@ struct __packed fadt {
     struct gas x_pm_timer, x_gpe0, x_gpe1, sleep_control, sleep_status;
 };
 #define FADT_RESET_SUPPORTED BIT(10)
+#define FADT_BUTTON_IS_DEVICE BIT(4)
 #define FADT_HW_REDUCED BIT(20)
 
 #define RSDP_V0_SIZE 20
@@ -259,6 +260,28 @@ void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq))
     }
 }
 
+// From firmware that still owns the registers.
+static void take_over(void)
+{
+    if (!fadt->smi_command || (inw(fadt->pm1a_control) & 1))
+        return;
+    outb(fadt->smi_command, fadt->acpi_enable);
+    for (int i = 0; i < 100000 && !(inw(fadt->pm1a_control) & 1); i++)
+        ;
+}
+
+bool acpi_find_button(struct acpi_button *button)
+{
+    if (!fadt || (fadt->flags & (FADT_HW_REDUCED | FADT_BUTTON_IS_DEVICE)) || !fadt->pm1a_event ||
+        !fadt->pm1a_control || fadt->pm1_event_len < 4)
+        return false;
+    take_over();
+    *button = (struct acpi_button){.status_port = fadt->pm1a_event,
+                                   .enable_port = fadt->pm1a_event + fadt->pm1_event_len / 2,
+                                   .irq = fadt->sci_irq};
+    return true;
+}
+
 void acpi_power_off(void)
 {
     u8 type;
@@ -272,11 +295,7 @@ void acpi_power_off(void)
     }
     if (!fadt->pm1a_control)
         return;
-    if (fadt->smi_command && !(inw(fadt->pm1a_control) & 1)) {  // firmware still owns the registers
-        outb(fadt->smi_command, fadt->acpi_enable);
-        for (int i = 0; i < 100000 && !(inw(fadt->pm1a_control) & 1); i++)
-            ;
-    }
+    take_over();
     outw(fadt->pm1a_control, (type & 7) << 10 | BIT(13));
     if (fadt->pm1b_control)
         outw(fadt->pm1b_control, (type & 7) << 10 | BIT(13));

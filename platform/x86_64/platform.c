@@ -92,6 +92,8 @@ void platform_init_devices(void)
 {
     serial_start_input();
     virtio_init();
+    if (button_init)
+        button_init();
 }
 
 void platform_console_write(const char *text, size_t len) { serial_write(text, len); }

@@ -52,7 +52,14 @@ bool acpi_present(void);
 void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq));
 void acpi_read_madt(struct machine *m);
 u32 acpi_pm_timer_port(void);  // 0: none
-void acpi_power_off(void);     // returns if it cannot
+// The power button as fixed hardware. => false when there is none; after that ACPI owns its registers
+struct acpi_button {
+    u16 status_port, enable_port;  // of PM1
+    u16 irq;                       // system control interrupt, an ISA line
+};
+bool acpi_find_button(struct acpi_button *button);
+void button_init(void) __weak;  // button.c, in the kernel with devices
+void acpi_power_off(void);      // returns if it cannot
 void acpi_reset(void);
 
 void mptable_read(struct machine *m);

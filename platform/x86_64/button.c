@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// button.c: the power button of PCs, by which hypervisors ask a machine to end (ACPI 6.4, 4.8.2.2.1.1): a status and an enable
+// bit of fixed hardware, and the system control interrupt. Only in the kernel with devices (mk/kernel.mk).
+#include "arch_impl/x86.h"
+#include "core/log.h"
+#include "platform/x86_64/platform_x86.h"
+
+#define POWER_BUTTON BIT(8)
+
+static struct acpi_button button;
+
+static void sci(void *unused)
+{
+    if (!(inw(button.status_port) & POWER_BUTTON))
+        return;
+    outw(button.status_port, POWER_BUTTON);  // writing the bit clears it
+    shutdown_asked();
+}
+
+void button_init(void)
+{
+    if (!acpi_find_button(&button) || platform_irq_request(button.irq, sci, NULL))
+        return;
+    outw(button.status_port, POWER_BUTTON);
+    outw(button.enable_port, POWER_BUTTON);
+}
