@@ -3,8 +3,9 @@
 #
 #   sources -> build/<arch>/obj/**.o -> pass 1 link -> symbol table -> pass 2 link -> stripped kernel
 #
-# Two kernels from the same objects: lethe-kernel, and lethe-kernel-full, which has the network (NET_SRCS and lwIP, see mk/net.mk) in addition.
-# No object is compiled in two ways: what knows of the network asks whether a weak symbol is there.
+# Two kernels from the same objects: lethe-kernel, and lethe-kernel-full, which has the network (NET_SRCS and lwIP, see mk/net.mk) and
+# disks (DISK_SRCS) in addition.
+# No object is compiled in two ways: what knows of them asks whether a weak symbol is there.
 #
 # A folder that needs more says so in a fragment of its own: libc-shim/vdso/vdso.mk builds the vDSO
 # and adds its objects to KERNEL_OBJS. One file's extra flags: `CFLAGS-path/to/file.c := -f...`.
@@ -26,13 +27,16 @@ NO_NET_SRCS := kernel/net/none.c
 NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/virtio/virtio_net.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/x86_64/button.c,$(KSRCS)))
 
 objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
-KERNEL_OBJS := $(call objects_of,$(filter-out $(NET_SRCS),$(KSRCS)))
+# The disks: the block layer, ext4 that is written, and the drivers.
+DISK_SRCS   := $(filter kernel/block/% kernel/ext4/% kernel/fs/volume%.c kernel/fs/blockdev.c kernel/mm/object_clean.c platform/virtio/virtio_blk.c platform/virtio/virtio_chain.c,$(KSRCS))
+FULL_SRCS   := $(NET_SRCS) $(DISK_SRCS)
+KERNEL_OBJS := $(call objects_of,$(filter-out $(FULL_SRCS),$(KSRCS)))
 
 -include libc-shim/vdso/vdso.mk
 -include platform/$(ARCH)/platform.mk
 include mk/net.mk
 
-KERNEL_FULL_OBJS := $(filter-out $(call objects_of,$(NO_NET_SRCS)),$(KERNEL_OBJS)) $(call objects_of,$(NET_SRCS)) $(LWIP_OBJS)
+KERNEL_FULL_OBJS := $(filter-out $(call objects_of,$(NO_NET_SRCS)),$(KERNEL_OBJS)) $(call objects_of,$(FULL_SRCS)) $(LWIP_OBJS)
 ALL_OBJS        := $(sort $(KERNEL_OBJS) $(KERNEL_FULL_OBJS))
 
 # ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and

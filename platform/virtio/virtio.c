@@ -10,30 +10,11 @@
 #include "core/log.h"
 #include "core/platform.h"
 #include "platform/pci.h"
+#include "platform/virtio/virtio_ring.h"
 
 enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, FAILED = 128 };
 #define RESET_TRIES 100000  // reads of the status until it must be 0
 
-struct virtq_desc {
-    u64 address;
-    u32 len;
-    u16 flags, next;
-};
-#define DESC_WRITE 2  // the device writes
-
-struct virtq_avail {
-    u16 flags, index;
-    u16 ring[];
-};
-#define AVAIL_NO_INTERRUPT 1
-
-struct virtq_used {
-    u16 flags, index;
-    struct {
-        u32 id, len;
-    } ring[];
-};
-#define USED_NO_NOTIFY 1
 // Where the used ring lies: behind the other two, and aligned for a legacy queue of alignment 32.
 #define USED_OFFSET(size) ALIGN_UP((size)*18u + 6u, 32u)
 #define USED_BYTES(size) ((size)*8u + 6u)
@@ -189,6 +170,8 @@ static void start_driver(struct virtio_device *d)
         err = virtio_balloon_start(d);
     else if (d->id == VIRTIO_ID_NET && virtio_net_start)
         err = virtio_net_start(d);
+    else if (d->id == VIRTIO_ID_BLOCK && virtio_blk_start)
+        err = virtio_blk_start(d);
     if (err)
         log_warn("virtio: a device of kind %d is not used: error %d", d->id, -err);
 }

@@ -13,6 +13,7 @@ struct virtqueue;
 
 enum virtio_id {
     VIRTIO_ID_NET = 1,
+    VIRTIO_ID_BLOCK = 2,
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
     VIRTIO_ID_BALLOON = 5
@@ -33,7 +34,7 @@ struct virtio_ops {
     u32 (*get_config)(struct virtio_device *d, u32 offset);
     void (*set_config)(struct virtio_device *d, u32 offset, u32 value);
 };
-#define VIRTIO_CONFIG_BYTES 16  // as much of it as can be reached
+#define VIRTIO_CONFIG_BYTES 64  // as much of it as can be reached
 
 struct virtio_device {
     const struct virtio_ops *ops;
@@ -84,6 +85,10 @@ size_t virtqueue_bytes(u16 size);
 void virtqueue_set_interrupts(struct virtqueue *q, bool on);
 // As virtqueue_post_*, but the device is told of all of them by virtqueue_kick.
 void virtqueue_add(struct virtqueue *q, unsigned id, phys_t buffer, u32 len, bool device_writes);
+// virtio_chain.c: the same for descriptor id, which the device reads, and those that it leads to (id + 1 is the next, set up by
+// the driver); device_writes: bytes that it may fill in all of them, at least 1.
+void virtqueue_add_chain(struct virtqueue *q, unsigned id, phys_t first, u32 first_len,
+                         u32 device_writes);
 void virtqueue_kick(struct virtqueue *q);
 bool virtqueue_has_used(const struct virtqueue *q);  // virtqueue_take would give something
 // Gives the device a buffer to fill. => Descriptor `id` is not posted now.
@@ -107,4 +112,5 @@ int virtio_rng_start(struct virtio_device *d);
 int virtio_balloon_start(struct virtio_device *d);
 // virtio_console.c: a line on the control channel. => false: the machine has no such device
 bool virtio_console_write(const char *text, size_t len);
-int virtio_net_start(struct virtio_device *d) __weak;  // of the kernel with the network
+int virtio_net_start(struct virtio_device *d) __weak;  // of the kernel with the network and disks
+int virtio_blk_start(struct virtio_device *d) __weak;

@@ -10,6 +10,7 @@
 #define DEVICE_MODERN \
     0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
 #define DEVICE_TRANSITIONAL_NET 0x1000
+#define DEVICE_TRANSITIONAL_BLOCK 0x1001
 #define DEVICE_TRANSITIONAL_BALLOON 0x1002
 #define DEVICE_TRANSITIONAL_RNG 0x1005
 
@@ -111,6 +112,8 @@ static u32 kind_of(u32 device)
         return VIRTIO_ID_BALLOON;
     if (device == DEVICE_TRANSITIONAL_NET)
         return VIRTIO_ID_NET;
+    if (device == DEVICE_TRANSITIONAL_BLOCK)
+        return VIRTIO_ID_BLOCK;
     return device > DEVICE_MODERN ? device - DEVICE_MODERN : 0;
 }
 
@@ -143,7 +146,8 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
         return -ENODEV;
     *d = (struct virtio_device){.ops = &pci_ops, .function = function};
     d->id = kind_of(device);
-    if (d->id != VIRTIO_ID_RNG && d->id != VIRTIO_ID_BALLOON && d->id != VIRTIO_ID_NET)
+    if (d->id != VIRTIO_ID_RNG && d->id != VIRTIO_ID_BALLOON && d->id != VIRTIO_ID_NET &&
+        d->id != VIRTIO_ID_BLOCK)
         return -ENODEV;
     u8 caps[MAX_VENDOR_CAPS];
     u32 n = pci_vendor_caps(function, caps, MAX_VENDOR_CAPS);
