@@ -53,6 +53,8 @@ static void set_key(struct run_config *c, const char *key, char *value)
         c->cwd = value;
     else if (!strcmp(key, "hostname"))
         c->hostname = value;
+    else if (!strcmp(key, "mount") && c->n_mounts < MAX_MOUNTS)
+        c->mounts[c->n_mounts++] = value;
     else if (!strcmp(key, "arg"))
         append(c->args, &c->args_len, &c->argc, value);
     else if (!strcmp(key, "env"))

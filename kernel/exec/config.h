@@ -5,6 +5,7 @@
 #include "core/base.h"
 
 #define CONFIG_PATH "/.lethe/config"
+#define MAX_MOUNTS 16
 #define CONFIG_MAX (2 * HUGE_SIZE / 4)
 
 // The strings point into the text that was parsed.
@@ -13,6 +14,8 @@ struct run_config {
     char *args, *env;  // NUL-terminated strings one after the other
     size_t args_len, env_len;
     u32 argc, envc;
+    char *mounts[MAX_MOUNTS];  // "rw SOURCE PATH" or "ro SOURCE PATH"
+    u32 n_mounts;
 };
 
 // Parses text (len bytes, text[len] == 0), which is changed. args and env are built in the buffers

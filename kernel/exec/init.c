@@ -78,11 +78,28 @@ static struct mm *load_program(const struct run_config *c, struct process *p, st
     return mm;
 }
 
+// "ro SOURCE PATH" or "rw SOURCE PATH".
+static void mount_volume(char *text)
+{
+    bool read_only = strncmp(text, "ro ", 3) == 0;
+    char *source = text + 3, *path = strlen(text) > 3 ? strchr(source, ' ') : NULL;
+    if (!path)
+        noboot("%s: a mount is 'rw SOURCE PATH' or 'ro SOURCE PATH'", CONFIG_PATH);
+    *path++ = 0;
+    int err = vfs_mount_volume ? vfs_mount_volume(source, path, read_only) : -ENODEV;
+    if (err)
+        noboot("volume %s cannot be mounted on %s (error %d)", source, path, -err);
+}
+
 static void init_main(void *unused __unused)
 {
     struct config_text t;
     struct regs regs;
     read_config(&t);
+    if (blockdev_init)
+        blockdev_init();
+    for (u32 i = 0; i < t.config.n_mounts; i++)
+        mount_volume(t.config.mounts[i]);
     if (t.config.hostname)
         set_hostname(t.config.hostname);
     struct process *p = process_create(NULL);
@@ -117,6 +134,8 @@ void init_start(void)
 void application_ended(int wait_status)
 {
     int sig = wait_status & 0x7f;
+    if (volumes_shutdown)
+        volumes_shutdown();
     if (sig)
         control_line("signal %d", sig);
     else

@@ -26,6 +26,8 @@ static long change_dentry(struct dentry *d, change_fn fn, const void *arg)
     int err = may_change(inode);
     if (!err)
         err = fn(inode, arg);
+    if (!err)
+        inode_changed(inode);
     mutex_unlock(&inode->lock);
     if (!err)
         fs_notify(d, IN_ATTRIB);
@@ -261,7 +263,7 @@ long sys_utime(uptr_t path, uptr_t times)
 
 #define RLIMIT_FSIZE 1
 
-static int size_allowed(struct inode *inode, u64 size)
+int size_allowed(struct inode *inode, u64 size)
 {
     const struct process *p = current->process;
     u64 old = inode_size(inode);

@@ -79,10 +79,21 @@ struct inode *dir_make_inode(struct dentry *dir, u32 mode, u32 rdev)
 
 // ------------------------------------------------------------------------------- making names
 
+// dentry_add_child, on the disk first. [dir->lock]
+struct dentry *dir_add_child(struct dentry *dir, const char *name, u32 len, struct inode *inode)
+{
+    int err = dir_on_disk(dir->inode) ? dir->inode->ops->add_name(dir->inode, name, len, inode) : 0;
+    if (unlikely(err)) {
+        inode_put(inode);
+        return ERR_PTR(err);
+    }
+    return dentry_add_child(dir, name, len, inode);
+}
+
 // Adds inode under the name; the reference is taken over. [dir->lock] => as dentry_add_child
 static struct dentry *add_name_locked(struct parent_name *pn, struct inode *inode)
 {
-    struct dentry *d = dentry_add_child(pn->dir, pn->name, pn->len, inode);
+    struct dentry *d = dir_add_child(pn->dir, pn->name, pn->len, inode);
     if (IS_ERR(d))
         return d;
     if (S_ISDIR(inode->mode)) {
@@ -316,7 +327,9 @@ static void remove_name_locked(struct dentry *dir, struct dentry *victim)
     if (S_ISDIR(inode->mode))
         dir->inode->nlink--;
     tree_write_done();
-    inode->ctime_ns = dir->inode->mtime_ns = dir->inode->ctime_ns = now_ns();
+    inode_touch_mtime(dir->inode);
+    inode->ctime_ns = dir->inode->ctime_ns;
+    inode_changed(inode);
 }
 
 static int remove_name(struct parent_name *pn, bool is_dir)
@@ -334,12 +347,17 @@ static int remove_name(struct parent_name *pn, bool is_dir)
         err = S_ISDIR(victim->inode->mode) ? -EISDIR : -ENOTDIR;
     if (!err)
         err = dir_may_delete(dir, victim, is_dir);
-    if (!err && !(dir->inode->flags & I_COMPLETE))
+    if (!err && !(dir->inode->flags & I_COMPLETE) && !dir_on_disk(dir->inode))
         err = dir_load_locked(dir);  // else the name would come back from below
     if (!err && is_dir) {
         mutex_lock(&victim->inode->lock);
         err = dir_kill_if_empty(victim);
         mutex_unlock(&victim->inode->lock);
+    }
+    if (!err && dir_on_disk(dir->inode)) {
+        err = dir->inode->ops->remove_name(dir->inode, victim);
+        if (err && is_dir)
+            victim->inode->flags &= ~(u32)I_DEAD;
     }
     if (!err)
         remove_name_locked(dir, victim);
@@ -503,6 +521,15 @@ static int rename_commit(struct rename *r)
         return -ENOMEM;
     }
     struct dentry *from_dir = r->from->dir, *to_dir = r->to->dir;
+    int err = 0;
+    if (dir_on_disk(from_dir->inode))
+        err = from_dir->inode->ops->rename(from_dir, r->old, to_dir, r->to->name, r->to->len,
+                                           r->new, exchange);
+    if (err) {
+        kfree(new_text);
+        kfree(back_text);
+        return err;
+    }
     tree_write();
     if (exchange) {
         // Out of the way first: two dentries never bear one name in one directory.
@@ -518,12 +545,11 @@ static int rename_commit(struct rename *r)
         move_dentry(r->old, to_dir, r->to, new_text);
     }
     tree_write_done();
-    u64 now = now_ns();
-    from_dir->inode->mtime_ns = from_dir->inode->ctime_ns = now;
-    to_dir->inode->mtime_ns = to_dir->inode->ctime_ns = now;
-    r->old->inode->ctime_ns = now;
+    inode_touch_mtime(from_dir->inode);
+    inode_touch_mtime(to_dir->inode);
+    inode_touch_ctime(r->old->inode);
     if (r->new)
-        r->new->inode->ctime_ns = now;
+        inode_touch_ctime(r->new->inode);
     return 0;
 }
 
@@ -546,15 +572,22 @@ static int rename_locked(struct rename *r)
         return err;
     if (r->new && r->new->inode == r->old->inode)  // two links of one file: nothing happens
         return 1;
-    err = dir_load_locked(from->dir);
-    if (!err)
-        err = dir_load_locked(to->dir);
+    if (!dir_on_disk(from->dir->inode)) {
+        err = dir_load_locked(from->dir);
+        if (!err)
+            err = dir_load_locked(to->dir);
+    }
     if (!err && r->new && !(r->flags & AT_RENAME_EXCHANGE) && S_ISDIR(r->new->inode->mode)) {
         mutex_lock(&r->new->inode->lock);
         err = dir_kill_if_empty(r->new);
         mutex_unlock(&r->new->inode->lock);
     }
-    return err ? err : rename_commit(r);
+    if (!err) {
+        err = rename_commit(r);
+        if (err && r->new && !(r->flags & AT_RENAME_EXCHANGE) && S_ISDIR(r->new->inode->mode))
+            r->new->inode->flags &= ~(u32)I_DEAD;
+    }
+    return err;
 }
 
 static void rename_notify(const struct rename *r)
@@ -776,7 +809,10 @@ static loff_t directory_lseek(struct file *f, loff_t offset, int whence)
     return whence > SEEK_CUR ? -EINVAL : vfs_lseek_generic(f, offset, whence, 0);
 }
 
-static int directory_fsync(struct file *f, bool data_only) { return 0; }
+static int directory_fsync(struct file *f, bool data_only)
+{
+    return dir_on_disk(f->inode) ? volume_fsync(f, data_only) : 0;
+}
 
 const struct file_ops directory_file_ops = {
     .read = directory_read,

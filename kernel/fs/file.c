@@ -180,6 +180,8 @@ static const struct file_ops *inode_file_ops(const struct inode *inode)
         ops = chrdev_find(inode->rdev);
     else if (S_ISFIFO(inode->mode))
         ops = &fifo_file_ops;
+    else if (S_ISBLK(inode->mode) && blkdev_find)
+        ops = blkdev_find(inode->rdev);
     return ops ? ops : &no_device_ops;
 }
 
@@ -215,7 +217,7 @@ static struct file *open_dentry(struct dentry *d, unsigned flags)
     f->ops = inode_file_ops(inode);
     if (!f->ops->lseek)
         f->fmode |= FMODE_NO_SEEK;
-    if (unlikely(flags & O_DIRECT) && f->ops != &regular_file_ops) {
+    if (unlikely(flags & O_DIRECT) && !f->ops->fallocate) {
         err = -EINVAL;
         goto fail;
     }
@@ -333,7 +335,7 @@ static struct file *open_new(struct dentry *dir, const char *name, u32 len, unsi
     else if (IS_ERR(inode))
         d = (struct dentry *)inode;
     else
-        d = dentry_add_child(dir, name, len, inode);
+        d = dir_add_child(dir, name, len, inode);
     if (!IS_ERR(d))
         inode_touch_mtime(di);
     mutex_unlock(&di->lock);
@@ -418,6 +420,11 @@ static __cold struct file *open_tmpfile(int dfd, const char *path, unsigned flag
         err = -EOPNOTSUPP;
     struct inode *inode =
         err ? ERR_PTR(err) : dir_make_inode(dir, S_IFREG | fs_umask_apply(mode), 0);
+    if (!IS_ERR(inode) && dir_on_disk(dir->inode) &&
+        (err = dir->inode->ops->make_orphan(dir->inode, inode))) {
+        inode_put(inode);
+        inode = ERR_PTR(err);
+    }
     if (IS_ERR(inode)) {
         f = (struct file *)inode;
     } else {

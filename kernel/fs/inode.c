@@ -114,9 +114,17 @@ void inode_getattr(struct inode *inode, struct kstat *st)
         inode->ops->getattr(inode, st);
 }
 
-void inode_touch_ctime(struct inode *inode) { inode->ctime_ns = now_ns(); }
+void inode_touch_ctime(struct inode *inode)
+{
+    inode->ctime_ns = now_ns();
+    inode_changed(inode);
+}
 
-void inode_touch_mtime(struct inode *inode) { inode->mtime_ns = inode->ctime_ns = now_ns(); }
+void inode_touch_mtime(struct inode *inode)
+{
+    inode_touch_ctime(inode);
+    inode->mtime_ns = inode->ctime_ns;
+}
 
 // relatime (mount(8)): the access time moves when it is not younger than the last change, or is a day
 // old; the day is looked at when the file is opened.
@@ -131,6 +139,7 @@ void inode_accessed(struct inode *inode)
         return;
     inode->atime_ns = now_ns();
     inode->atime_due = false;
+    inode_changed(inode);
 }
 
 // ------------------------------------------------------------------------------- permission

@@ -49,6 +49,7 @@ const struct vm_object_ops memfs_object_ops = {
 void inode_recharge(struct inode *inode)
 {
     inode->flags |= I_CHANGED;
+    inode_changed(inode);
     u64 now = READ_ONCE(inode->file.object.n_pages), before = inode->file.charged;
     if (now == before)
         return;

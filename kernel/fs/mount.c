@@ -199,8 +199,14 @@ static struct superblock *make_tmpfs(const char *options, bool ramfs)
     return sb;
 }
 
-static struct superblock *make_by_type(const char *type, const char *options)
+static struct superblock *make_by_type(const char *type, const char *options, const char *source,
+                                       u32 flags)
 {
+    if (strcmp(type, "ext4") == 0 && volume_create) {
+        if (options && *options)
+            return ERR_PTR(-EINVAL);
+        return source ? volume_create(source, flags & SB_USER_FLAGS) : ERR_PTR(-EINVAL);
+    }
     if (strcmp(type, "tmpfs") == 0 || strcmp(type, "ramfs") == 0)
         return make_tmpfs(options, type[0] == 'r');
     for (u32 i = 0; i < n_gen_types; i++) {
@@ -235,7 +241,7 @@ static int mount_new(struct dentry *on, const char *source, const char *type, co
 {
     if (!type)
         return -EINVAL;
-    struct superblock *sb = make_by_type(type, options);
+    struct superblock *sb = make_by_type(type, options, source, (u32)flags);
     if (IS_ERR(sb))
         return (int)PTR_ERR(sb);
     sb->flags |= flags & SB_USER_FLAGS;
@@ -252,6 +258,8 @@ static int mount_change(struct dentry *on, const char *source, const char *type,
         if (on != sb->root)
             return -EINVAL;
         int err = remount_options(sb, options);
+        if (!err && sb->ops)
+            err = sb->ops->remount(sb, flags & SB_RDONLY);
         if (!err)
             sb->flags = (sb->flags & ~SB_USER_FLAGS) | (flags & SB_USER_FLAGS);
         return err;

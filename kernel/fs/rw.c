@@ -24,6 +24,8 @@ static struct page *page_for_read(struct inode *inode, u64 index)
 {
     struct vm_object *obj = &inode->file.object;
     struct page *p = vm_object_find(obj, index);
+    if (!p && (inode->flags & I_VOLUME))
+        return vm_object_get_page(obj, index, false);
     if (p || (obj->flags & VMO_ANON) || index >= inode->file.image_pages)
         return p;
     return rootfs_page_is_hole(inode, index) ? NULL : vm_object_get_page(obj, index, false);
@@ -83,6 +85,8 @@ ssize_t object_read(struct file *f, struct uio *to, loff_t *ppos)
 static struct page *page_for_write(struct inode *inode, u64 index, bool whole)
 {
     struct vm_object *obj = &inode->file.object;
+    if (inode->flags & I_VOLUME)
+        return inode->ops->page_for_write(inode, index);
     for (;;) {
         struct page *p = vm_object_find(obj, index);
         if (p && !(p->flags & PG_RESERVED))
@@ -139,7 +143,7 @@ static ssize_t write_page(struct inode *inode, struct uio *from, u64 pos)
         }
         moved = err ? err : moved;
     } else {
-        p->flags |= PG_DIRTY;
+        page_set_flags(p, PG_DIRTY);
     }
     page_put(p);
     return moved;
@@ -150,8 +154,10 @@ static void clear_old_tail(struct inode *inode, u64 size)
 {
     if (size % PAGE_SIZE == 0)
         return;
-    struct page *p = vm_object_find(&inode->file.object, page_index(size));
-    if (!p)
+    struct page *p = inode->flags & I_VOLUME
+                         ? inode->ops->page_for_write(inode, page_index(size))
+                         : vm_object_find(&inode->file.object, page_index(size));
+    if (!p || IS_ERR(p))
         return;
     if (!(p->flags & PG_RESERVED))
         memset((char *)page_address(p) + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
@@ -813,7 +819,12 @@ out:
 
 // ------------------------------------------------------------------------------- sync and advice
 
-long sys_sync(void) { return 0; }
+long sys_sync(void)
+{
+    if (volumes_sync)
+        volumes_sync();
+    return 0;
+}
 
 // In a kernel built with VERIFY=1 this also checks the tree of names and the allocators: test programs call it.
 long sys_syncfs(int fd)
@@ -824,8 +835,11 @@ long sys_syncfs(int fd)
     kmalloc_verify();
 #endif
     struct fd f = fd_get(fd);
+    long err = f.file ? 0 : -EBADF;
+    if (f.file && f.file->inode && f.file->inode->sb->ops)
+        err = f.file->inode->sb->ops->sync(f.file->inode->sb);
     fd_put(f);
-    return f.file ? 0 : -EBADF;
+    return err;
 }
 
 static long fsync_fd(int fd, bool data_only)
@@ -849,8 +863,13 @@ long sys_sync_file_range(int fd, loff_t offset, loff_t len, u32 flags)
     if (!f.file)
         return -EBADF;
     u32 type = f.file->inode ? f.file->inode->mode & S_IFMT : S_IFIFO;
+    long err =
+        type == S_IFREG || type == S_IFDIR || type == S_IFBLK || type == S_IFLNK ? 0 : -ESPIPE;
+    if (flags && type == S_IFREG && (f.file->inode->flags & I_VOLUME))
+        err =
+            volume_write_range(f.file->inode, (u64)offset, len ? (u64)(offset + len) : UINT64_MAX);
     fd_put(f);
-    return type == S_IFREG || type == S_IFDIR || type == S_IFBLK || type == S_IFLNK ? 0 : -ESPIPE;
+    return err;
 }
 
 #define POSIX_FADV_DONTNEED 4
@@ -867,8 +886,11 @@ long sys_fadvise64(int fd, loff_t offset, loff_t len, int advice)
         err = -ESPIPE;
     else if (len < 0 || advice < 0 || advice > POSIX_FADV_NOREUSE)
         err = -EINVAL;
+    else if (advice == POSIX_FADV_DONTNEED && (inode->flags & I_VOLUME) && S_ISREG(inode->mode))
+        vm_object_drop(&inode->file.object, DIV_ROUND_UP((u64)offset, PAGE_SIZE),
+                       len ? page_index((u64)(offset + len)) - 1 : UINT64_MAX - 1);
     fd_put(f);
-    return err;  // everything is in memory already, and nothing is kept that could be dropped
+    return err;  // what is in memory already has nothing that could be read ahead or dropped
 }
 
 long sys_readahead(int fd, loff_t offset, size_t len)

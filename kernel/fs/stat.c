@@ -243,6 +243,16 @@ static long put_statfs(uptr_t buf, struct superblock *sb)
         .flags =
             ST_VALID | (sb->flags & (SB_RDONLY | SB_NOSUID | SB_NODEV | SB_NOEXEC | SB_NOATIME)),
     };
+    if (sb->ops) {
+        struct statfs_counts c;
+        sb->ops->statfs(sb, &c);
+        u.bsize = u.frsize = (s64)c.block_bytes;
+        u.blocks = c.blocks;
+        u.bfree = c.free;
+        u.bavail = c.available;
+        u.files = c.inodes;
+        u.ffree = c.free_inodes;
+    }
     if (sb->flags & SB_RELATIME)
         u.flags |= ST_RELATIME;
     return copy_to_user(buf, &u, sizeof(u));

@@ -374,7 +374,18 @@ struct inode_ops {
     void (*getattr)(struct inode *inode,
                     struct kstat *st);               // corrects what the generic part filled
     int (*set_size)(struct inode *inode, u64 size);  // truncate of a regular file
-    void (*evict)(struct inode *inode);              // no name and no user any more
+    // File systems whose truth is on a disk: told before memory changes, so that a failure changes nothing. Called with
+    // the directories' locks held. An inode from `make` comes to exist with its first name (or without one: make_orphan).
+    int (*add_name)(struct inode *dir, const char *name, unsigned len, struct inode *inode);
+    int (*remove_name)(struct inode *dir, struct dentry *victim);
+    int (*rename)(struct dentry *from_dir, struct dentry *old, struct dentry *to_dir,
+                  const char *name, unsigned len, struct dentry *over, bool exchange);
+    int (*make_orphan)(struct inode *dir, struct inode *inode);
+    void (*changed)(
+        struct inode *inode);  // mode, owner, times, size or contents: to be written back some day
+    // A page of the cache that is about to be written, referenced, in the tree, its place on the disk promised.
+    struct page *(*page_for_write)(struct inode *inode, u64 index);
+    void (*evict)(struct inode *inode);  // no name and no user any more
 };
 
 enum inode_flags {
@@ -387,7 +398,8 @@ enum inode_flags {
     I_HAS_OBJECT = 64,  // object is initialised
     I_IMAGE = 128,      // contents lie in the root image (rootfs.c)
     I_NO_ATIME = 256,
-    I_ANON = 512,  // stands for a file without a name (file_dentry)
+    I_ANON = 512,     // stands for a file without a name (file_dentry)
+    I_VOLUME = 1024,  // contents come from a disk by way of the page cache (volume.c)
 };
 
 // Seals of a memfd (fcntl(2)).
@@ -598,6 +610,15 @@ enum superblock_flags {  // MS_* of mount(2)
     SB_NO_CREATE = 1 << 28,  // generated: nothing can be made or removed
     SB_DETACHED = 1 << 29,
 };
+struct superblock;
+struct statfs_counts {
+    u64 block_bytes, blocks, free, available, inodes, free_inodes;
+};
+struct superblock_ops {
+    void (*statfs)(struct superblock *sb, struct statfs_counts *c);
+    int (*sync)(struct superblock *sb);  // everything, durably
+    int (*remount)(struct superblock *sb, bool read_only);
+};
 struct superblock {
     u32 dev;       // st_dev, MAKE_DEV form
     u32 flags;     // SB_*
@@ -614,11 +635,23 @@ struct superblock {
     const struct inode_ops *dir_ops;  // of directories made in it
     void *data;
     void (*destroy)(struct superblock *sb);
-    struct list link;  // [mount mutex] all mounts, in mounting order
+    const struct superblock_ops *ops;  // NULL: in memory
+    struct list link;                  // [mount mutex] all mounts, in mounting order
     s32 mount_id;
 };
 struct superblock *superblock_alloc(const char *type, u32 magic, u32 flags);  // or NULL
 int vfs_mount(struct superblock *sb, const char *path);  // makes the directory if it is absent
+// volume.c, in the kernel with disks. Mounts an ext4 file system; source: /dev/NAME, NAME or serial:TEXT.
+// => ERR_PTR(-ENOTBLK, -ENXIO, -EBUSY, -EINVAL, -EUCLEAN, -EROFS, -EIO, -ENOMEM), told in the log
+struct superblock *volume_create(const char *source, u32 flags) __weak;
+void volumes_sync(void) __weak;      // sync(2)
+void volumes_shutdown(void) __weak;  // the machine ends: everything durable and marked clean
+int volume_fsync(struct file *f, bool data_only) __weak;
+int volume_write_range(struct inode *inode, u64 start, u64 end) __weak;  // sync_file_range(2)
+const struct file_ops *blkdev_find(u32 rdev) __weak;                     // open of an S_IFBLK inode
+void blockdev_init(void) __weak;  // finds partitions, makes /dev nodes, /proc and /sys files
+// Sets the name of an open mount in the list of mounts; used by init for the run configuration.
+int vfs_mount_volume(const char *source, const char *path, bool read_only) __weak;
 struct superblock *tmpfs_create(u64 max_bytes, u32 root_mode);
 // Text of /proc/PID/mounts, mountinfo as seen from root.
 void mounts_show(struct seq_buf *out, bool mountinfo);

@@ -130,10 +130,12 @@ void dentry_release_tree(struct dentry *root);  // umount of a memory file syste
 // ---- directories (dir.c)
 
 int dir_may_create(const struct dentry *dir);
+struct dentry *dir_add_child(struct dentry *dir, const char *name, u32 len, struct inode *inode);
 int dir_may_delete(const struct dentry *dir, const struct dentry *victim, bool is_dir);
 // Makes an inode by dir's file system, owner and mode by the rules of inode_init_owner.
 struct inode *dir_make_inode(struct dentry *dir, u32 mode, u32 rdev);
 int do_truncate(struct inode *inode, u64 size);
+int size_allowed(struct inode *inode, u64 size);  // RLIMIT_FSIZE, seals
 int inode_kill_privs_locked(struct inode *inode);
 
 // ---- others
@@ -173,6 +175,15 @@ static inline void file_accessed(const struct file *f)
         inode_accessed(f->inode);
 }
 static inline u64 page_index(u64 pos) { return pos >> PAGE_SHIFT; }
+
+// The file system on a disk hears of a change of an inode that memory has made.
+static inline void inode_changed(struct inode *inode)
+{
+    if (unlikely(inode->flags & I_VOLUME) && inode->ops->changed)
+        inode->ops->changed(inode);
+}
+// Names of a directory are added, removed and renamed on a disk too.
+static inline bool dir_on_disk(const struct inode *dir) { return dir->flags & I_VOLUME; }
 
 // inotify
 enum { IN_MOVE_COOKIE = 1 };

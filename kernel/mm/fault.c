@@ -341,12 +341,21 @@ static struct page *cached_page(struct fault *f, u64 index, bool write, enum fau
     return NULL;
 }
 
-static void note_dirty(struct vm_object *obj, struct page *p, u64 index)
+// A write to a clean page of an object that wants to know. => FK_OK; FK_RETRY: written back first, with the lock dropped
+static enum fault_kind note_dirty(struct fault *f, struct page *p)
 {
-    if (!(p->flags & PG_DIRTY) && obj->ops->page_dirtied) {
-        p->flags |= PG_DIRTY;
-        obj->ops->page_dirtied(obj, index);
-    }
+    struct vm_object *obj = f->vma->object;
+    if (likely((p->flags & PG_DIRTY) || !obj->ops->page_dirtied))
+        return FK_OK;
+    int err = obj->ops->page_dirtied(obj, p);
+    if (err != -EAGAIN)
+        return err ? FK_SIGBUS : FK_OK;
+    vm_object_get(obj);
+    rwlock_read_done(&f->mm->lock);
+    obj->ops->sync(obj, 0, UINT64_MAX - 1);
+    vm_object_put(obj);
+    rwlock_read(&f->mm->lock);
+    return FK_RETRY;
 }
 
 static enum fault_kind object_missing(struct fault *f, u64 index)
@@ -374,8 +383,10 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
             page_free(own, 0);
         return FK_OK;
     }
-    if (is_write(f))
-        note_dirty(v->object, p, index);
+    if (is_write(f) && unlikely((kind = note_dirty(f, p)) != FK_OK)) {
+        page_put(p);
+        return kind;
+    }
     struct object_rights r = object_rights(v);
     if (install_cached(f->slot, sync_code(v, p), pte_mk_young(object_entry(&r, p))))
         atomic_add(cached_rss(f->mm, v->object), 1);
@@ -391,7 +402,9 @@ static enum fault_kind shared_write(struct fault *f, pte_t e, u64 index)
         enum fault_kind kind = bring_in(f, index, true);
         return kind;
     }
-    note_dirty(f->vma->object, p, index);
+    enum fault_kind kind = note_dirty(f, p);
+    if (unlikely(kind != FK_OK))
+        return kind;
     pte_t new = pte_mk_dirty(pte_mk_young(pte_with_prot(e, pt_prot_of(f->vma->flags))));
     if (pte_replace(f->slot, e, new) && pte_young(e))
         arch_tlb_flush_page(f->addr);
@@ -524,7 +537,8 @@ struct fault_result mm_fault(struct mm *mm, vaddr_t addr, unsigned access)
     if (unlikely(addr >= USER_END))
         return (struct fault_result){.sig = SIGSEGV_NR, .code = SEGV_MAPERR};
     for (int tries = 0; (kind = fault_in(mm, addr, access)) == FK_RETRY ||
-                        (kind == FK_OOM && tries++ < 2 && page_reclaim(512));)
+                        (kind == FK_OOM && tries++ < 2 &&
+                         (page_reclaim(512) || (object_reclaim && object_reclaim(512))));)
         ;
     switch (kind) {
     case FK_OK: atomic_add(&mm->n_minor_faults, 1); return (struct fault_result){0};

@@ -463,11 +463,14 @@ static long remove_part(const struct part *p)
         return -EINVAL;
     if ((p->flags & (VM_SHARED | VM_MAYWRITE)) != (VM_SHARED | VM_MAYWRITE))
         return -EACCES;
+    u64 end = p->from_bytes + (p->stop - p->start);
+    if (p->obj->ops->punch)
+        return p->obj->ops->punch(p->obj, p->from_bytes, end);
     if (!(p->obj->flags & VMO_ANON) || (p->obj->flags & VMO_HUGETLB))
         return -EOPNOTSUPP;
     if (p->obj->flags & VMO_SEALED)
         return -EPERM;
-    return vm_object_punch(p->obj, p->from_bytes, p->from_bytes + (p->stop - p->start));
+    return vm_object_punch(p->obj, p->from_bytes, end);
 }
 
 // WILLNEED: what a file keeps elsewhere is read now; an error is left to the touch that finds it. Pages of the root

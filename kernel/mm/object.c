@@ -137,8 +137,11 @@ static u32 drop_batch(struct vm_object *obj, u64 *first, u64 last, bool clean_on
     }
     spin_unlock(&obj->tree_lock);
     *first = index;
-    for (u32 i = 0; i < n; i++)
+    for (u32 i = 0; i < n; i++) {
+        if (!clean_only && unlikely(obj->ops->page_dropped != NULL))
+            obj->ops->page_dropped(obj, batch[i]);
         page_put(batch[i]);
+    }
     return n;
 }
 
@@ -150,6 +153,11 @@ static u64 drop_range(struct vm_object *obj, u64 first, u64 last, bool clean_onl
         sched_point();
     }
     return n;
+}
+
+void vm_object_discard(struct vm_object *obj, u64 first, u64 last)
+{
+    drop_range(obj, first, last, false);
 }
 
 u64 vm_object_drop(struct vm_object *obj, u64 first, u64 last)
@@ -313,15 +321,32 @@ static __cold void zap_object_in(struct mm *mm, struct vm_object *obj, u64 first
     rwlock_write_done(&mm->lock);
 }
 
-static void unmap_everywhere(struct vm_object *obj, u64 first, u64 last, enum pt_zap_mode mode)
+void vm_object_each_mm(struct vm_object *obj, void (*fn)(struct mm *mm, void *arg), void *arg)
 {
     mutex_lock(&pass_lock);
     u64 pass = ++next_unmap_pass;
     for (struct mm *mm; (mm = next_mm(obj, pass));) {
-        zap_object_in(mm, obj, first, last, mode);
+        fn(mm, arg);
         mm_put(mm);
     }
     mutex_unlock(&pass_lock);
+}
+
+struct zap_args {
+    struct vm_object *obj;
+    u64 first, last;
+    enum pt_zap_mode mode;
+};
+
+static void zap_one(struct mm *mm, void *arg)
+{
+    const struct zap_args *z = arg;
+    zap_object_in(mm, z->obj, z->first, z->last, z->mode);
+}
+
+static void unmap_everywhere(struct vm_object *obj, u64 first, u64 last, enum pt_zap_mode mode)
+{
+    vm_object_each_mm(obj, zap_one, &(struct zap_args){obj, first, last, mode});
 }
 
 void vm_object_unmap_range(struct vm_object *obj, u64 first, u64 last)
@@ -344,6 +369,7 @@ static __cold int zero_part(struct vm_object *obj, u64 index, size_t from, size_
         return 0;
     if (p && !(p->flags & PG_RESERVED)) {
         memset((char *)page_address(p) + from, 0, to - from);
+        page_set_flags(p, PG_DIRTY);
         page_put(p);
         return 0;
     }
@@ -353,7 +379,7 @@ static __cold int zero_part(struct vm_object *obj, u64 index, size_t from, size_
     if (IS_ERR(p))
         return (int)PTR_ERR(p);
     memset((char *)page_address(p) + from, 0, to - from);
-    p->flags |= PG_DIRTY;
+    page_set_flags(p, PG_DIRTY);
     page_put(p);
     return 0;
 }

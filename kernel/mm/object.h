@@ -12,6 +12,7 @@
 
 struct vm_object;
 struct vma;
+struct mm;
 
 struct vm_object_ops {
     // Page `index` when it is not in the cache: brings it in (read from disk, found in the image,
@@ -23,8 +24,13 @@ struct vm_object_ops {
     // Writes the dirty pages of [first, last] to where the object lives and waits for it. NULL: memory is where it
     // lives. May sleep; no locks held. => -EIO, -ENOSPC
     int (*sync)(struct vm_object *obj, u64 first, u64 last);
-    // A page was written through a shared mapping (first time since clean).
-    void (*page_dirtied)(struct vm_object *obj, u64 index);
+    // Makes a hole of [start, end) bytes. May sleep; no locks held. NULL: vm_object_punch, of objects in memory
+    int (*punch)(struct vm_object *obj, u64 start_bytes, u64 end_bytes);
+    // A clean page is about to be written through a shared mapping. Sets PG_DIRTY. => 0; -ENOSPC; -EAGAIN: too much is dirty,
+    // sync first. mm->lock is held: does not sleep.
+    int (*page_dirtied)(struct vm_object *obj, struct page *page);
+    // A page leaves the object for good (truncated, punched, the object's end): its contents are not wanted any more.
+    void (*page_dropped)(struct vm_object *obj, struct page *page);
     void (*release)(struct vm_object *obj);  // last reference is gone
     // Name and inode number for /proc/self/maps, for objects that are mapped without a file. NULL: as /dev/zero.
     void (*describe)(struct vm_object *obj, char *buf, size_t size, u64 *ino);
@@ -74,6 +80,15 @@ int vm_object_replace(struct vm_object *obj, u64 index, struct page *page);
 // Takes one clean page out of the tree, or all of [first, last] (invalidation). => pages freed
 u64 vm_object_drop(struct vm_object *obj, u64 first, u64 last);
 void vm_object_verify(struct vm_object *obj);
+// Takes all pages of [first, last] out of the tree, dirty ones too. => mappings have been cleared
+void vm_object_discard(struct vm_object *obj, u64 first, u64 last);
+// object_clean.c, in the kernel with disks. Makes the shared mappings of [first, last] read-only, so that the next write
+// is told by page_dirtied.
+void vm_object_write_protect(struct vm_object *obj, u64 first, u64 last);
+// volume.c: frees clean pages of files on disks. => how many; may sleep, holds no lock
+u64 object_reclaim(u64 wanted) __weak;
+// Calls fn with each address space that maps the object, referenced. => holds no lock
+void vm_object_each_mm(struct vm_object *obj, void (*fn)(struct mm *mm, void *arg), void *arg);
 // Sets the size; on shrinking frees pages, zeroes the tail of the last one and unmaps beyond it.
 int vm_object_truncate(struct vm_object *obj, u64 size_bytes);
 // Punches a hole (whole pages freed and unmapped, edges zeroed).

@@ -39,6 +39,8 @@ enum page_flags {
     PG_SHMEM = 512,          // with PG_CACHE: of a memory-only object
     PG_HUGETLB = 1024,       // 2 MiB of the pool (hugetlb.c), in their first frame
     PG_HUGETLB_KEPT = 2048,  // fills a reservation, which comes back with it
+    PG_NO_BLOCK = 4096,      // with PG_CACHE: some of it has no place on its disk yet
+    PG_PROMISED = 8192,      // with PG_NO_BLOCK: that place is promised
 };
 
 enum page_alloc_flags {
@@ -70,6 +72,15 @@ void page_alloc_init_cpu(void);  // on each CPU
 // 2^order contiguous frames, refcount 1, or NULL. order 0 and 9 come from per-CPU caches.
 struct page *page_alloc(unsigned order, unsigned flags);
 void page_free(struct page *page, unsigned order);  // regardless of refcount, caller owns it
+static inline u16 page_set_flags(
+    struct page *p, u16 flags)  // => those before; of cached pages, which many may change
+{
+    return __atomic_fetch_or(&p->flags, flags, __ATOMIC_ACQ_REL);
+}
+static inline u16 page_clear_flags(struct page *p, u16 flags)
+{
+    return __atomic_fetch_and(&p->flags, (u16)~flags, __ATOMIC_ACQ_REL);
+}
 static inline void page_get(struct page *p) { atomic_add(&p->refcount, 1); }
 void page_free_last(struct page *p);
 // Drops a reference; frees an order-0 frame with the last one.

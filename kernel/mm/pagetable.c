@@ -282,7 +282,7 @@ static __noinline void zap_shared(struct tlb_gather *g, const struct zap_part *p
     if (p->flags & PG_CACHE) {
         count_cached(g, p);
         if (pte_dirty(e) && pte_writable(e) && !(p->flags & PG_DIRTY))
-            p->flags |= PG_DIRTY;
+            page_set_flags(p, PG_DIRTY);
     } else {
         g->anon++;
     }

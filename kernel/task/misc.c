@@ -168,6 +168,8 @@ long sys_setdomainname(uptr_t name, int len) { return set_name(domain_name, name
 #define REBOOT_MAGIC2B 369367448u
 #define REBOOT_MAGIC2C 537993216u
 
+void volumes_shutdown(void) __weak;  // fs/volume.c
+
 // Partial: suspend and kexec are refused with EINVAL.
 long sys_reboot(u32 magic1, u32 magic2, u32 command, uptr_t arg)
 {
@@ -176,6 +178,8 @@ long sys_reboot(u32 magic1, u32 magic2, u32 command, uptr_t arg)
     if (magic1 != REBOOT_MAGIC1 || (magic2 != REBOOT_MAGIC2 && magic2 != REBOOT_MAGIC2A &&
                                     magic2 != REBOOT_MAGIC2B && magic2 != REBOOT_MAGIC2C))
         return -EINVAL;
+    if (volumes_shutdown && command != 0x89abcdef && command != 0)
+        volumes_shutdown();
     switch (command) {
     case 0x01234567:  // RESTART
     case 0xa1b2c3d4:  // RESTART2, with an argument for the firmware

@@ -1,0 +1,817 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// volume_file.c: contents of files on a disk: the page cache over ext4.
+//
+// A page is read when it is asked for, with some behind it when a reader goes on from where it was. Written pages stay in memory,
+// dirty, until somebody wants them on the disk: fsync, the volume's thread (volume.c), or a writer when too many are dirty. Their
+// places are given out only then (delayed allocation), in one transaction with the file's new size, and the pages are on
+// the device before that transaction ends: so a crash never shows a place whose contents were not written (ordered mode).
+//
+// F1 Every dirty page of a hole (PG_NO_BLOCK) has its blocks promised (PG_PROMISED): writing back cannot fail for want of room.
+// F2 A page-table entry is writable only while its page is dirty (mm/object_clean.c).
+// F3 An inode with a dirty page is on the volume's dirty list or is being written back right now.
+// F4 Beyond the file's end a page that goes to the disk is zero, and a page that comes from it is made so.
+// F5 Under vi->pages the places of the file do not change but by its holder.
+//
+// Lock order: inode->lock -> vi->pages -> mm->lock; vi->pages -> volume->lock -> volume->list_lock. mm never holds its lock when
+// it asks for a page.
+#include "fs/volume_internal.h"
+
+#include "core/log.h"
+#include "mm/mm.h"
+
+#define BATCH 64u       // pages that are read or written in one go
+#define FIRST_AHEAD 4u  // a reader's first window; it doubles up to BATCH while it goes on
+#define FALLOC_KEEP_SIZE 1
+#define FALLOC_PUNCH_HOLE 2
+#define FALLOC_ZERO_RANGE 16
+
+static struct vol_inode *vi_of(const struct vm_object *obj) { return vol_inode_of(obj->owner); }
+static u64 sectors_of(const struct volume *v, u64 blocks)
+{
+    return blocks * (v->disk.block_size / SECTOR_SIZE);
+}
+
+u64 volume_dirty_limit(void) { return MAX(page_total_count() / 8, 64ull); }
+
+// ------------------------------------------------------------------------------- promises
+
+static void unpromise(struct vol_inode *vi, struct page *p)
+{
+    struct volume *v = vi->volume;
+    if (page_clear_flags(p, PG_PROMISED) & PG_PROMISED) {
+        extfs_unreserve(v->fs, v->blocks_per_page);
+        atomic_sub(&vi->promised, 1);
+    }
+}
+
+static int promise(struct vol_inode *vi, struct page *p)
+{
+    struct volume *v = vi->volume;
+    if (likely(!(p->flags & PG_NO_BLOCK) || (p->flags & PG_PROMISED)))
+        return 0;
+    if (!extfs_reserve(v->fs, v->blocks_per_page))
+        return -ENOSPC;
+    if (page_set_flags(p, PG_PROMISED) & PG_PROMISED)
+        extfs_unreserve(v->fs, v->blocks_per_page);
+    else
+        atomic_add(&vi->promised, 1);
+    return 0;
+}
+
+static void set_dirty(struct vol_inode *vi, struct page *p)
+{
+    if (!(page_set_flags(p, PG_DIRTY) & PG_DIRTY))
+        atomic_add(&vi->volume->n_dirty, 1);
+    volume_mark(vi, false);
+}
+
+static int object_page_dirtied(struct vm_object *obj, struct page *p)
+{
+    struct vol_inode *vi = vi_of(obj);
+    if (READ_ONCE(vi->volume->n_dirty) > (s64)(2 * volume_dirty_limit()))
+        return -EAGAIN;
+    if (extfs_read_only(vi->volume->fs))
+        return -EROFS;
+    int err = promise(vi, p);
+    if (!err) {
+        set_dirty(vi, p);
+        volume_mark(vi, true);  // the times change with the contents
+        vi->inode->mtime_ns = vi->inode->ctime_ns = now_ns();
+    }
+    return err;
+}
+
+static void object_page_dropped(struct vm_object *obj, struct page *p)
+{
+    struct volume *v = vi_of(obj)->volume;
+    unpromise(vi_of(obj), p);
+    if (page_clear_flags(p, PG_DIRTY) & PG_DIRTY)
+        atomic_sub(&v->n_dirty, 1);
+}
+
+// ------------------------------------------------------------------------------- reading
+
+struct fill {
+    struct vol_inode *vi;
+    struct block_batch batch;
+    u64 lblk, pblk;  // the last piece of the map: blocks from lblk on
+    u32 n;
+    bool written;
+};
+
+static int fill_map(struct fill *f, u64 lblk)
+{
+    struct volume *v = f->vi->volume;
+    if (f->n && lblk >= f->lblk && lblk < f->lblk + f->n)
+        return 0;
+    bool unwritten = false;
+    mutex_lock(&v->lock);
+    int err = lblk < UINT32_MAX
+                  ? extfs_map(v->fs, f->vi->ino, (u32)lblk, &f->pblk, &f->n, &unwritten)
+                  : -EFBIG;
+    mutex_unlock(&v->lock);
+    f->lblk = lblk;
+    f->written = f->pblk && !unwritten;
+    if (err)
+        f->n = 0;
+    return err == -EUCLEAN ? -EIO : err;
+}
+
+// Starts reading one page; what has no place is zero already.
+static int fill_page(struct fill *f, struct page *p, u64 index)
+{
+    struct volume *v = f->vi->volume;
+    u32 size = v->disk.block_size;
+    for (u32 i = 0; i < v->blocks_per_page; i++) {
+        u64 lblk = index * v->blocks_per_page + i;
+        if (lblk * size >= f->vi->disk_size &&
+            lblk * size >= READ_ONCE(f->vi->inode->file.object.size_bytes)) {
+            p->flags |= PG_NO_BLOCK;
+            break;
+        }
+        int err = fill_map(f, lblk);
+        if (err)
+            return err;
+        if (!f->pblk)
+            p->flags |= PG_NO_BLOCK;
+        if (f->written)
+            block_batch_add(&f->batch, sectors_of(v, f->pblk + (lblk - f->lblk)),
+                            (char *)page_address(p) + i * size, size);
+    }
+    return 0;
+}
+
+static void clear_tail(const struct vm_object *obj, struct page *p, u64 index)
+{
+    u64 size = READ_ONCE(obj->size_bytes), start = index * PAGE_SIZE;
+    if (size < start + PAGE_SIZE && size > start)
+        memset((char *)page_address(p) + (size - start), 0, PAGE_SIZE - (size - start));
+}
+
+// How many pages from index on are read: more, when the reader goes on from where it was.
+static u32 window(struct vol_inode *vi, u64 index)
+{
+    struct vm_object *obj = &vi->inode->file.object;
+    u64 end = DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE);
+    vi->ahead = index == vi->next_read ? MIN(MAX(vi->ahead * 2, FIRST_AHEAD), BATCH)
+                : index == 0           ? FIRST_AHEAD
+                                       : 1;
+    u32 n = index < end ? (u32)MIN((u64)vi->ahead, end - index) : 1;
+    for (u32 i = 1; i < n; i++) {
+        struct page *there = vm_object_find(obj, index + i);
+        if (there) {
+            page_put(there);
+            n = i;
+        }
+    }
+    vi->next_read = index + n;
+    return n;
+}
+
+// The cache leaves a sixteenth of memory free, as far as clean pages can give it.
+static void keep_some_free(void)
+{
+    if (page_free_count() < page_total_count() / 16)
+        object_reclaim(2 * BATCH);
+}
+
+// [vi->pages] Brings pages [index, index + n) in. => 0: the first is in the tree
+static int read_pages(struct vol_inode *vi, u64 index, u32 n)
+{
+    struct vm_object *obj = &vi->inode->file.object;
+    struct page *pages[BATCH];
+    struct fill f = {.vi = vi};
+    int err = 0;
+    u32 got = 0;
+    block_batch_start(&f.batch, vi->volume->device, false);
+    while (got < n && !err) {
+        struct page *p = page_alloc(0, PAGE_ZERO | PAGE_USER | (got ? PAGE_NORECLAIM : 0));
+        if (!p) {
+            err = got ? 0 : -ENOMEM;
+            break;
+        }
+        pages[got] = p;
+        err = fill_page(&f, p, index + got);
+        got++;
+    }
+    int io = block_batch_wait(&f.batch);
+    err = io ? -EIO : err;
+    for (u32 i = 0; i < got; i++) {
+        if (!err) {
+            clear_tail(obj, pages[i], index + i);
+            int inserted = vm_object_insert(obj, index + i, pages[i]);
+            if (!inserted)
+                continue;
+            err = inserted == -EEXIST || i ? 0 : inserted;
+        }
+        page_put(pages[i]);
+    }
+    return err;
+}
+
+static struct page *object_get_page(struct vm_object *obj, u64 index, bool write)
+{
+    struct vol_inode *vi = vi_of(obj);
+    struct page *p = NULL;
+    int err = 0;
+    keep_some_free();
+    mutex_lock(&vi->pages);
+    while (!err && !(p = vm_object_find(obj, index))) {
+        if (index >= DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE))
+            err = -EFAULT;
+        else
+            err = read_pages(vi, index, window(vi, index));
+    }
+    mutex_unlock(&vi->pages);
+    return err ? ERR_PTR(err) : p;
+}
+
+// A page that read or write finds missing; beyond the end and in holes it is made, not read. [inode->lock]
+struct page *volume_page_for_write(struct inode *inode, u64 index)
+{
+    struct vol_inode *vi = vol_inode_of(inode);
+    struct vm_object *obj = &inode->file.object;
+    struct page *p = NULL;
+    int err = extfs_read_only(vi->volume->fs) ? -EROFS : 0;
+    if (READ_ONCE(vi->volume->n_dirty) > (s64)volume_dirty_limit())
+        err = err ? err : volume_write_back(vi, 0, UINT64_MAX - 1);
+    if (err)
+        return ERR_PTR(err == -EIO ? -EIO : err);
+    keep_some_free();
+    mutex_lock(&vi->pages);
+    while (!err && !(p = vm_object_find(obj, index)))
+        err = read_pages(vi, index, 1);
+    if (!err)
+        err = promise(vi, p);
+    if (!err)
+        set_dirty(vi, p);
+    mutex_unlock(&vi->pages);
+    if (!err)
+        return p;
+    if (p)
+        page_put(p);
+    return ERR_PTR(err);
+}
+
+// ------------------------------------------------------------------------------- writing back
+
+// The pages of one round, in order.
+struct round {
+    struct vol_inode *vi;
+    struct page *pages[BATCH];
+    u64 index[BATCH];
+    u32 n;
+    struct block_batch batch;
+    u64 size;                 // of the file, now
+    u64 end;                  // behind the last byte that has been given a place
+    u32 unwritten[BATCH][2];  // runs of blocks that become written
+    u32 n_unwritten;
+};
+
+// Takes up to BATCH dirty pages from *index on, clean from now on, with a reference each.
+static void take_dirty(struct round *r, u64 *index, u64 last)
+{
+    struct vm_object *obj = &r->vi->inode->file.object;
+    u32 looked = 0;
+    r->n = 0;
+    spin_lock(&obj->tree_lock);
+    while (r->n < BATCH && *index <= last && looked++ < 4096) {
+        void *item;
+        *index = radix_next(&obj->pages, *index, &item);
+        if (*index > last)
+            break;
+        struct page *p = item;
+        if (page_clear_flags(p, PG_DIRTY) & PG_DIRTY) {
+            page_get(p);
+            r->pages[r->n] = p;
+            r->index[r->n++] = *index;
+        }
+        ++*index;
+    }
+    spin_unlock(&obj->tree_lock);
+    if (r->n)
+        atomic_sub(&r->vi->volume->n_dirty, r->n);
+}
+
+// Pages that are next to each other can have their places in one go. => blocks from lblk on that this round wants, for page k
+static u32 run_of_blocks(const struct round *r, u32 k, u32 first_in_page)
+{
+    u32 per = r->vi->volume->blocks_per_page, n = per - first_in_page;
+    for (; k + 1 < r->n && r->index[k + 1] == r->index[k] + 1 &&
+           (r->pages[k + 1]->flags & PG_PROMISED);
+         k++)
+        n += per;
+    return n;
+}
+
+static int note_unwritten(struct round *r, u32 lblk)
+{
+    u32 *last = r->n_unwritten ? r->unwritten[r->n_unwritten - 1] : NULL;
+    if (last && last[0] + last[1] == lblk) {
+        last[1]++;
+        return 0;
+    }
+    if (r->n_unwritten == BATCH)
+        return -EAGAIN;
+    r->unwritten[r->n_unwritten][0] = lblk;
+    r->unwritten[r->n_unwritten++][1] = 1;
+    return 0;
+}
+
+// One block of page k: finds or makes its place and starts writing it. [volume lock, in a transaction]
+static int write_block(struct round *r, u32 k, u32 in_page)
+{
+    struct vol_inode *vi = r->vi;
+    struct volume *v = vi->volume;
+    u32 size = v->disk.block_size, n, lblk = (u32)(r->index[k] * v->blocks_per_page + in_page);
+    u64 pblk;
+    bool unwritten;
+    int err = extfs_map(v->fs, vi->ino, lblk, &pblk, &n, &unwritten);
+    if (!err && !pblk) {
+        if (!(r->pages[k]->flags & PG_PROMISED))
+            return 0;  // a hole whose page was only cleared: it stays one
+        u32 want = MIN(n, run_of_blocks(r, k, in_page));
+        want = (u32)MIN((u64)want, DIV_ROUND_UP(r->size, (u64)size) - lblk);
+        err = extfs_allocate(v->fs, vi->ino, lblk, want, false, &pblk, &n);
+        vi->transaction = extfs_transaction(v->fs);
+    }
+    if (!err && unwritten)
+        err = note_unwritten(r, lblk);
+    if (!err) {
+        block_batch_add(&r->batch, sectors_of(v, pblk),
+                        (char *)page_address(r->pages[k]) + in_page * size, size);
+        r->end = MIN(((u64)lblk + 1) * size, r->size);
+    }
+    return err;
+}
+
+// => pages that have been started; *err why not all. [volume lock, in a transaction]
+static u32 write_pages(struct round *r, int *err)
+{
+    struct volume *v = r->vi->volume;
+    for (u32 k = 0; k < r->n; k++) {
+        clear_tail(&r->vi->inode->file.object, r->pages[k], r->index[k]);
+        for (u32 i = 0; i < v->blocks_per_page; i++) {
+            u64 at = r->index[k] * PAGE_SIZE + (u64)i * v->disk.block_size;
+            if (at >= r->size)
+                break;
+            if ((*err = write_block(r, k, i)))
+                return k;
+        }
+    }
+    return r->n;
+}
+
+static int finish_round(struct round *r)
+{
+    struct vol_inode *vi = r->vi;
+    struct volume *v = vi->volume;
+    int err = 0;
+    for (u32 i = 0; i < r->n_unwritten && !err; i++) {
+        err = extfs_set_written(v->fs, vi->ino, r->unwritten[i][0], r->unwritten[i][1]);
+        vi->transaction = extfs_transaction(v->fs);
+    }
+    if (!err && r->end > vi->disk_size) {
+        err = extfs_set_size(v->fs, vi->ino, r->end);
+        vi->disk_size = r->end;
+        vi->transaction = extfs_transaction(v->fs);
+    }
+    return err;
+}
+
+// Blocks behind the file's end got no place: a page with such blocks asks for a promise again when it is written next.
+static void page_done(const struct round *r, u32 k)
+{
+    struct page *p = r->pages[k];
+    if (!(p->flags & PG_PROMISED))
+        return;
+    if ((r->index[k] + 1) * PAGE_SIZE <= r->size)
+        page_clear_flags(p, PG_NO_BLOCK);
+    unpromise(r->vi, p);
+}
+
+static void note_error(struct vol_inode *vi, int err)
+{
+    vi->error = err;
+    vi->error_seen = false;
+    atomic_add(&vi->error_count, 1);
+    log_warn("%s: writing inode %u failed: error %d", vi->volume->device->name, vi->ino, -err);
+}
+
+// One round: places, contents, size. Pages that did not get their turn are dirty again. [vi->pages]
+static int write_round(struct round *r)
+{
+    struct vol_inode *vi = r->vi;
+    struct volume *v = vi->volume;
+    r->n_unwritten = 0;
+    r->end = 0;
+    r->size = READ_ONCE(vi->inode->file.object.size_bytes);
+    vm_object_write_protect(&vi->inode->file.object, r->index[0], r->index[r->n - 1]);
+    mutex_lock(&v->lock);
+    int err = extfs_begin(v->fs), why = 0;
+    u32 done = 0;
+    if (!err) {
+        block_batch_start(&r->batch, v->device, true);
+        done = write_pages(r, &why);
+        int io = block_batch_wait(&r->batch);
+        if (io)
+            note_error(vi, -EIO);
+        int finished = finish_round(r);
+        err = extfs_end(v->fs, finished);
+        err = err ? err : io ? -EIO : 0;
+    }
+    mutex_unlock(&v->lock);
+    for (u32 k = 0; k < r->n; k++) {
+        if (k < done || extfs_read_only(v->fs))
+            page_done(r, k);
+        else
+            set_dirty(vi, r->pages[k]);
+        if (r->pages[k]->flags & PG_DIRTY)
+            volume_mark(vi, false);
+        page_put(r->pages[k]);
+    }
+    if (why && why != -EAGAIN) {
+        note_error(vi, why);
+        err = err ? err : why;
+    } else if (err && err != -EIO) {
+        note_error(vi, -EIO);
+        err = -EIO;
+    }
+    return err;
+}
+
+int volume_write_back(struct vol_inode *vi, u64 first, u64 last)
+{
+    struct round *r = kmalloc(sizeof(*r));
+    int err = r ? 0 : -ENOMEM;
+    for (u64 index = first; !err && index <= last;) {
+        r->vi = vi;
+        mutex_lock(&vi->pages);
+        u64 from = index;
+        take_dirty(r, &index, last);
+        if (r->n)
+            err = write_round(r);
+        mutex_unlock(&vi->pages);
+        if (r->n && index == from)
+            break;
+        sched_point();
+    }
+    kfree(r);
+    return err;
+}
+
+// ------------------------------------------------------------------------------- size and holes
+
+// The last block's rest is zero on the disk before the file grows over it (F4): a crash must not show what was there.
+static int settle_tail(struct vol_inode *vi)
+{
+    struct inode *inode = vi->inode;
+    u64 size = inode->file.object.size_bytes;
+    if (size % vi->volume->disk.block_size == 0)
+        return 0;
+    struct page *p = volume_page_for_write(inode, page_index(size));
+    if (IS_ERR(p))
+        return (int)PTR_ERR(p);
+    page_put(p);
+    return volume_write_back(vi, page_index(size), page_index(size));
+}
+
+static int grow(struct vol_inode *vi, u64 size)
+{
+    struct volume *v = vi->volume;
+    int err = settle_tail(vi);
+    if (err)
+        return err;
+    mutex_lock(&vi->pages);
+    mutex_lock(&v->lock);
+    err = extfs_begin(v->fs);
+    if (!err) {
+        err = extfs_end(v->fs, extfs_set_size(v->fs, vi->ino, size));
+        vi->transaction = extfs_transaction(v->fs);
+    }
+    mutex_unlock(&v->lock);
+    if (!err)
+        vi->disk_size = size;
+    mutex_unlock(&vi->pages);
+    return err ? err : vm_object_truncate(&vi->inode->file.object, size);
+}
+
+static int shrink(struct vol_inode *vi, u64 size)
+{
+    struct volume *v = vi->volume;
+    struct vm_object *obj = &vi->inode->file.object;
+    struct page *edge =
+        size % PAGE_SIZE ? volume_page_for_write(vi->inode, page_index(size)) : NULL;
+    int err = vm_object_truncate(obj, size);
+    if (edge && !IS_ERR(edge))
+        page_put(edge);
+    if (err)
+        return err;
+    mutex_lock(&vi->pages);
+    vm_object_discard(obj, DIV_ROUND_UP(size, PAGE_SIZE),
+                      UINT64_MAX - 1);  // what was on its way in
+    struct page *tail = vm_object_find(obj, page_index(size));
+    if (tail) {  // some of its blocks go
+        if (size % PAGE_SIZE)
+            page_set_flags(tail, PG_NO_BLOCK);
+        page_put(tail);
+    }
+    mutex_lock(&v->lock);
+    err = extfs_truncate(v->fs, vi->ino, size);
+    vi->transaction = extfs_transaction(v->fs);
+    mutex_unlock(&v->lock);
+    if (!err)
+        vi->disk_size = size;
+    mutex_unlock(&vi->pages);
+    volume_mark(vi, true);
+    return err;
+}
+
+int volume_set_size(struct inode *inode, u64 size)
+{
+    struct vol_inode *vi = vol_inode_of(inode);
+    u64 now = inode->file.object.size_bytes;
+    if (extfs_read_only(vi->volume->fs))
+        return -EROFS;
+    if (size > ((u64)UINT32_MAX - 1) * vi->volume->disk.block_size)
+        return -EFBIG;
+    return size > now ? grow(vi, size) : size < now ? shrink(vi, size) : 0;
+}
+
+static int zero_edge(struct inode *inode, u64 start, u64 end)
+{
+    if (start >= end || start >= inode->file.object.size_bytes)
+        return 0;
+    struct page *p = volume_page_for_write(inode, page_index(start));
+    if (IS_ERR(p))
+        return (int)PTR_ERR(p);
+    memset((char *)page_address(p) + start % PAGE_SIZE, 0, end - start);
+    page_set_flags(p, PG_DIRTY);
+    page_put(p);
+    return 0;
+}
+
+static int free_pages_of(struct vol_inode *vi, u64 first, u64 end)
+{
+    struct volume *v = vi->volume;
+    struct vm_object *obj = &vi->inode->file.object;
+    int more = 1;
+    vm_object_discard(obj, first, end - 1);
+    vm_object_unmap_cached(obj, first, end - 1);
+    mutex_lock(&vi->pages);
+    vm_object_discard(obj, first, end - 1);
+    while (more > 0) {
+        mutex_lock(&v->lock);
+        int err = extfs_begin(v->fs);
+        if (!err) {
+            more = extfs_free_range(v->fs, vi->ino, (u32)(first * v->blocks_per_page),
+                                    (u32)MIN(end * v->blocks_per_page - 1, (u64)UINT32_MAX - 2));
+            err = extfs_end(v->fs, more < 0 ? more : 0);
+            vi->transaction = extfs_transaction(v->fs);
+        }
+        mutex_unlock(&v->lock);
+        more = err ? err : more;
+    }
+    mutex_unlock(&vi->pages);
+    return more;
+}
+
+static int punch(struct inode *inode, u64 start, u64 end)
+{
+    struct vol_inode *vi = vol_inode_of(inode);
+    u64 first = DIV_ROUND_UP(start, PAGE_SIZE), stop = end / PAGE_SIZE;
+    if (first > stop)  // inside one page
+        return zero_edge(inode, start, end);
+    int err = start % PAGE_SIZE ? zero_edge(inode, start, first * PAGE_SIZE) : 0;
+    if (!err && end % PAGE_SIZE)
+        err = zero_edge(inode, stop * PAGE_SIZE, end);
+    stop = MIN(stop, ((u64)UINT32_MAX - 1) / vi->volume->blocks_per_page);
+    return err || first >= stop ? err : free_pages_of(vi, first, stop);
+}
+
+// Gives holes of [first, end) blocks places that read as zeros.
+static int allocate_blocks(struct vol_inode *vi, u64 first, u64 end)
+{
+    struct volume *v = vi->volume;
+    int err = 0;
+    for (u64 at = first; at < end && !err;) {
+        u64 pblk;
+        u32 n, got = 0;
+        bool unwritten;
+        mutex_lock(&v->lock);
+        err = extfs_map(v->fs, vi->ino, (u32)at, &pblk, &n, &unwritten);
+        n = (u32)MIN((u64)n, end - at);
+        if (!err && !pblk) {
+            u32 want = MIN(n, 8192u);
+            err = extfs_reserve(v->fs, want) ? 0 : -ENOSPC;
+            if (!err && !(err = extfs_begin(v->fs))) {
+                err = extfs_end(v->fs,
+                                extfs_allocate(v->fs, vi->ino, (u32)at, want, true, &pblk, &got));
+                vi->transaction = extfs_transaction(v->fs);
+                extfs_unreserve(v->fs, want);
+            }
+            n = got;
+        }
+        mutex_unlock(&v->lock);
+        at += n;
+        sched_point();
+        if (!err && thread_signal_pending() && at < end)
+            err = -EINTR;
+    }
+    return err;
+}
+
+// Cached pages of the range that were holes have places now.
+static void forget_holes(struct vol_inode *vi, u64 first, u64 end)
+{
+    struct vm_object *obj = &vi->inode->file.object;
+    for (u64 index = first; (index = vm_object_next_data(obj, index)) < end; index++) {
+        struct page *p = vm_object_find(obj, index);
+        if (!p)
+            continue;
+        unpromise(vi, p);
+        page_clear_flags(p, PG_NO_BLOCK);
+        page_put(p);
+    }
+}
+
+static int allocate(struct inode *inode, u64 start, u64 end)
+{
+    struct vol_inode *vi = vol_inode_of(inode);
+    u64 size = vi->volume->disk.block_size, last = DIV_ROUND_UP(end, size);
+    if (last > UINT32_MAX - 1)
+        return -EFBIG;
+    mutex_lock(&vi->pages);
+    int err = allocate_blocks(vi, start / size, last);
+    if (!err)
+        forget_holes(vi, DIV_ROUND_UP(start, PAGE_SIZE), end / PAGE_SIZE);
+    mutex_unlock(&vi->pages);
+    return err;
+}
+
+static int fallocate_locked(struct inode *inode, int mode, u64 start, u64 end)
+{
+    u64 size = inode->file.object.size_bytes;
+    if (extfs_read_only(vol_inode_of(inode)->volume->fs))
+        return -EROFS;
+    if (mode & FALLOC_PUNCH_HOLE)
+        return punch(inode, start, end);
+    int err = mode & FALLOC_KEEP_SIZE || end <= size ? 0 : size_allowed(inode, end);
+    if (!err && (mode & FALLOC_ZERO_RANGE))
+        err = punch(inode, start, MIN(end, ALIGN_UP(size, PAGE_SIZE)));
+    if (!err)
+        err = allocate(inode, start, end);
+    if (!err && !(mode & FALLOC_KEEP_SIZE) && end > size)
+        err = grow(vol_inode_of(inode), end);
+    return err;
+}
+
+// MADV_REMOVE of a mapping: the same as punching a hole by descriptor.
+static int object_punch(struct vm_object *obj, u64 start, u64 end)
+{
+    struct inode *inode = obj->owner;
+    mutex_lock(&inode->lock);
+    int err = fallocate_locked(inode, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, start, end);
+    if (!err)
+        inode_touch_mtime(inode);
+    mutex_unlock(&inode->lock);
+    return err;
+}
+
+static long file_fallocate(struct file *f, int mode, loff_t offset, loff_t len)
+{
+    struct inode *inode = f->inode;
+    mutex_lock(&inode->lock);
+    long err = fallocate_locked(inode, mode, (u64)offset, (u64)(offset + len));
+    if (!err) {
+        inode_kill_privs_locked(inode);
+        inode_touch_mtime(inode);
+    }
+    mutex_unlock(&inode->lock);
+    return err;
+}
+
+static loff_t seek_block(struct vol_inode *vi, u64 pos, bool data)
+{
+    struct volume *v = vi->volume;
+    u64 size = vi->inode->file.object.size_bytes, bs = v->disk.block_size;
+    for (u64 lblk = pos / bs; lblk * bs < size;) {
+        u64 pblk;
+        u32 n;
+        bool unwritten;
+        mutex_lock(&v->lock);
+        int err = extfs_map(v->fs, vi->ino, (u32)lblk, &pblk, &n, &unwritten);
+        mutex_unlock(&v->lock);
+        if (err)
+            return -EIO;
+        if ((pblk && !unwritten) == data)
+            return (loff_t)MIN(MAX(lblk * bs, pos), size);
+        lblk += n;
+    }
+    return data ? -ENXIO : (loff_t)size;
+}
+
+// SEEK_DATA and SEEK_HOLE ask the disk, after what is dirty has got there.
+static loff_t file_lseek(struct file *f, loff_t offset, int whence)
+{
+    struct vol_inode *vi = vol_inode_of(f->inode);
+    u64 size = inode_size(f->inode);
+    if (whence != SEEK_DATA && whence != SEEK_HOLE)
+        return vfs_lseek_generic(f, offset, whence, size);
+    if (offset < 0 || (u64)offset >= size)
+        return -ENXIO;
+    int err = extfs_read_only(vi->volume->fs) ? 0 : volume_write_back(vi, 0, UINT64_MAX - 1);
+    loff_t pos = err ? err : seek_block(vi, (u64)offset, whence == SEEK_DATA);
+    if (pos >= 0)
+        f->pos = pos;
+    return pos;
+}
+
+// ------------------------------------------------------------------------------- durable
+
+// What fsync(2) has to tell this open file: each error once (errseq of Linux).
+static u32 error_now(const struct vol_inode *vi)
+{
+    return vi->error_seen ? vi->error_count : vi->error_count - (vi->error_count ? 1 : 0);
+}
+
+static int file_open_volume(struct inode *inode, struct file *f)
+{
+    f->data = (void *)(uintptr_t)error_now(vol_inode_of(inode));
+    return 0;
+}
+
+static int take_error(struct vol_inode *vi, struct file *f)
+{
+    u32 seen = (u32)(uintptr_t)f->data;
+    if (seen == vi->error_count)
+        return 0;
+    f->data = (void *)(uintptr_t)vi->error_count;
+    vi->error_seen = true;
+    return vi->error;
+}
+
+int volume_fsync(struct file *f, bool data_only)
+{
+    struct vol_inode *vi = vol_inode_of(f->inode);
+    struct volume *v = vi->volume;
+    if (v->sb->flags & SB_RDONLY)
+        return 0;
+    int err = S_ISREG(f->inode->mode) ? volume_write_back(vi, 0, UINT64_MAX - 1) : 0;
+    mutex_lock(&v->lock);
+    if (!err && vi->attr_dirty && !data_only && !(err = extfs_begin(v->fs)))
+        err = extfs_end(v->fs, volume_write_attr(vi));
+    if (!err)
+        err = extfs_commit(v->fs);
+    mutex_unlock(&v->lock);
+    int told = S_ISREG(f->inode->mode) ? take_error(vi, f) : 0;
+    return told ? told : err;
+}
+
+int volume_write_range(struct inode *inode, u64 start, u64 end)
+{
+    return volume_write_back(vol_inode_of(inode), page_index(start), page_index(end - 1));
+}
+
+static int object_sync(struct vm_object *obj, u64 first, u64 last)
+{
+    struct vol_inode *vi = vi_of(obj);
+    int err = volume_write_back(vi, first, last);
+    return err ? err : volume_commit(vi->volume);
+}
+
+static ssize_t file_write(struct file *f, struct uio *from, loff_t *pos)
+{
+    u32 flags = from->flags;
+    ssize_t n = object_write(f, from, pos);
+    if (n > 0 && ((f->flags & O_DSYNC) || (flags & (RWF_DSYNC | RWF_SYNC)))) {
+        int err = volume_fsync(f, (f->flags & O_SYNC) != O_SYNC && !(flags & RWF_SYNC));
+        return err ? err : n;
+    }
+    return n;
+}
+
+// The object's memory is its inode's.
+static void object_release(struct vm_object *obj) { memfs_release_object(obj); }
+
+const struct vm_object_ops volume_object_ops = {
+    .get_page = object_get_page,
+    .sync = object_sync,
+    .punch = object_punch,
+    .page_dirtied = object_page_dirtied,
+    .page_dropped = object_page_dropped,
+    .release = object_release,
+};
+
+struct file_ops volume_file_ops;
+
+void volume_file_init(void)
+{
+    volume_file_ops = regular_file_ops;
+    volume_file_ops.open = file_open_volume;
+    volume_file_ops.write = file_write;
+    volume_file_ops.write_at_user = NULL;
+    volume_file_ops.lseek = file_lseek;
+    volume_file_ops.fsync = volume_fsync;
+    volume_file_ops.fallocate = file_fallocate;
+}
