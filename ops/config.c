@@ -346,7 +346,24 @@ static void settle_network(struct config *config)
 
 static void set_run_config(struct config *config, const struct key *key, const cJSON *value);
 
-#define NO_VOLUMES "this version has no volumes"
+// A list of "NAME:/PATH", or an object of "NAME": "/PATH", as OPS takes either.
+static void set_mounts(struct config *config, const struct key *key, const cJSON *value)
+{
+    const cJSON *item;
+
+    if (!cJSON_IsArray(value) && !cJSON_IsObject(value))
+        die("%s: %s must be a list of \"NAME:/PATH\" or an object of \"NAME\": \"/PATH\"",
+            config->path, key->name);
+    cJSON_ArrayForEach (item, value) {
+        if (!cJSON_IsString(item))
+            die("%s: %s must hold strings only", config->path, key->name);
+        volume_add_mount(config->job,
+                         cJSON_IsObject(value) ? format("%s:%s", item->string, item->valuestring)
+                                               : item->valuestring,
+                         true);
+    }
+}
+
 #define NO_DEPLOY "this version does not deploy to a cloud"
 #define IS_NANOS "it is about Nanos, another kernel"
 #define IS_TOOL "it is about OPS itself, not about the guest"
@@ -366,8 +383,8 @@ static const struct key top_keys[] = {
     {"Debugflags", set_debugflags, NULL},
     {"RunConfig", set_run_config, NULL},
     {"CloudConfig", NULL, NO_DEPLOY},
-    {"Mounts", NULL, NO_VOLUMES},
-    {"VolumesDir", NULL, NO_VOLUMES},
+    {"Mounts", set_mounts, NULL},
+    {"VolumesDir", NULL, "volumes live in $XDG_DATA_HOME/lethe/volumes"},
     {"NameServers", set_name_servers, NULL},
     {"NameServer", set_name_server, NULL},
     {"Boot", NULL, "the kernel is booted directly, without a boot loader"},
@@ -407,8 +424,8 @@ static const struct key run_keys[] = {
     {"Bridged", set_bridged, NULL},
     {"BridgeName", set_bridge_name, NULL},
     {"TapName", set_tap, NULL},
-    {"Mounts", NULL, NO_VOLUMES},
-    {"VolumeSizeInGb", NULL, NO_VOLUMES},
+    {"Mounts", set_mounts, NULL},
+    {"VolumeSizeInGb", NULL, "make volumes with lethe volume create"},
     {"Debug", NULL, "use -v or --strace"},
     {"GdbPort", NULL, "use --qemu-arg=-gdb --qemu-arg=tcp::PORT"},
     {"QMP", NULL, "use --qemu-arg=-qmp --qemu-arg=..."},

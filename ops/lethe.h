@@ -9,6 +9,7 @@
 //   machine.c   job -> QEMU command line  guest.c    run QEMU, relay the console, learn how it ended
 //   terminal.c  the user's terminal       util.c     errors, strings, sizes
 //   network.c   ports, interfaces, addresses
+//   volume.c    volumes: their images, and mounting them
 //
 // One rule for errors: bad input is told by die(), one line on standard error, exit status 2. The tool keeps
 // nothing on disk while it runs (the root image lives in a memory file), so there is nothing to clean up.
@@ -70,6 +71,13 @@ struct place {
     char *guest, *host;
 };
 
+struct mount {    // a volume in the guest's tree
+    char *text;   // as it was given
+    char *image;  // file on this machine
+    char *path;   // in the guest
+    bool read_only;
+};
+
 enum net { NET_AUTO, NET_NONE, NET_USER, NET_TAP, NET_BRIDGE };
 
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
@@ -103,6 +111,8 @@ struct job {
     struct strings ports;  // in QEMU's hostfwd form
     char *ip, *ip6, *gateway;
     struct strings name_servers;
+    struct mount *mounts;  // of volumes
+    size_t n_mounts;
     struct strings append;
     struct strings qemu_args;
     char *output;
@@ -249,6 +259,12 @@ enum { CONTROL_FD = 3, IMAGE_FD = 4 };  // descriptors that QEMU inherits
 struct strings machine_command(const struct job *job, const char *image, const char *control);
 void machine_settle(struct job *job);
 uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes);
+
+// ---- volume.c
+int verb_volume(int argc, char **argv);
+void volume_add_mount(struct job *job, const char *text, bool image_only);
+void volume_settle(const struct job *job);
+void volume_command(const struct job *job, struct strings *command, const char *bus);
 
 // ---- network.c
 void network_add_port(struct job *job, const char *text);

@@ -82,11 +82,11 @@ char *machine_loader(const char *kernel, const char *arch, const char *name)
     return path;
 }
 
-// The kernel beside the tool: the full one for who asks for a network, and for dynamic programs, whose run-times expect
+// The kernel beside the tool: the full one for who asks for a network or a volume, and for dynamic programs, whose run-times expect
 // sockets on this machine itself.
-static char *find_kernel(const char *arch, bool network)
+static char *find_kernel(const char *arch, bool full)
 {
-    char *path = find_built(NULL, arch, network ? "lethe-kernel-full" : "lethe-kernel");
+    char *path = find_built(NULL, arch, full ? "lethe-kernel-full" : "lethe-kernel");
 
     if (!path)
         die("found no kernel for %s; build it with 'make kernel ARCH=%s' or name it with --kernel",
@@ -117,7 +117,7 @@ void machine_settle(struct job *job)
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
-        job->kernel = find_kernel(job->arch, network || job->dynamic || job->full_kernel);
+        job->kernel = find_kernel(job->arch, network || job->n_mounts || job->dynamic || job->full_kernel);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
@@ -211,6 +211,7 @@ struct strings machine_command(const struct job *job, const char *image, const c
     add(&command, "-device",
         format("virtio-balloon-%s,free-page-reporting=on,deflate-on-oom=on", bus));
     network_command(job, &command, bus);
+    volume_command(job, &command, bus);
     for (size_t i = 0; i < job->qemu_args.count; i++)
         add(&command, job->qemu_args.items[i], NULL);
     add(&command, "-kernel", xstrdup(job->kernel));
@@ -302,6 +303,7 @@ struct strings machine_disk_command(const struct job *job, const char *disk,
     }
     add(&command, "-device", xstrdup("virtio-rng-pci"));
     network_command(job, &command, arm ? "device" : "pci");
+    volume_command(job, &command, arm ? "device" : "pci");
     add_disk(&command, job, disk, disk_format);
     for (size_t i = 0; i < job->qemu_args.count; i++)
         add(&command, job->qemu_args.items[i], NULL);

@@ -22,6 +22,7 @@ static const char help_text[] =
     "  lethe instance create IMAGE [-i NAME] [OPTION...]  start a disk image in the background\n"
     "  lethe instance list, lethe instance logs|stop|delete NAME   [--json] [--timeout SECONDS]\n"
     "  lethe run --disk FILE [OPTION...]                  start a disk image\n"
+    "  lethe volume create NAME SIZE | list | delete NAME  volumes, which outlive their guests\n"
     "  lethe help                                         this text\n"
     "  lethe version                                      the version\n"
     "\n"
@@ -33,6 +34,7 @@ static const char help_text[] =
     "  -f, --file HOST[:GUEST]  add a file, or a directory with all below it\n"
     "      --rootfs DIR|TAR   a whole root tree, such as an exported container image; PROGRAM is a path in it\n"
     "      --sysroot DIR      where a dynamic program's interpreter and libraries are looked up (default /)\n"
+    "      --mount NAME:/PATH[:ro]  a volume, or an image file (a NAME with '/' in it), as a directory\n"
     "  -w, --cwd DIR          the program's working directory (default /)\n"
     "      --hostname NAME    the guest's host name\n"
     "\n"
@@ -107,6 +109,10 @@ static char *guest_config(const struct job *job)
         config_line(&config, "cwd", job->cwd);
     if (job->hostname)
         config_line(&config, "hostname", job->hostname);
+    for (size_t i = 0; i < job->n_mounts; i++)
+        config_line(&config, "mount",
+                    format("%s serial:volume%zu %s", job->mounts[i].read_only ? "ro" : "rw", i,
+                           job->mounts[i].path));
     return config;
 }
 
@@ -197,10 +203,11 @@ static int verb_run(struct job *job)
         fprintf(stderr, "lethe: root image of %llu KiB\n", (unsigned long long)(bytes >> 10));
         print_command(stderr, &command);
     }
+    volume_settle(job);
     return guest_run(job, &command, fd);
 }
 
-static const char *const verbs[] = {"run", "build", "image", "instance", "help", "version"};
+static const char *const verbs[] = {"run", "build", "image", "instance", "volume", "help", "version"};
 
 static int unknown_verb(const char *verb)
 {
@@ -215,7 +222,7 @@ int main(int argc, char **argv)
 
     signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error like others
     if (!*verb)
-        die("name a verb: run, build, image, help or version");
+        die("name a verb: run, build, image, volume, help or version");
     if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h")) {
         fputs(help_text, stdout);
         return 0;
@@ -232,6 +239,8 @@ int main(int argc, char **argv)
         options_parse(&job, argc - 2, argv + 2);
         return !strcmp(verb, "image") ? verb_image(&job, argv[2]) : verb_instance(&job, argv[2]);
     }
+    if (!strcmp(verb, "volume"))
+        return verb_volume(argc - 1, argv + 1);
     if (strcmp(verb, "run") && strcmp(verb, "build"))
         return unknown_verb(verb);
     options_parse(&job, argc - 1, argv + 1);

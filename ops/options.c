@@ -30,6 +30,7 @@ enum {  // long options without a letter
     OPT_UEFI,
     OPT_FIRMWARE,
     OPT_JSON,
+    OPT_MOUNT,
     OPT_SYSROOT,
     OPT_ROOTFS,
 };
@@ -55,6 +56,7 @@ static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"port", required_argument, NULL, 'p'},
     {"net", required_argument, NULL, OPT_NET},
+    {"mount", required_argument, NULL, OPT_MOUNT},
     {"verbose", no_argument, NULL, 'v'},
     {"disk", required_argument, NULL, OPT_DISK},
     {"type", required_argument, NULL, 't'},
@@ -248,6 +250,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_FIRMWARE: set_firmware(job, value); break;
     case OPT_DRY_RUN: job->dry_run = true; break;
     case OPT_NET: network_choose(job, value); break;
+    case OPT_MOUNT: volume_add_mount(job, value, false); break;
     case OPT_UNCHECKED: job->unchecked = true; break;
     case OPT_SYSROOT: set_sysroot(job, value); break;
     case OPT_ROOTFS: break;  // read before everything else
