@@ -88,6 +88,13 @@ if serve serving --net user,ip=10.0.2.77/24,gw=10.0.2.2 -p "$port:8080" --qemu-a
     pass
 fi
 
+# Nobody answers DHCP: a line says so, and the program runs.
+if [ "$ARCH" = x86_64 ]; then
+    run lethe --net user --qemu-arg=-netdev --qemu-arg=hubport,id=none,hubid=7 --qemu-arg=-device --qemu-arg=virtio-net-device,netdev=none $examples/c-hello
+    grep -q 'has no address yet: nobody answers DHCP' "$out" "$err" && [ "$status" -eq 0 ] && pass ||
+        fail "network/no_dhcp: status $status: $(head -n 1 "$err")"
+fi
+
 # No network unless asked for: the program is told so.
 name=network/none
 run lethe --net none $server
