@@ -14,7 +14,9 @@ static char *text_of(const char *path)
         FAIL("%s: %s", path, errno_name(errno));
         return strcpy(text, "");
     }
-    while (len < sizeof text - 1 && (n = read(fd, text + len, sizeof text - 1 - len)) > 0)
+    while (len < sizeof text - 1 &&
+           (n = read(fd, text + len, sizeof text - len > 65536 ? 65536 : sizeof text - 1 - len)) >
+               0)
         len += (size_t)n;
     text[len] = '\0';
     close(fd);
