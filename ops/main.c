@@ -207,7 +207,8 @@ static int verb_run(struct job *job)
     return guest_run(job, &command, fd);
 }
 
-static const char *const verbs[] = {"run", "build", "image", "instance", "volume", "help", "version"};
+static const char *const verbs[] = {"run",    "build", "image",  "instance",
+                                    "volume", "help",  "version"};
 
 static int unknown_verb(const char *verb)
 {
