@@ -117,7 +117,8 @@ void machine_settle(struct job *job)
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
-        job->kernel = find_kernel(job->arch, network || job->n_mounts || job->dynamic || job->full_kernel);
+        job->kernel =
+            find_kernel(job->arch, network || job->n_mounts || job->dynamic || job->full_kernel);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
