@@ -58,6 +58,11 @@ KNOINLINE := kernel/task/futex.c kernel/task/sigcalls.c kernel/task/timecalls.c 
              $(filter-out $(KCOLD) kernel/fs/epoll.c kernel/fs/pipe.c,$(wildcard kernel/fs/*.c))
 $(foreach f,$(KNOINLINE),$(eval CFLAGS-$f += -fno-inline-functions))
 
+# Loops that begin with their test in the middle, and functions in one piece, are smaller. The hot paths of memory have it the longer way.
+KLONG := $(addprefix kernel/mm/,fault.c mmap.c page_alloc.c pagetable.c syscalls.c tlb.c vma.c) kernel/task/signal.c
+KCFLAGS_LONG := -ftree-ch -freorder-blocks-and-partition
+$(foreach f,$(KLONG),$(eval CFLAGS-$f += $(KCFLAGS_LONG)))
+
 # ---- generated headers: structure offsets for assembly
 ASM_OFFSETS_C := $(wildcard kernel/arch/$(ARCH)/asm_offsets.c)
 KGEN          := $(if $(ASM_OFFSETS_C),$(OUT)/gen/asm_offsets.h)
@@ -70,7 +75,7 @@ $(OUT)/gen/asm_offsets.h: $(ASM_OFFSETS_C) $(OUT)/flags
 	      sed -n 's/.*->\([A-Za-z0-9_]*\) \(-\{0,1\}[0-9]*\).*/#define \1 \2/p' $@.s; } > $@
 
 # ---- objects; a change of flags rebuilds them all
-KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS) $(KCFLAGS_COLD) $(KCOLD) $(KNOINLINE)
+KFLAGS_LINE = $(KCC) $(KCPPFLAGS) $(KCFLAGS) $(KASFLAGS) $(KLDFLAGS) $(KCFLAGS_COLD) $(KCOLD) $(KNOINLINE) $(KCFLAGS_LONG) $(KLONG)
 $(OUT)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' $(foreach f,$(KFLAGS_LINE),'$(subst ','\'',$(f))') | cmp -s - $@ || \

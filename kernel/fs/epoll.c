@@ -403,7 +403,7 @@ static int ep_ctl(struct file *epf, int op, struct file *f, int fd, const struct
     return err;
 }
 
-long sys_epoll_ctl(int epfd, int op, int fd, uptr_t event)
+__cold long sys_epoll_ctl(int epfd, int op, int fd, uptr_t event)
 {
     struct epoll_event ev = {0};
     if (op != EPOLL_CTL_DEL && copy_from_user(&ev, event, sizeof(ev)))

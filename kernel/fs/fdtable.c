@@ -670,7 +670,7 @@ int files_clone(struct thread *child, u64 flags)
     return 0;
 }
 
-int files_init_process(struct thread *t, const char *cwd)
+__cold int files_init_process(struct thread *t, const char *cwd)
 {
     struct dentry *dir;
     int err = vfs_lookup(AT_FDCWD, cwd ? cwd : "/",

@@ -747,7 +747,7 @@ static long sendfile_files(struct file *out, struct file *in, loff_t *pos, size_
     return n;
 }
 
-long sys_sendfile(int out_fd, int in_fd, uptr_t offset, size_t count)
+__cold long sys_sendfile(int out_fd, int in_fd, uptr_t offset, size_t count)
 {
     u64 pos = 0;
     if (offset && get_user_u64(&pos, offset))
@@ -827,7 +827,7 @@ long sys_sync(void)
 }
 
 // In a kernel built with VERIFY=1 this also checks the tree of names and the allocators: test programs call it.
-long sys_syncfs(int fd)
+__cold long sys_syncfs(int fd)
 {
 #ifdef LETHE_VERIFY
     vfs_verify();
@@ -855,7 +855,7 @@ static long fsync_fd(int fd, bool data_only)
 long sys_fsync(int fd) { return fsync_fd(fd, false); }
 long sys_fdatasync(int fd) { return fsync_fd(fd, true); }
 
-long sys_sync_file_range(int fd, loff_t offset, loff_t len, u32 flags)
+__cold long sys_sync_file_range(int fd, loff_t offset, loff_t len, u32 flags)
 {
     if ((flags & ~7u) || offset < 0 || len < 0 || offset + len < offset)
         return -EINVAL;
@@ -875,7 +875,7 @@ long sys_sync_file_range(int fd, loff_t offset, loff_t len, u32 flags)
 #define POSIX_FADV_DONTNEED 4
 #define POSIX_FADV_NOREUSE 5
 
-long sys_fadvise64(int fd, loff_t offset, loff_t len, int advice)
+__cold long sys_fadvise64(int fd, loff_t offset, loff_t len, int advice)
 {
     struct fd f = fd_get(fd);
     if (!f.file)
@@ -893,7 +893,7 @@ long sys_fadvise64(int fd, loff_t offset, loff_t len, int advice)
     return err;  // what is in memory already has nothing that could be read ahead or dropped
 }
 
-long sys_readahead(int fd, loff_t offset, size_t len)
+__cold long sys_readahead(int fd, loff_t offset, size_t len)
 {
     struct fd f = fd_get(fd);
     long err = 0;

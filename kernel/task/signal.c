@@ -489,7 +489,7 @@ static bool group_is_orphaned(struct process *p)
     return !connected;
 }
 
-void process_report_stop(struct process *p, bool continued)
+__cold void process_report_stop(struct process *p, bool continued)
 {
     struct siginfo info = {.signo = SIGCHLD, .code = continued ? CLD_CONTINUED : CLD_STOPPED};
     info.child.pid = p->pid;

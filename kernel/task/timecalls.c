@@ -399,7 +399,7 @@ static long sleep_on_cpu_clock(int clock, bool absolute, u64 ns, uptr_t remain)
     return err;
 }
 
-long sys_clock_nanosleep(int clock, int flags, uptr_t request, uptr_t remain)
+__cold long sys_clock_nanosleep(int clock, int flags, uptr_t request, uptr_t remain)
 {
     struct timespec_user ts;
     u64 now;
