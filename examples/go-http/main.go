@@ -85,12 +85,18 @@ func main() {
 	http.HandleFunc("/", greet)
 	http.HandleFunc("/bytes/", sendBytes)
 	http.HandleFunc("/sum", sum)
-	fmt.Println("serving on", addr)
-	if len(os.Args) > 2 {
-		dir := os.Args[2]
-		fmt.Println(http.ListenAndServeTLS(addr, dir+"/cert.pem", dir+"/key.pem", nil))
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println(http.ListenAndServe(addr, nil))
+	fmt.Println("serving on", addr) // from here on nobody is turned away
+	if len(os.Args) > 2 {
+		dir := os.Args[2]
+		err = http.ServeTLS(listener, nil, dir+"/cert.pem", dir+"/key.pem")
+	} else {
+		err = http.Serve(listener, nil)
+	}
+	fmt.Println(err)
 	os.Exit(1)
 }
