@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 )
@@ -20,6 +21,11 @@ func main() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello, world\n") })
 	http.HandleFunc("/mark", func(w http.ResponseWriter, r *http.Request) { netMark() })
 	http.HandleFunc("/quit", func(w http.ResponseWriter, r *http.Request) { os.Exit(0) })
+	listener, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
 	fmt.Println("serving")
-	fmt.Println(http.ListenAndServe(":8080", nil))
+	fmt.Println(http.Serve(listener, nil))
 }
