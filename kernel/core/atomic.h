@@ -8,7 +8,8 @@
 #define atomic_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define atomic_load_relaxed(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define atomic_store(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#define atomic_store_seq(p, v) __atomic_store_n(p, v, __ATOMIC_SEQ_CST)
+// A later load may not pass it. An exchange, for QEMU on x86 lets the load of an LDAR pass an STLR (lost wake-ups).
+#define atomic_store_seq(p, v) ((void)__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST))
 #define atomic_store_relaxed(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 #define atomic_add(p, v) __atomic_add_fetch(p, v, __ATOMIC_ACQ_REL)  // returns the new value
 #define atomic_sub(p, v) __atomic_sub_fetch(p, v, __ATOMIC_ACQ_REL)

@@ -69,10 +69,10 @@ void cross_wait(cpumask_t *waiting)
     while (atomic_load(waiting)) {
         // Who answers last sees the flag, or the answer is seen here before the halt. A call of
         // another CPU that is pending has its interrupt still to come, which ends the halt at once.
-        __atomic_store_n(&me->cross_sleeps, 1, __ATOMIC_SEQ_CST);
+        atomic_store_seq(&me->cross_sleeps, 1);
         if (__atomic_load_n(waiting, __ATOMIC_SEQ_CST))
             arch_wait_cross();
-        __atomic_store_n(&me->cross_sleeps, 0, __ATOMIC_SEQ_CST);
+        atomic_store_seq(&me->cross_sleeps, 0);
         cpu_relax_poll();
     }
 }

@@ -244,7 +244,7 @@ static void switch_threads(struct run_queue *rq, struct thread *prev, struct thr
         next->cpu_delay_ns += now - next->queued_since_ns;
     // A full fence: thread_kick sets a bit in the work word and then looks who runs; next looks at its
     // work word after this. So either it is kicked or it sees the bit.
-    __atomic_store_n(&rq->running, next, __ATOMIC_SEQ_CST);
+    atomic_store_seq(&rq->running, next);
     rq->n_switches++;
     if (prev->work & WORK_RESCHED)
         atomic_fetch_and(&prev->work, ~WORK_RESCHED);
@@ -600,7 +600,7 @@ static const u8 sleep_states[] = {
 
 void thread_sleep_prepare(enum wait_mode mode)
 {
-    __atomic_store_n(&current->state, (u32)sleep_states[mode], __ATOMIC_SEQ_CST);
+    atomic_store_seq(&current->state, (u32)sleep_states[mode]);
 }
 
 void thread_sleep_cancel(void) { WRITE_ONCE(current->state, T_RUNNING); }

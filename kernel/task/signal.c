@@ -522,7 +522,7 @@ static void stop_here(struct thread *t)
     struct process *p = t->process;
     t->group_stopped = true;
     bool all = ++p->n_stopped == p->n_threads;
-    __atomic_store_n(&t->state, T_STOPPED, __ATOMIC_SEQ_CST);
+    atomic_store_seq(&t->state, T_STOPPED);
     if (atomic_load(&t->work) & WORK_KILLED)
         thread_sleep_cancel();
     spin_unlock(&p->signal_lock);
