@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/platform.h"
-#include "platform/memory_map.h"
+#include "platform/acpi.h"
 
 // CPUs and interrupt routing as the firmware tells them (ACPI MADT, MP table, or fw_cfg).
 struct machine {
@@ -25,6 +25,7 @@ struct machine {
 };
 extern struct machine machine;
 
+// machine.c
 void machine_add_cpu(struct machine *m, u32 apic_id);
 void machine_add_ioapic(struct machine *m, phys_t address, u32 gsi_base);
 
@@ -33,23 +34,12 @@ void machine_add_ioapic(struct machine *m, phys_t address, u32 gsi_base);
 void pvh_read_cmdline(phys_t start_info);
 void pvh_parse(phys_t start_info);
 
-// firmware.c. No table is longer than a MiB, and no address beyond what the direct map can show.
-#define FIRMWARE_TABLE_MAX 0x100000ul
-#define FIRMWARE_ADDRESS_MAX MEMORY_ADDRESS_MAX
-// Makes [pa, pa + len) readable. => NULL unless it lies in the memory map (of whatever kind) or in the first MiB.
-const void *firmware_map(phys_t pa, size_t len_bytes);
-// The checksum of all firmware tables: the bytes add up to 0 modulo 256.
-bool firmware_sums_to_zero(const void *bytes, size_t len);
-
 void serial_init(void);
 void serial_write(const char *text, size_t len);
 void serial_start_input(void);
 
-// acpi.c. Tables are found once, by acpi_init; without an RSDP there are none.
-void acpi_init(phys_t rsdp);
+// acpi_x86.c: what only PCs have in their tables (the rest: platform/acpi.h)
 phys_t acpi_search_rsdp(void);  // where a BIOS leaves it; 0: not found
-bool acpi_present(void);
-void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq));
 void acpi_read_madt(struct machine *m);
 u32 acpi_pm_timer_port(void);  // 0: none
 // The power button as fixed hardware. => false when there is none; after that ACPI owns its registers
