@@ -39,6 +39,7 @@ static struct unix_sock *unix_new(int type)
     list_init(&u->name_link);
     list_init(&u->room_waiters);
     list_init(&u->room_link);
+    list_init(&u->flight_link);
     mutex_init(&u->read_mutex);
     mutex_init(&u->write_mutex);
     return u;
@@ -317,6 +318,7 @@ static void unix_close(struct socket *s)
         socket_put(&peer->s);
     }
     unix_wake_senders(u);
+    unix_collect();
 }
 
 static void unix_destroy(struct socket *s)

@@ -22,10 +22,13 @@ struct unix_cred {  // user ABI: struct ucred
     u32 uid, gid;
 };
 
+struct flight_user;
+
 // Descriptors on their way.
 struct unix_fds {
     struct list link;  // [deferred_lock] waiting to be dropped
     u32 n;
+    struct flight_user *user;  // who they are counted for, NULL: not in flight (unix_gc.c)
     struct file *files[];
 };
 
@@ -63,6 +66,13 @@ struct unix_sock {
     struct list room_waiters;     // [room_lock] senders who found this queue full, by room_link
     struct list room_link;        // [room_lock]
     struct unix_sock *waits_for;  // [room_lock] referenced
+    // unix_gc.c, all [flight_lock]
+    struct file *file;        // while in flight: the file, which the messages hold
+    u32 in_flight;            // descriptors of it in flight
+    u32 gc_refs;              // of them not yet found in a candidate's queue
+    u8 gc_state;              // enum gc_state
+    struct list flight_link;  // in the list of sockets in flight
+    struct list gc_link;      // while a collection runs: with the candidates, or those reached
 };
 
 static inline struct unix_sock *unix_of(struct socket *s) { return (struct unix_sock *)s; }
@@ -78,13 +88,23 @@ void unix_unbind(struct unix_sock *u);
 struct unix_sock *unix_find(const struct sock_addr *addr, u32 len, int type);
 
 // unix_scm.c
-// Takes SCM_RIGHTS and SCM_CREDENTIALS out of a message's control data. => 0, -EINVAL, -EBADF, -EPERM, -ETOOMANYREFS
+// Takes SCM_RIGHTS and SCM_CREDENTIALS out of a message's control data; the descriptors are in flight from then on.
+// => 0, -EINVAL, -EBADF, -EPERM, -ETOOMANYREFS, -ENOMEM
 int unix_scm_load(const struct message *m, struct unix_fds **fds, struct unix_cred *cred,
                   bool *has_cred);
 // Gives a packet's descriptors to the caller as far as they fit.
 void unix_scm_deliver(struct message *m, struct unix_fds *fds);
 void unix_fds_drop(struct unix_fds *fds);
 struct unix_fds *unix_fds_copy(const struct unix_fds *fds);  // for MSG_PEEK; NULL: no memory
+
+// unix_gc.c
+// Counts descriptors in flight for the calling user. => 0, -ETOOMANYREFS, -ENOMEM; may sleep
+int unix_fds_launch(struct unix_fds *fds);
+void unix_fds_land(struct unix_fds *fds);  // they are no longer; may sleep
+// New references to the files of a message that stays in its queue. copy has room for them.
+void unix_fds_peek(const struct unix_fds *fds, struct unix_fds *copy);
+// A socket has ended: those in flight that only keep each other are freed, now or soon.
+void unix_collect(void);
 
 // unix_data.c
 ssize_t unix_send(struct socket *s, struct message *m);

@@ -8,10 +8,6 @@
 
 #include <string.h>
 
-#define RLIMIT_NOFILE 7
-#define CAP_SYS_ADMIN_BIT CAP_SYS_ADMIN
-
-static u32 n_in_flight;  // atomic: descriptors in messages
 static struct spinlock deferred_lock;
 static struct list deferred = LIST_INIT(deferred);  // [deferred_lock] struct unix_fds
 static bool dropping;                               // [deferred_lock]
@@ -26,9 +22,9 @@ void unix_fds_drop(struct unix_fds *fds)
         while ((at = list_pop_front(&deferred))) {
             spin_unlock(&deferred_lock);
             struct unix_fds *f = list_entry(at, struct unix_fds, link);
+            unix_fds_land(f);
             for (u32 i = 0; i < f->n; i++)
                 file_put(f->files[i]);
-            atomic_sub(&n_in_flight, f->n);
             kfree(f);
             spin_lock(&deferred_lock);
         }
@@ -37,23 +33,13 @@ void unix_fds_drop(struct unix_fds *fds)
     spin_unlock(&deferred_lock);
 }
 
-// => 0, -ETOOMANYREFS: more descriptors on their way than the process may have open
-static int count_in_flight(u32 n)
-{
-    const struct process *p = current->process;
-    if (atomic_add(&n_in_flight, n) > p->rlimits[RLIMIT_NOFILE].cur && !capable(CAP_SYS_RESOURCE) &&
-        !capable(CAP_SYS_ADMIN)) {
-        atomic_sub(&n_in_flight, n);
-        return -ETOOMANYREFS;
-    }
-    return 0;
-}
-
 static struct unix_fds *fds_alloc(u32 n)
 {
     struct unix_fds *fds = kmalloc(sizeof(*fds) + n * sizeof(fds->files[0]));
-    if (fds)
+    if (fds) {
         fds->n = 0;
+        fds->user = NULL;
+    }
     return fds;
 }
 
@@ -68,11 +54,6 @@ static int load_fds(const s32 *numbers, u32 n, struct unix_fds **out)
     struct unix_fds *fds = fds_alloc(had + n);
     if (!fds)
         return -ENOMEM;
-    int err = count_in_flight(n);
-    if (err) {
-        kfree(fds);
-        return err;
-    }
     for (; fds->n < n; fds->n++) {
         s32 fd;
         memcpy(&fd, numbers + fds->n, sizeof(fd));
@@ -83,7 +64,6 @@ static int load_fds(const s32 *numbers, u32 n, struct unix_fds **out)
     if (fds->n < n) {
         while (fds->n)
             file_put(fds->files[had + --fds->n]);
-        atomic_sub(&n_in_flight, n);
         kfree(fds);
         return -EBADF;
     }
@@ -136,6 +116,8 @@ int unix_scm_load(const struct message *m, struct unix_fds **fds, struct unix_cr
     }
     if (bad)
         err = -EINVAL;
+    if (!err && *fds)
+        err = unix_fds_launch(*fds);
     if (err && *fds) {
         unix_fds_drop(*fds);
         *fds = NULL;
@@ -148,12 +130,7 @@ struct unix_fds *unix_fds_copy(const struct unix_fds *fds)
     struct unix_fds *copy = fds_alloc(fds->n);
     if (!copy)
         return NULL;
-    copy->n = fds->n;
-    atomic_add(&n_in_flight, fds->n);
-    for (u32 i = 0; i < fds->n; i++) {
-        copy->files[i] = fds->files[i];
-        file_get(copy->files[i]);
-    }
+    unix_fds_peek(fds, copy);
     return copy;
 }
 
@@ -162,6 +139,7 @@ void unix_scm_deliver(struct message *m, struct unix_fds *fds)
     s32 numbers[UNIX_FDS_MAX];
     unsigned flags = m->flags & MSG_CMSG_CLOEXEC ? O_CLOEXEC : 0;
     u32 n = 0, room = 0;
+    unix_fds_land(fds);
     if (m->control_room > sizeof(struct cmsg_header))
         room =
             (u32)MIN((m->control_room - sizeof(struct cmsg_header)) / sizeof(s32), (size_t)fds->n);

@@ -396,42 +396,6 @@ TEST(backlog_is_kept)
         close(fds[i]);
 }
 
-static ssize_t send_fds(int to, const int *fds, int n, int flags)
-{
-    char space[CMSG_SPACE(8 * sizeof(int))] = {0};
-    struct iovec iov = {(char *)"F", 1};
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = space,
-                       .msg_controllen = CMSG_SPACE(n * sizeof(int))};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(n * sizeof(int));
-    memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-    return sendmsg(to, &m, flags);
-}
-
-// => number of descriptors got
-static int receive_fds(int from, int *fds, int room, int flags, int *out_flags)
-{
-    char space[CMSG_SPACE(8 * sizeof(int))] = {0}, byte;
-    struct iovec iov = {&byte, 1};
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = space,
-                       .msg_controllen = room ? CMSG_LEN(room * sizeof(int)) : 0};
-    if (recvmsg(from, &m, flags) != 1)
-        return -1;
-    *out_flags = m.msg_flags;
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    if (!c || c->cmsg_type != SCM_RIGHTS)
-        return 0;
-    int n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    memcpy(fds, CMSG_DATA(c), n * sizeof(int));
-    return n;
-}
-
 TEST(descriptors_travel)
 {
     int pipe_fds[2], got[8], flags;
