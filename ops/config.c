@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { CONFIG_BYTES_MAX = 4 << 20 };
 
@@ -25,6 +26,7 @@ struct config {
     int net_bits;  // of NetMask; -1: not given
     bool bridged;
     char *bridge;
+    cJSON *report;  // of `lethe config check`, or NULL
 };
 
 struct key {
@@ -318,21 +320,7 @@ static const struct key nic_keys[] = {
     {"TapName", set_tap, NULL},
 };
 
-static void apply_object(struct config *config, const char *section, const cJSON *object,
-                         const struct key *keys, size_t count);
-
-static void set_nics(struct config *config, const struct key *key, const cJSON *value)
-{
-    if (!cJSON_IsArray(value) || (cJSON_GetArraySize(value) && !cJSON_IsObject(value->child)))
-        wrong_type(config, key, "an array of objects");
-    if (cJSON_GetArraySize(value) > 1)
-        die("%s: Nics: this version has one network interface", config->path);
-    if (value->child)
-        apply_object(config, " of Nics", value->child, nic_keys,
-                     sizeof(nic_keys) / sizeof(nic_keys[0]));
-    if (value->child && config->job->net == NET_AUTO)
-        config->job->net = NET_USER;
-}
+static void set_nics(struct config *config, const struct key *key, const cJSON *value);
 
 static void settle_network(struct config *config)
 {
@@ -364,7 +352,53 @@ static void set_mounts(struct config *config, const struct key *key, const cJSON
     }
 }
 
-#define NO_DEPLOY "this version does not deploy to a cloud"
+static void set_cloud(struct config *config, const struct key *key, const cJSON *value,
+                      enum cloud which)
+{
+    if (*text_of(config, key, value))
+        config->job->cloud[which] = xstrdup(value->valuestring);
+}
+
+static void set_zone(struct config *config, const struct key *key, const cJSON *value)
+{
+    set_cloud(config, key, value, CLOUD_ZONE);
+}
+
+static void set_bucket(struct config *config, const struct key *key, const cJSON *value)
+{
+    set_cloud(config, key, value, CLOUD_BUCKET);
+}
+
+static void set_flavor(struct config *config, const struct key *key, const cJSON *value)
+{
+    set_cloud(config, key, value, CLOUD_FLAVOR);
+}
+
+static void set_project(struct config *config, const struct key *key, const cJSON *value)
+{
+    set_cloud(config, key, value, CLOUD_PROJECT);
+}
+
+static void set_subnet(struct config *config, const struct key *key, const cJSON *value)
+{
+    set_cloud(config, key, value, CLOUD_SUBNET);
+}
+
+static void set_platform(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        config->job->platform = xstrdup(value->valuestring);
+}
+
+static void set_image_name(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (*text_of(config, key, value))
+        config->job->name = xstrdup(value->valuestring);
+}
+
+static void set_cloud_config(struct config *config, const struct key *key, const cJSON *value);
+
+#define AT_PROVIDER "set it with the provider's own commands, which lethe deploy --dry-run prints"
 #define IS_NANOS "it is about Nanos, another kernel"
 #define IS_TOOL "it is about OPS itself, not about the guest"
 
@@ -382,7 +416,7 @@ static const struct key top_keys[] = {
     {"Kernel", set_kernel, NULL},
     {"Debugflags", set_debugflags, NULL},
     {"RunConfig", set_run_config, NULL},
-    {"CloudConfig", NULL, NO_DEPLOY},
+    {"CloudConfig", set_cloud_config, NULL},
     {"Mounts", set_mounts, NULL},
     {"VolumesDir", NULL, "volumes live in $XDG_DATA_HOME/lethe/volumes"},
     {"NameServers", set_name_servers, NULL},
@@ -398,6 +432,7 @@ static const struct key top_keys[] = {
     {"RebootOnExit", NULL, "the tool ends with the program and hands on its exit status"},
     {"Force", NULL, "an image is made anew each time"},
     {"BuildDir", NULL, "nothing is written but what -o names"},
+    {"ManifestName", NULL, IS_NANOS},
     {"DisableArgsCopy", NULL, "files named in Args are never packed by themselves; use Files"},
     {"PackageBaseURL", NULL, IS_TOOL},
     {"PackageManifestURL", NULL, IS_TOOL},
@@ -430,7 +465,7 @@ static const struct key run_keys[] = {
     {"GdbPort", NULL, "use --qemu-arg=-gdb --qemu-arg=tcp::PORT"},
     {"QMP", NULL, "use --qemu-arg=-qmp --qemu-arg=..."},
     {"ImageName", NULL, "use lethe image create -i"},
-    {"InstanceGroup", NULL, NO_DEPLOY},
+    {"InstanceGroup", NULL, AT_PROVIDER},
     {"Background", NULL, "use lethe instance create"},
     {"AtExit", NULL, "run what should follow after lethe in the shell"},
     {"JSON", NULL, IS_TOOL},
@@ -443,34 +478,85 @@ static const struct key run_keys[] = {
     {"Klibs", NULL, IS_NANOS},
 };
 
+static const struct key cloud_keys[] = {
+    {"Platform", set_platform, NULL},
+    {"ProjectID", set_project, NULL},
+    {"Zone", set_zone, NULL},
+    {"BucketName", set_bucket, NULL},
+    {"Flavor", set_flavor, NULL},
+    {"ImageName", set_image_name, NULL},
+    {"Subnet", set_subnet, NULL},
+    {"ImageType", NULL, "lethe deploy knows which format a provider takes"},
+    {"BucketNamespace", NULL, "lethe deploy does not drive Oracle's cloud"},
+    {"VPC", NULL, AT_PROVIDER},
+    {"SecurityGroup", NULL, AT_PROVIDER},
+    {"StaticIP", NULL, AT_PROVIDER},
+    {"EnableIPv6", NULL, AT_PROVIDER},
+    {"DomainName", NULL, AT_PROVIDER},
+    {"Tags", NULL, AT_PROVIDER},
+    {"InstanceProfile", NULL, AT_PROVIDER},
+    {"KMS", NULL, AT_PROVIDER},
+    {"RootVolume", NULL, AT_PROVIDER},
+    {"Spot", NULL, AT_PROVIDER},
+    {"DedicatedHostID", NULL, AT_PROVIDER},
+    {"ConfidentialVM", NULL, AT_PROVIDER},
+    {"UserData", NULL, AT_PROVIDER},
+};
+
 // ---- tables
 
-static void unknown_key(const struct config *config, const char *section, const char *name,
-                        const struct key *keys, size_t count)
-{
-    const char **names = xalloc(count * sizeof(*names));
+static const struct section {
+    const char *name;  // as messages say it, and behind it
+    const struct key *keys;
+    size_t count;
+} sections[] = {
+    {"", top_keys, sizeof(top_keys) / sizeof(top_keys[0])},
+    {" of RunConfig", run_keys, sizeof(run_keys) / sizeof(run_keys[0])},
+    {" of CloudConfig", cloud_keys, sizeof(cloud_keys) / sizeof(cloud_keys[0])},
+    {" of Nics", nic_keys, sizeof(nic_keys) / sizeof(nic_keys[0])},
+};
+enum { TOP, RUN_CONFIG, CLOUD_CONFIG, NICS, N_SECTIONS };
 
-    for (size_t i = 0; i < count; i++)
-        names[i] = keys[i].name;
-    die("%s: unknown key '%s'%s; the nearest is '%s'", config->path, name, section,
-        nearest(name, names, count));
+static void report_key(cJSON *report, const struct section *section, const struct key *key)
+{
+    cJSON *object = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(
+        object, "key", *section->name ? format("%s.%s", section->name + 4, key->name) : key->name);
+    cJSON_AddBoolToObject(object, "supported", !key->ignored);
+    if (key->ignored)
+        cJSON_AddStringToObject(object, "reason", key->ignored);
+    cJSON_AddItemToArray(report, object);
 }
 
-static void apply_object(struct config *config, const char *section, const cJSON *object,
-                         const struct key *keys, size_t count)
+static void unknown_key(const struct config *config, const struct section *section,
+                        const char *name)
 {
+    const char **names = xalloc(section->count * sizeof(*names));
+
+    for (size_t i = 0; i < section->count; i++)
+        names[i] = section->keys[i].name;
+    die("%s: unknown key '%s'%s; the nearest is '%s'", config->path, name, section->name,
+        nearest(name, names, section->count));
+}
+
+static void apply_object(struct config *config, int which, const cJSON *object)
+{
+    const struct section *section = &sections[which];
     const cJSON *item;
 
     cJSON_ArrayForEach (item, object) {
-        size_t i = 0;
-        while (i < count && strcasecmp(keys[i].name, item->string))
-            i++;
-        if (i == count)
-            unknown_key(config, section, item->string, keys, count);
-        if (keys[i].apply && !cJSON_IsNull(item))
-            keys[i].apply(config, &keys[i], item);
-        else if (!keys[i].apply)
-            warn("%s: %s%s is ignored: %s", config->path, keys[i].name, section, keys[i].ignored);
+        const struct key *key = section->keys, *end = key + section->count;
+        while (key < end && strcasecmp(key->name, item->string))
+            key++;
+        if (key == end)
+            unknown_key(config, section, item->string);
+        if (config->report)
+            report_key(config->report, section, key);
+        if (key->apply && !cJSON_IsNull(item))
+            key->apply(config, key, item);
+        else if (!key->apply && !config->report)
+            warn("%s: %s%s is ignored: %s", config->path, key->name, section->name, key->ignored);
     }
 }
 
@@ -478,7 +564,26 @@ static void set_run_config(struct config *config, const struct key *key, const c
 {
     if (!cJSON_IsObject(value))
         wrong_type(config, key, "an object");
-    apply_object(config, " of RunConfig", value, run_keys, sizeof(run_keys) / sizeof(run_keys[0]));
+    apply_object(config, RUN_CONFIG, value);
+}
+
+static void set_cloud_config(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsObject(value))
+        wrong_type(config, key, "an object");
+    apply_object(config, CLOUD_CONFIG, value);
+}
+
+static void set_nics(struct config *config, const struct key *key, const cJSON *value)
+{
+    if (!cJSON_IsArray(value) || (cJSON_GetArraySize(value) && !cJSON_IsObject(value->child)))
+        wrong_type(config, key, "an array of objects");
+    if (cJSON_GetArraySize(value) > 1)
+        die("%s: Nics: this version has one network interface", config->path);
+    if (value->child)
+        apply_object(config, NICS, value->child);
+    if (value->child && config->job->net == NET_AUTO)
+        config->job->net = NET_USER;
 }
 
 // ---- paths
@@ -585,10 +690,9 @@ static void bad_json(const char *path, const char *text, const char *at)
     die("%s: not valid JSON at line %u, column %u", path, line, column);
 }
 
-// Reads PATH into JOB. Unknown keys and wrong types end the tool; keys without use are named in a warning.
-void config_load(struct job *job, const char *path)
+static void load(struct job *job, const char *path, cJSON *report)
 {
-    struct config config = {.job = job, .path = path, .net_bits = -1};
+    struct config config = {.job = job, .path = path, .net_bits = -1, .report = report};
     char *text = read_all(path);
     const char *end = text;
     cJSON *root = cJSON_ParseWithOpts(text, &end, 1);
@@ -597,7 +701,7 @@ void config_load(struct job *job, const char *path)
         bad_json(path, text, end);
     if (!cJSON_IsObject(root))
         die("%s: the configuration must be a JSON object", path);
-    apply_object(&config, "", root, top_keys, sizeof(top_keys) / sizeof(top_keys[0]));
+    apply_object(&config, TOP, root);
     pack_listed(&config, config.files, "Files", false);
     pack_listed(&config, config.dirs, "Dirs", true);
     if (config.map_dirs)
@@ -606,4 +710,61 @@ void config_load(struct job *job, const char *path)
     settle_network(&config);
     cJSON_Delete(root);
     free(text);
+}
+
+// Reads PATH into JOB. Unknown keys and wrong types end the tool; keys without use are named in a warning.
+void config_load(struct job *job, const char *path) { load(job, path, NULL); }
+
+// ---- lethe config
+
+static void print_report(const cJSON *report, bool json)
+{
+    const cJSON *item;
+
+    if (json) {
+        puts(cJSON_Print(report));
+        return;
+    }
+    cJSON_ArrayForEach (item, report) {
+        const cJSON *reason = cJSON_GetObjectItem(item, "reason");
+        printf("%-28s %s%s\n", cJSON_GetObjectItem(item, "key")->valuestring,
+               reason ? "ignored: " : "supported", reason ? reason->valuestring : "");
+    }
+}
+
+// What a run or a build would find wrong with the program that the file names.
+static void check_program(const struct job *job, const char *path)
+{
+    if (job->program_host && access(job->program_host, R_OK))
+        die("%s: cannot read the program %s: %s", path, job->program_host, strerror(errno));
+}
+
+// `lethe config check FILE`: takes the file as run would, and says of each of its keys what comes of it. `lethe config keys`: of
+// all keys there are.
+int verb_config(int argc, char **argv)
+{
+    static const char *const verbs[] = {"check", "keys"};
+    struct job job = {.memory_bytes = 512 * MIB, .cpus = 1, .root = tree_new()};
+    bool json = argc > 2 && !strcmp(argv[argc - 1], "--json");
+    const char *verb = argc > 1 ? argv[1] : "";
+    cJSON *report = cJSON_CreateArray();
+
+    argc -= json;
+    if (!*verb)
+        die("name what to do: config check FILE or config keys");
+    if (!strcmp(verb, "check") && argc == 3) {
+        load(&job, argv[2], report);
+        network_settle(&job);
+        check_program(&job, argv[2]);
+    } else if (!strcmp(verb, "keys") && argc == 2) {
+        for (size_t i = 0; i < N_SECTIONS; i++)
+            for (size_t k = 0; k < sections[i].count; k++)
+                report_key(report, &sections[i], &sections[i].keys[k]);
+    } else if (!strcmp(verb, "check") || !strcmp(verb, "keys")) {
+        die("write: lethe config check FILE | keys [--json]");
+    } else {
+        die("unknown verb 'config %s'; the nearest is 'config %s'", verb, nearest(verb, verbs, 2));
+    }
+    print_report(report, json);
+    return 0;
 }

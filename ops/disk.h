@@ -73,10 +73,14 @@ struct image_source {
     unsigned cpus;
 };
 const struct image_format *format_named(const char *name);
+bool is_provider(const char *name);
 const struct image_format *format_of_path(const char *path);
 void format_write(const struct image_format *image_format, struct image_source *source,
                   const char *path);
 int disk_open_raw(const char *path, const char *disk_format);
+
+// ---- images.c
+void image_produce(struct job *job, const struct image_format *f, const char *from);
 
 // ---- build.c
 int memory_file(const char *name);

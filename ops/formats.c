@@ -269,6 +269,14 @@ enum {
     N_PROVIDERS = sizeof(providers) / sizeof(providers[0])
 };
 
+bool is_provider(const char *name)
+{
+    for (size_t i = 0; i < N_PROVIDERS; i++)
+        if (!strcmp(name, providers[i][0]))
+            return true;
+    return false;
+}
+
 // The format of this name, or that a provider takes.
 const struct image_format *format_named(const char *name)
 {

@@ -111,15 +111,23 @@ static void write_source(struct job *job, const struct image_format *f, int disk
                                   .cpus = job->cpus};
 
     format_write(f, &source, job->output);
-    printf("%s\n", job->output);
     close(disk);
+}
+
+// Writes job->output in this format, from the disk image FROM, or, when that is NULL, from the settled job.
+void image_produce(struct job *job, const struct image_format *f, const char *from)
+{
+    int disk = from ? disk_open_raw(from, disk_format(from)) : memory_file("lethe-disk");
+
+    if (!from)
+        build_disk(job, disk, job->output);
+    write_source(job, f, disk);
 }
 
 // The job as an image in the format that -t or the output's name asks for.
 int image_create(struct job *job)
 {
     const struct image_format *f;
-    int disk;
 
     if (!job->program_host)
         die("image create: no program named; try 'lethe help'");
@@ -128,9 +136,8 @@ int image_create(struct job *job)
     job_settle(job);
     if (job->dry_run)
         return 0;
-    disk = memory_file("lethe-disk");
-    build_disk(job, disk, job->output);
-    write_source(job, f, disk);
+    image_produce(job, f, NULL);
+    printf("%s\n", job->output);
     return 0;
 }
 
@@ -139,7 +146,8 @@ static int image_convert(struct job *job, const char *name)
     char *from = stored_image(name);
     const struct image_format *f = choose_output(job, from);
 
-    write_source(job, f, disk_open_raw(from, disk_format(from)));
+    image_produce(job, f, from);
+    printf("%s\n", job->output);
     return 0;
 }
 

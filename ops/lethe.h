@@ -80,6 +80,17 @@ struct mount {    // a volume in the guest's tree
 
 enum net { NET_AUTO, NET_NONE, NET_USER, NET_TAP, NET_BRIDGE };
 
+// What a deployment has to know of the cloud (deploy.c).
+enum cloud {
+    CLOUD_ZONE,
+    CLOUD_BUCKET,
+    CLOUD_FLAVOR,
+    CLOUD_PROJECT,
+    CLOUD_SUBNET,
+    CLOUD_URL,
+    N_CLOUD
+};
+
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 
 // Everything a run needs, filled from ops.conf and then from the command line.
@@ -126,6 +137,8 @@ struct job {
         console_file;  // where the console of a disk's machine goes, NULL: standard input and output
     bool json;
     char *name;  // of an image or an instance
+    char *cloud[N_CLOUD];
+    char *platform;  // the provider that ops.conf names
     int verbose;
     bool dry_run;
     bool dynamic;        // the program is not static
@@ -177,6 +190,7 @@ void options_parse(struct job *job, int argc, char **argv);
 
 // ---- config.c
 void config_load(struct job *job, const char *path);
+int verb_config(int argc, char **argv);
 
 // ---- elf.c
 struct elf_info elf_check(const char *path, const char *arch);
@@ -223,11 +237,14 @@ uint32_t image_epoch(void);
 // ---- output.c
 int output_begin(const char *path, const char **temporary);
 void output_end(int fd);
+void output_passing(const char *path);
 void output_text(const char *path, const char *text);
 void write_all(int fd, const char *path, const void *bytes, size_t len);
 uint8_t *file_bytes(const char *path, size_t *len);
 
 // ---- process.c
+enum { PROGRAM_MISSING = 127, PROGRAM_LINE = 1024 };
+int try_program(const char *const *argv, int in, int out, char line[PROGRAM_LINE]);
 void run_program(const char *const *argv, const char *package, int in, int out);
 
 // ---- images.c
@@ -236,6 +253,9 @@ void check_name(const char *name);
 char *stored_image(const char *name);
 int image_create(struct job *job);
 int verb_image(struct job *job, const char *verb);
+
+// ---- deploy.c
+int verb_deploy(struct job *job, const char *provider);
 
 // ---- instance.c
 int verb_instance(struct job *job, const char *verb);

@@ -22,6 +22,8 @@ static const char help_text[] =
     "  lethe instance create IMAGE [-i NAME] [OPTION...]  start a disk image in the background\n"
     "  lethe instance list, lethe instance logs|stop|delete NAME   [--json] [--timeout SECONDS]\n"
     "  lethe run --disk FILE [OPTION...]                  start a disk image\n"
+    "  lethe deploy PROVIDER PROGRAM|IMAGE [-i NAME] [OPTION...] [-- ARG...]   start it in a cloud\n"
+    "  lethe config check FILE | keys  [--json]           what is understood of an ops.conf\n"
     "  lethe volume create NAME SIZE | list | delete NAME  volumes, which outlive their guests\n"
     "  lethe help                                         this text\n"
     "  lethe version                                      the version\n"
@@ -54,6 +56,11 @@ static const char help_text[] =
     "      --disk-bus BUS     its controller: virtio (default), scsi, nvme or ahci\n"
     "      --uefi             start it by UEFI, not by a BIOS; --firmware FILE: by this firmware\n"
     "      --timeout SECONDS  end the guest after this long (exit status 124)\n"
+    "\n"
+    "Where lethe deploy puts it (docs/deploy.md)\n"
+    "      --zone ZONE        zone or region; --project NAME: project or resource group\n"
+    "      --bucket NAME      where the image is uploaded to; --url URL: where the provider finds it\n"
+    "      --flavor TYPE      type of the machine; --subnet NAME: its network\n"
     "\n"
     "Watching it\n"
     "      --strace[=NAMES]   show the system calls (or these, comma separated) on the console\n"
@@ -207,8 +214,8 @@ static int verb_run(struct job *job)
     return guest_run(job, &command, fd);
 }
 
-static const char *const verbs[] = {"run",    "build", "image",  "instance",
-                                    "volume", "help",  "version"};
+static const char *const verbs[] = {"run",    "build",  "deploy", "image",  "instance",
+                                    "volume", "config", "help",   "version"};
 
 static int unknown_verb(const char *verb)
 {
@@ -223,7 +230,7 @@ int main(int argc, char **argv)
 
     signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files is an error like others
     if (!*verb)
-        die("name a verb: run, build, image, volume, help or version");
+        die("name a verb: run, build, deploy, image, instance, volume, config, help or version");
     if (!strcmp(verb, "help") || !strcmp(verb, "--help") || !strcmp(verb, "-h")) {
         fputs(help_text, stdout);
         return 0;
@@ -242,6 +249,13 @@ int main(int argc, char **argv)
     }
     if (!strcmp(verb, "volume"))
         return verb_volume(argc - 1, argv + 1);
+    if (!strcmp(verb, "config"))
+        return verb_config(argc - 1, argv + 1);
+    if (!strcmp(verb, "deploy")) {
+        bool named = argc > 2 && *argv[2] != '-';
+        options_parse(&job, argc - 1 - named, argv + 1 + named);
+        return verb_deploy(&job, named ? argv[2] : NULL);
+    }
     if (strcmp(verb, "run") && strcmp(verb, "build"))
         return unknown_verb(verb);
     options_parse(&job, argc - 1, argv + 1);

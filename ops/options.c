@@ -33,6 +33,7 @@ enum {  // long options without a letter
     OPT_MOUNT,
     OPT_SYSROOT,
     OPT_ROOTFS,
+    OPT_CLOUD,  // the first of N_CLOUD
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
@@ -69,6 +70,12 @@ static const struct option long_options[] = {
     {"unchecked", no_argument, NULL, OPT_UNCHECKED},
     {"sysroot", required_argument, NULL, OPT_SYSROOT},
     {"rootfs", required_argument, NULL, OPT_ROOTFS},
+    {"zone", required_argument, NULL, OPT_CLOUD + CLOUD_ZONE},
+    {"bucket", required_argument, NULL, OPT_CLOUD + CLOUD_BUCKET},
+    {"flavor", required_argument, NULL, OPT_CLOUD + CLOUD_FLAVOR},
+    {"project", required_argument, NULL, OPT_CLOUD + CLOUD_PROJECT},
+    {"subnet", required_argument, NULL, OPT_CLOUD + CLOUD_SUBNET},
+    {"url", required_argument, NULL, OPT_CLOUD + CLOUD_URL},
     {NULL, 0, NULL, 0},
 };
 
@@ -254,6 +261,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_UNCHECKED: job->unchecked = true; break;
     case OPT_SYSROOT: set_sysroot(job, value); break;
     case OPT_ROOTFS: break;  // read before everything else
+    default: job->cloud[option - OPT_CLOUD] = xstrdup(value);
     }
 }
 

@@ -55,7 +55,10 @@ for word in tcp:127.0.0.1:8080-:8080 tcp:127.0.0.1:9000-:9000 tcp:127.0.0.1:7001
     if grep -q "$word" "$out"; then pass; else fail "config/ports: no $word in $(cat "$out")"; fi
 done
 warns klibs 'Klibs is ignored' '{"Klibs": ["tls"]}'
-warns cloud 'CloudConfig is ignored' '{"CloudConfig": {"Zone": "x", "Whatever": 1}}'
+warns cloud "VPC of CloudConfig is ignored: set it with the provider's own commands" '{"CloudConfig": {"Zone": "x", "VPC": "y"}}'
+wrong cloud_key "unknown key 'Zones' of CloudConfig; the nearest is 'Zone'" '{"CloudConfig": {"Zones": "x"}}'
+wrong cloud_type 'CloudConfig must be an object' '{"CloudConfig": []}'
+wrong zone_type 'Zone must be a string' '{"CloudConfig": {"Zone": 1}}'
 warns uefi 'Uefi is ignored' '{"Uefi": true}'
 
 # Every key that OPS knows is taken or named in a warning.
@@ -72,6 +75,33 @@ for key in Memory CPUs Ports UDPPorts IPAddress IPv6Address NetMask Gateway Nics
     conf key "{\"RunConfig\": {\"$key\": null}}"
     run "$LETHE" run --kernel "$STUB" -c "$d/key.json" "$PROBE" --dry-run
     if [ "$status" -eq 0 ]; then pass; else fail "config/key_RunConfig.$key: $(head -n 1 "$err")"; fi
+done
+
+for key in Platform ProjectID Zone BucketName BucketNamespace ImageName ImageType Flavor VPC Subnet SecurityGroup StaticIP EnableIPv6 \
+    DomainName Tags InstanceProfile KMS RootVolume Spot DedicatedHostID ConfidentialVM UserData; do
+    conf key "{\"CloudConfig\": {\"$key\": null}}"
+    run "$LETHE" run --kernel "$STUB" -c "$d/key.json" "$PROBE" --dry-run
+    if [ "$status" -eq 0 ]; then pass; else fail "config/key_CloudConfig.$key: $(head -n 1 "$err")"; fi
+done
+
+# lethe config: what comes of each key; docs/tool.md tells of all there are.
+conf check "{\"Program\": \"$PROBE\", \"Klibs\": [], \"RunConfig\": {\"memory\": \"1g\"}, \"CloudConfig\": {\"Zone\": \"z\"}}"
+expect_output config/check 0 "Program                      supported
+Klibs                        ignored: it is about Nanos, another kernel
+RunConfig.Memory             supported
+CloudConfig.Zone             supported" "$LETHE" config check "$d/check.json"
+run "$LETHE" config check "$d/check.json" --json
+holds config/check_json perl -MJSON::PP -e 'local $/; my $l = decode_json(<>); exit !(@$l == 4 && $l->[0]{supported} && !$l->[1]{supported} && $l->[1]{reason})' "$out"
+expect config/check_wrong 2 "unknown key 'Argz'" "$LETHE" config check "$d/unknown.json"
+expect config/check_syntax 2 'not valid JSON at line 2' "$LETHE" config check "$d/syntax.json"
+expect config/check_missing 2 'cannot read the configuration' "$LETHE" config check "$d/none.json"
+conf program '{"Program": "/surely/not/there"}'
+expect config/check_program 2 'program.json: cannot read the program /surely/not/there: No such file' "$LETHE" config check "$d/program.json"
+expect config/check_usage 2 'write: lethe config check FILE' "$LETHE" config check
+expect config/unknown_verb 2 "unknown verb 'config chekc'; the nearest is 'config check'" "$LETHE" config chekc
+run "$LETHE" config keys
+for key in $(sed 's/ .*//; s/.*\.//' "$out"); do
+    holds "config/documented_$key" grep -q "^|.*[\`.]$key\`" docs/tool.md
 done
 
 # Effects, read from the image.
