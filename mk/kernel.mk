@@ -24,7 +24,7 @@ KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' 
 
 # Sources of one kernel only: the network, the power button, and what answers in its place.
 NO_NET_SRCS := kernel/net/none.c
-NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/virtio/virtio_net.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/x86_64/button.c,$(KSRCS)))
+NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/net/% platform/pci_irq.c platform/pci_drivers.c platform/x86_64/pci_line.c platform/virtio/virtio_net.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/x86_64/button.c,$(KSRCS)))
 
 objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
 # The disks: the block layer, ext4 that is written, and the drivers.
@@ -47,9 +47,9 @@ KCOLD := $(addprefix kernel/fs/,attr.c dir.c ext4.c fcntl.c gen.c inotify.c lock
          $(addprefix kernel/core/,cmdline.c debug.c kallsyms.c kmain.c lock.c log.c random.c seq_buf.c smp.c) \
          $(addprefix kernel/mm/,attach.c hugetlb.c madvise.c mlock.c mm.c mremap.c pkey.c show.c) kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
          $(wildcard kernel/exec/*.c) kernel/arch/backtrace.c $(addprefix kernel/arch/x86_64/,cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
-         $(addprefix platform/x86_64/,acpi_x86.c ioapic.c machine.c mptable.c pci.c platform.c pvh.c tsc.c button.c) kernel/task/shutdown.c \
+         $(addprefix platform/x86_64/,acpi_x86.c ioapic.c machine.c mptable.c pci.c platform.c pvh.c tsc.c button.c pci_line.c) kernel/task/shutdown.c \
          $(addprefix kernel/arch/aarch64/,cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
-         $(addprefix platform/aarch64/,device_tree.c dt_node.c dt_pci.c its.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/acpi.c platform/firmware.c platform/memory_map.c platform/pci.c platform/random.c platform/uart8250.c $(wildcard platform/virtio/*.c)
+         $(addprefix platform/aarch64/,device_tree.c dt_node.c dt_pci.c its.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/acpi.c platform/firmware.c platform/memory_map.c platform/pci.c platform/pci_irq.c platform/pci_drivers.c platform/random.c platform/uart8250.c $(wildcard platform/virtio/*.c)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 
 # Only what says inline is inlined: other calls stay calls, for a few instructions in a hundred. The kernel file is to stay

@@ -16,19 +16,14 @@
 #define BAR_IO 1
 #define BAR_64 4
 #define CAPABILITIES 0x34
-#define CAP_VENDOR 9
-#define CAP_MSIX 0x11
-#define MSIX_ENTRY_BYTES 16
-#define MSIX_ENABLE BIT(31)  // of the word at the capability
-#define MSIX_MASK_ALL BIT(30)
 #define FIRST_CAP 0x40
 #define MAX_CAPS 48  // as many as fit in 256 bytes
 
-void pci_each_function(void (*found)(u32 function, void *arg), void *arg)
+void pci_each_function(u32 bus, void (*found)(u32 function, void *arg), void *arg)
 {
     if (pci_read32(0, 0) == UINT32_MAX)  // no host bridge: no bus
         return;
-    for (u32 device = 0; device < 32; device++) {
+    for (u32 device = bus << 5; device < (bus << 5) + 32; device++) {
         u32 n = 8;
         for (u32 f = device << 3; f < (device << 3) + n; f++) {
             bool there = pci_read32(f, 0) != UINT32_MAX;
@@ -69,7 +64,7 @@ static u32 byte_at(u32 function, u32 offset)
     return pci_read32(function, offset & ~3u) >> 8 * (offset & 3) & 0xff;
 }
 
-static u32 find_caps(u32 function, u32 kind, u8 *caps, u32 max)
+u32 pci_caps(u32 function, u32 kind, u8 *caps, u32 max)
 {
     u32 n = 0;
     if (!(pci_read32(function, COMMAND) & STATUS_CAPABILITIES))
@@ -81,30 +76,6 @@ static u32 find_caps(u32 function, u32 kind, u8 *caps, u32 max)
         at = byte_at(function, at + 1) & ~3u;
     }
     return n;
-}
-
-u32 pci_vendor_caps(u32 function, u8 *caps, u32 max)
-{
-    return find_caps(function, CAP_VENDOR, caps, max);
-}
-
-volatile u32 *pci_msix_entry(u32 function)
-{
-    u8 cap;
-    if (!find_caps(function, CAP_MSIX, &cap, 1))
-        return NULL;
-    u32 table = pci_read32(function, cap + 4);
-    phys_t base = pci_bar(function, table & 7);
-    if (!base || !platform_is_device(base + (table & ~7u), MSIX_ENTRY_BYTES))
-        return NULL;
-    return arch_map_device(base + (table & ~7u), MSIX_ENTRY_BYTES);
-}
-
-void pci_msix_enable(u32 function)
-{
-    u8 cap;
-    if (find_caps(function, CAP_MSIX, &cap, 1))
-        pci_write32(function, cap, (pci_read32(function, cap) | MSIX_ENABLE) & ~MSIX_MASK_ALL);
 }
 
 void pci_enable(u32 function)

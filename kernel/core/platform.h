@@ -45,8 +45,8 @@ bool platform_control_write(const char *text, size_t len);
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg);
 // A message-signalled interrupt of a PCI function: what it has to write where. => 0, -ENODEV: none free, or no such thing
 int platform_msi_request(u32 function, void (*handler)(void *), void *arg, u64 *address, u32 *data);
-// The interrupt line of a PCI function, which others may share. => 0, -ENODEV. Weak: a machine may tell of none.
-int platform_intx_request(u32 function, void (*handler)(void *), void *arg) __weak;
+// The interrupt line of a PCI function, which others may share. => -ENODEV: not known. Weak: a machine may tell of none.
+int platform_intx_line(u32 function) __weak;
 // Fills buf with random bytes from a device or the CPU; returns how many it could give.
 size_t platform_random(void *buf, size_t len);
 bool platform_has_random(void);  // a device is there, though it may have nothing yet

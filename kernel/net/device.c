@@ -81,6 +81,15 @@ void net_device_receive(struct net_device *d, struct pbuf *p, bool checked)
     }
 }
 
+void net_device_link_changed(struct net_device *d)
+{
+    if (d->ops->link_up(d))
+        netif_set_link_up(&d->netif);  // lwIP asks for its lease again
+    else
+        netif_set_link_down(&d->netif);
+    d->changed = true;
+}
+
 // ---- names for programs
 
 static void write_file(const char *path, const char *text)

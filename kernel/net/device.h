@@ -44,6 +44,8 @@ int net_device_add(struct net_device *d);
 void net_device_receive(struct net_device *d, struct pbuf *p, bool checked);
 // After send has failed for want of room: there is some. => the stack's lock is held
 void net_device_has_room(struct net_device *d);
+// link_up says something else now. => the stack's lock is held
+void net_device_link_changed(struct net_device *d);
 // Of the stack's thread.
 bool net_devices_poll(struct net_stack *st);  // => true: not all could be taken in
 void net_devices_settle(

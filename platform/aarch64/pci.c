@@ -36,14 +36,14 @@ void pci_write32(u32 function, u32 offset, u32 value)
         mmio_write32(space, offset, value);
 }
 
-int platform_intx_request(u32 function, void (*handler)(void *), void *arg)
+int platform_intx_line(u32 function)
 {
     const struct pci_host *pci = &machine.pci;
     u32 pin = pci_read32(function, INTERRUPT_PIN) >> 8 & 0xff;
     u32 key = (function << 8 | pin) & pci->intx_mask;
     for (u32 i = 0; pin && i < pci->n_intx; i++) {
         if (pci->intx[i].key == key)
-            return platform_irq_request(pci->intx[i].line, handler, arg);
+            return (int)pci->intx[i].line;
     }
     return -ENODEV;
 }

@@ -136,7 +136,7 @@ void pci_place(u32 function)
     static bool looked;
     struct bar b;
     if (!looked)
-        pci_each_function(note_function, NULL);
+        pci_each_function(0, note_function, NULL);
     looked = true;
     u32 command = stop_memory(function), n = n_bars(function);
     for (u32 bar = 0; bar < n; bar++) {

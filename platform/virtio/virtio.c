@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/platform.h"
 #include "platform/pci.h"
+#include "platform/pci_drivers.h"
 #include "platform/virtio/virtio_ring.h"
 
 enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, FAILED = 128 };
@@ -186,6 +187,8 @@ static void found_pci(u32 function, void *unused)
 {
     if (n_devices < MAX_DEVICES && virtio_pci_probe(&devices[n_devices], function) == 0)
         start_driver(&devices[n_devices++]);
+    else if (pci_driver_start)
+        pci_driver_start(function, found_pci);
 }
 
 // SIZE@BASE:IRQ, as Linux's virtio_mmio.device= and as monitors write it; SIZE may end in K.
@@ -209,5 +212,5 @@ void virtio_init(void)
     for (const char *at = NULL; (at = cmdline_next(at, "virtio_mmio.device", text, sizeof(text)));)
         found_word(text);
     platform_each_virtio_mmio(found_mmio);
-    pci_each_function(found_pci, NULL);
+    pci_each_function(0, found_pci, NULL);
 }

@@ -8,31 +8,20 @@
 enum { MMIO_INTERRUPT_STATUS = 0x60, MMIO_INTERRUPT_ACK = 0x64 };
 enum { PCI_MSIX_CONFIG = 0x10, NO_VECTOR = 0xffff };
 
-static int set_message(struct virtio_device *d, void (*handler)(void *), void *arg)
+static int set_pci(struct virtio_device *d, void (*handler)(void *), void *arg)
 {
-    u64 address;
-    u32 data;
-    volatile u32 *entry = pci_msix_entry(d->function);
-    int err = entry ? platform_msi_request(d->function, handler, arg, &address, &data) : -ENODEV;
-    if (err)
-        return err;
-    entry[0] = (u32)address;
-    entry[1] = address >> 32;
-    entry[2] = data;
-    entry[3] = 0;  // not masked
-    pci_msix_enable(d->function);
-    *(volatile u16 *)(d->regs + PCI_MSIX_CONFIG) = NO_VECTOR;
-    d->msix = true;
-    return 0;
+    int way = pci_set_interrupt(d->function, PCI_MSIX | (d->isr ? PCI_LINE : 0), handler, arg);
+    if (way == PCI_MSIX) {
+        *(volatile u16 *)(d->regs + PCI_MSIX_CONFIG) = NO_VECTOR;
+        d->msix = true;
+    }
+    return MIN(way, 0);
 }
 
 int virtio_set_interrupt(struct virtio_device *d, void (*handler)(void *), void *arg)
 {
-    if (d->function && set_message(d, handler, arg) == 0)
-        return 0;
     if (d->function)
-        return d->isr && platform_intx_request ? platform_intx_request(d->function, handler, arg)
-                                               : -ENODEV;
+        return set_pci(d, handler, arg);
     return d->irq < 0 ? -ENODEV : platform_irq_request((unsigned)d->irq, handler, arg);
 }
 

@@ -150,7 +150,7 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
         d->id != VIRTIO_ID_BLOCK)
         return -ENODEV;
     u8 caps[MAX_VENDOR_CAPS];
-    u32 n = pci_vendor_caps(function, caps, MAX_VENDOR_CAPS);
+    u32 n = pci_caps(function, PCI_CAP_VENDOR, caps, MAX_VENDOR_CAPS);
     for (u32 i = 0; i < n; i++) {
         u32 kind = pci_read32(function, caps[i]) >> 24;
         if (kind == CAP_COMMON && !d->regs) {

@@ -72,3 +72,10 @@ processes() {
         grep -qs -- "$1" "$cmdline" && { id=${cmdline#/proc/}; echo "${id%/cmdline}"; }
     done
 }
+
+# Asks the QEMU that was started with its monitor at $work/monitor.
+monitor() { # monitor COMMAND
+    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or exit 1; alarm 5;
+        $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print $s "$ARGV[1]\n"; $s->flush;
+        $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print' "$work/monitor" "$1"
+}

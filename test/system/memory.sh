@@ -73,11 +73,6 @@ fi
 finish memory/rounds 0
 
 # The balloon: the host takes 300 of 512 MiB, and the program still gets 400, as the balloon yields.
-monitor() { # monitor COMMAND
-    perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or exit 1; alarm 5;
-        $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print $s "$ARGV[1]\n"; $s->flush;
-        $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print' "$work/monitor" "$1"
-}
 inflated() { monitor 'info balloon' | grep -q "actual=$1"; }
 for kind in $two_machines; do
     rm -f "$work/monitor"

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Traffic between the host and guests: HTTP with keep-alive, much data each way, UDP, epoll echo; addresses; and ends.
 . "$here/serve.sh"
-go=$(command -v go || echo /usr/lib/go/bin/go)
-(cd "$here/net_load" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/../../gocache" \
-    "$go" build -o "$work/net_load" .) || fail 'network/set-up: net_load does not build'
-load() { timeout -k 5 120 "$work/net_load" "$@"; }
+build_net_load network
 server=$examples/go-http
 
 # Every byte of 200 MB each way on one CPU, and 20,000 requests over 200 connections on two; less of it elsewhere.

@@ -32,3 +32,11 @@ stop() {
     wait $tool 2>/dev/null
     [ $? -eq 143 ] || fail "${me:-$name}: the tool does not end by SIGTERM"
 }
+
+# The load on servers, for the part of that name.
+build_net_load() {
+    go=$(command -v go || echo /usr/lib/go/bin/go)
+    (cd "$here/net_load" && CGO_ENABLED=0 GOFLAGS=-mod=mod GOTOOLCHAIN=local GOCACHE="$work/../../gocache" \
+        "$go" build -o "$work/net_load" .) || fail "$1/set-up: net_load does not build"
+}
+load() { timeout -k 5 120 "$work/net_load" "$@"; }

@@ -133,7 +133,7 @@ int virtio_pci_probe(struct virtio_device *d, u32 function) { return -ENODEV; }
 int virtio_rng_start(struct virtio_device *d) { return -ENODEV; }
 int virtio_balloon_start(struct virtio_device *d) { return -ENODEV; }
 void platform_each_virtio_mmio(void (*found)(phys_t, u64, int)) {}
-void pci_each_function(void (*found)(u32, void *), void *arg) {}
+void pci_each_function(u32 bus, void (*found)(u32, void *), void *arg) {}
 
 // ---- what the stack asks of sockets, files and threads
 

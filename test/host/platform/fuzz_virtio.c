@@ -58,7 +58,7 @@ void platform_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq)) {}
 int virtio_mmio_probe(struct virtio_device *d, phys_t base, u64 size, int irq) { return -ENODEV; }
 int virtio_pci_probe(struct virtio_device *d, u32 function) { return -ENODEV; }
 int virtio_balloon_start(struct virtio_device *d) { return -ENODEV; }
-void pci_each_function(void (*found)(u32 function, void *arg), void *arg) {}
+void pci_each_function(u32 bus, void (*found)(u32 function, void *arg), void *arg) {}
 
 static u8 get_status(struct virtio_device *d)
 {
