@@ -519,8 +519,11 @@ enum { TOP, RUN_CONFIG, CLOUD_CONFIG, NICS, N_SECTIONS };
 
 static void report_key(cJSON *report, const struct section *section, const struct key *key)
 {
-    cJSON *object = cJSON_CreateObject();
+    cJSON *object;
 
+    if (key->apply == set_run_config || key->apply == set_cloud_config)
+        return;  // what is in them is reported
+    object = cJSON_CreateObject();
     cJSON_AddStringToObject(
         object, "key", *section->name ? format("%s.%s", section->name + 4, key->name) : key->name);
     cJSON_AddBoolToObject(object, "supported", !key->ignored);
