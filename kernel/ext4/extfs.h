@@ -100,6 +100,23 @@ int extfs_delete_inode(struct extfs *fs, u32 ino);
 // Frees the blocks behind the size, in transactions of its own; the inode is on the orphan list meanwhile.
 int extfs_truncate(struct extfs *fs, u32 ino, u64 size);
 
+// ---- extended attributes, by their whole names ("user.x")
+#define EXTFS_XATTR_NAME_MAX 280u  // the longest prefix and 255 bytes
+struct extfs_xattr_sink {
+    int (*take)(void *arg, const char *name, const void *value, u32 size);  // not 0: stop with it
+    void *arg;
+};
+// Gives each to the sink. => 0; -EOPNOTSUPP: one is of a name space that is not known; -EUCLEAN, -EIO; what take said
+int extfs_read_xattrs(struct extfs *fs, u32 ino, const struct extfs_xattr_sink *sink);
+struct extfs_xattr {
+    const char *name;
+    const void *value;
+    u32 size;
+    bool in_inode;  // for extfs_write_xattrs itself
+};
+// What the inode has from now on, each name once. => -ENOSPC: it does not fit, and nothing has changed; -EOPNOTSUPP [in a transaction]
+int extfs_write_xattrs(struct extfs *fs, u32 ino, struct extfs_xattr *list, u32 n);
+
 // ---- names (all but the first two: in a transaction)
 // => *ino and *type (1 file, 2 directory, ... 7 link); -ENOENT
 int extfs_lookup(struct extfs *fs, u32 dir, const char *name, u32 len, u32 *ino, u32 *type);

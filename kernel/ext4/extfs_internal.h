@@ -94,7 +94,14 @@ struct buf {
     struct list ckpt;  // linked while in_ckpt
 };
 #define BUF_HASH 1024u
-enum { VERIFIED_NO, VERIFIED_GROUPS, VERIFIED_BITMAP, VERIFIED_EXTENTS, VERIFIED_DIR };
+enum {
+    VERIFIED_NO,
+    VERIFIED_GROUPS,
+    VERIFIED_BITMAP,
+    VERIFIED_EXTENTS,
+    VERIFIED_DIR,
+    VERIFIED_XATTR
+};
 
 struct journal_run {
     u32 first, n;  // blocks of the journal
@@ -279,6 +286,9 @@ int orphan_add(struct raw_inode *i);
 int orphan_remove(struct raw_inode *i);
 int orphans_process(struct extfs *fs);
 void orphans_forget(struct extfs *fs);  // what memory knows of the list
+
+// ---- xattr.c: the block of attributes goes, or loses a user
+int xattrs_drop(struct raw_inode *i);
 
 // ---- extent.c
 struct extent_map {

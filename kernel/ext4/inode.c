@@ -434,45 +434,6 @@ int extfs_truncate(struct extfs *fs, u32 ino, u64 size)
     return extfs_end(fs, err);
 }
 
-// The block of extended attributes, which other inodes may share.
-static int drop_xattrs(struct raw_inode *i)
-{
-    struct extfs *fs = i->fs;
-    u64 block = le32(i->raw + I_FILE_ACL) | (u64)le16(i->raw + I_FILE_ACL_HIGH) << 32;
-    if (!block)
-        return 0;
-    struct buf *b = blocks_usable(fs, block, 1) ? buf_get(fs, block) : ERR_PTR(-EUCLEAN);
-    if (IS_ERR(b))
-        return PTR_ERR(b) == -EUCLEAN ? damaged(fs, "an attribute block lies outside")
-                                      : (int)PTR_ERR(b);
-    int err = 0;
-    u32 refs = le32(b->data + 4);
-    if (le32(b->data) != 0xea020000u) {
-        err = damaged(fs, "an attribute block is damaged");
-    } else if (refs > 1) {
-        put32(b->data + 4, refs - 1);
-        if (fs->metadata_csum) {
-            u8 number[8];
-            put32(number, (u32)block);
-            put32(number + 4, block >> 32);
-            put32(b->data + 0x10, 0);
-            put32(b->data + 0x10,
-                  crc32c(crc32c(fs->csum_seed, number, 8), b->data, fs->block_size));
-        }
-        err = buf_dirty(fs, b);
-    }
-    buf_put(fs, b);
-    if (!err && refs <= 1) {
-        err = buf_forget(fs, block);
-        if (!err)
-            err = free_blocks(fs, block, 1);
-    }
-    put32(i->raw + I_FILE_ACL, 0);
-    put16(i->raw + I_FILE_ACL_HIGH, 0);
-    inode_add_blocks(i, -1);
-    return err;
-}
-
 int extfs_delete_inode(struct extfs *fs, u32 ino)
 {
     struct raw_inode i;
@@ -488,7 +449,7 @@ int extfs_delete_inode(struct extfs *fs, u32 ino)
     err = raw_get(fs, ino, &i);
     if (!err) {
         bool directory = (inode_mode(&i) & T_FMT) == T_DIR;
-        err = drop_xattrs(&i);
+        err = xattrs_drop(&i);
         if (!err)
             err = orphan_remove(&i);
         put32(i.raw + I_DTIME, (u32)(fs->disk->ops->now_ns() / NSEC));

@@ -383,6 +383,9 @@ struct inode_ops {
     int (*make_orphan)(struct inode *dir, struct inode *inode);
     void (*changed)(
         struct inode *inode);  // mode, owner, times, size or contents: to be written back some day
+    // Extended attributes that lie on a disk: brings them into inode->xattrs, once; makes the disk have what is there.
+    int (*load_xattrs)(struct inode *inode);
+    int (*store_xattrs)(struct inode *inode);
     // A page of the cache that is about to be written, referenced, in the tree, its place on the disk promised.
     struct page *(*page_for_write)(struct inode *inode, u64 index);
     void (*evict)(struct inode *inode);  // no name and no user any more
@@ -400,6 +403,7 @@ enum inode_flags {
     I_NO_ATIME = 256,
     I_ANON = 512,     // stands for a file without a name (file_dentry)
     I_VOLUME = 1024,  // contents come from a disk by way of the page cache (volume.c)
+    I_XATTRS = 2048,  // [lock] inode->xattrs holds what the disk has
 };
 
 // Seals of a memfd (fcntl(2)).

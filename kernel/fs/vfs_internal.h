@@ -185,6 +185,14 @@ static inline void inode_changed(struct inode *inode)
 // Names of a directory are added, removed and renamed on a disk too.
 static inline bool dir_on_disk(const struct inode *dir) { return dir->flags & I_VOLUME; }
 
+// An extended attribute in inode->xattrs; the value lies behind it.
+struct xattr {
+    struct xattr *next;
+    char *name;
+    void *value;
+    size_t size;
+};
+
 // inotify
 enum { IN_MOVE_COOKIE = 1 };
 u32 fs_notify_cookie(void);

@@ -525,6 +525,8 @@ static const struct inode_ops volume_inode_ops = {
     .rename = volume_rename,
     .make_orphan = volume_make_orphan,
     .changed = inode_has_changed,
+    .load_xattrs = volume_load_xattrs,
+    .store_xattrs = volume_store_xattrs,
     .page_for_write = volume_page_for_write,
 };
 

@@ -66,3 +66,7 @@ int volume_set_size(struct inode *inode, u64 size);
 // for fsync
 int volume_write_back(struct vol_inode *vi, u64 first, u64 last);
 u64 volume_dirty_limit(void);
+
+// ---- volume_xattr.c [inode->lock]
+int volume_load_xattrs(struct inode *inode);
+int volume_store_xattrs(struct inode *inode);

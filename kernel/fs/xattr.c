@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // xattr.c: extended attributes (xattr(7)) of files in memory: user.*, trusted.* and security.*.
 //
-// They hang off the inode in a list, changed under inode->lock. Those that the root image holds on
-// disk are not read: mke2fs -d packs none that programs look for.
+// They hang off the inode in a list, changed under inode->lock. Volumes bring theirs in when they are asked for first, and
+// write the list when it has changed (volume_xattr.c). Those that the root image holds are not read: mke2fs -d packs
+// none that programs look for.
 #include "fs/calls.h"
 #include "fs/vfs_internal.h"
 
@@ -10,13 +11,6 @@
 #define XATTR_REPLACE 2
 #define XATTR_SIZE_MAX 65536u
 #define XATTR_LIST_MAX 65536u
-
-struct xattr {
-    struct xattr *next;
-    char *name;
-    void *value;
-    size_t size;
-};
 
 void xattrs_free(struct inode *inode)
 {
@@ -36,14 +30,26 @@ static struct xattr **find_slot(struct inode *inode, const char *name)
     return at;
 }
 
+static int load(struct inode *inode)
+{
+    if (!inode->ops->load_xattrs || (inode->flags & I_XATTRS))
+        return 0;
+    int err = inode->ops->load_xattrs(inode);
+    if (err)
+        xattrs_free(inode);
+    else
+        inode->flags |= I_XATTRS;
+    return err;
+}
+
 // What the name space and the file's type allow. => 0, or the errno of xattr(7)
 static int xattr_allowed(const struct inode *inode, const char *name, bool write)
 {
-    if (inode->ops != &memfs_inode_ops && !(inode->flags & I_IMAGE))
+    if (inode->ops != &memfs_inode_ops && !(inode->flags & (I_IMAGE | I_VOLUME)))
         return -EOPNOTSUPP;
     if (write && (inode->sb->flags & SB_RDONLY))
         return -EROFS;
-    if (strncmp(name, "user.", 5) == 0 && name[5]) {
+    if (strncmp(name, "user.", 5) == 0) {
         if (!S_ISREG(inode->mode) && !S_ISDIR(inode->mode))
             return write ? -EPERM : -ENODATA;
         if (write && S_ISDIR(inode->mode) && (inode->mode & S_ISVTX) &&
@@ -51,19 +57,23 @@ static int xattr_allowed(const struct inode *inode, const char *name, bool write
             return -EPERM;
         return inode_permission(inode, write ? MAY_WRITE : MAY_READ);
     }
-    if (strncmp(name, "trusted.", 8) == 0 && name[8])
+    if (strncmp(name, "trusted.", 8) == 0)
         return fs_capable(CAP_SYS_ADMIN) ? 0 : write ? -EPERM : -ENODATA;
-    if (strncmp(name, "security.", 9) == 0 && name[9])
+    if (strncmp(name, "security.", 9) == 0)
         return !write || fs_capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
     return -EOPNOTSUPP;
 }
 
+// A name, which is not empty behind its name space.
 static int xattr_name(char name[NAME_MAX + 1], uptr_t user)
 {
     ssize_t n = strncpy_from_user(name, user, NAME_MAX + 1);
     if (n == 0 || n == -ENAMETOOLONG)
         return -ERANGE;
-    return n < 0 ? (int)n : 0;
+    if (n < 0)
+        return (int)n;
+    return strcmp(name, "user.") && strcmp(name, "trusted.") && strcmp(name, "security.") ? 0
+                                                                                          : -EINVAL;
 }
 
 // ------------------------------------------------------------------------------- on an inode
@@ -71,6 +81,8 @@ static int xattr_name(char name[NAME_MAX + 1], uptr_t user)
 static int set_locked(struct inode *inode, const char *name, struct xattr *new, int flags)
 {
     int err = xattr_allowed(inode, name, true);
+    if (!err)
+        err = load(inode);
     if (err)
         return err;
     struct xattr **at = find_slot(inode, name), *old = *at;
@@ -80,6 +92,11 @@ static int set_locked(struct inode *inode, const char *name, struct xattr *new, 
         return -ENODATA;
     new->next = old ? old->next : NULL;
     *at = new;
+    err = inode->ops->store_xattrs ? inode->ops->store_xattrs(inode) : 0;
+    if (err) {
+        *at = old;
+        return err;
+    }
     if (old) {
         kfree(old->name);
         kfree(old);
@@ -127,6 +144,8 @@ static long get_on(struct dentry *d, uptr_t user_name, uptr_t value, size_t size
     struct inode *inode = d->inode;
     mutex_lock(&inode->lock);
     ret = xattr_allowed(inode, name, false);
+    if (!ret)
+        ret = load(inode);
     struct xattr *x = ret ? NULL : *find_slot(inode, name);
     if (!ret && !x)
         ret = -ENODATA;
@@ -142,11 +161,12 @@ static long list_on(struct dentry *d, uptr_t list, size_t size)
 {
     struct inode *inode = d->inode;
     size_t used = 0;
-    long err = 0;
     mutex_lock(&inode->lock);
+    long err = load(inode);
     for (struct xattr *x = inode->xattrs; x && !err; x = x->next) {
         size_t len = strlen(x->name) + 1;
-        if (strncmp(x->name, "trusted.", 8) == 0 && !fs_capable(CAP_SYS_ADMIN))
+        if (strncmp(x->name, "system.", 7) == 0 ||
+            (strncmp(x->name, "trusted.", 8) == 0 && !fs_capable(CAP_SYS_ADMIN)))
             continue;
         if (size && used + len > size)
             err = -ERANGE;
@@ -167,16 +187,22 @@ static long remove_on(struct dentry *d, uptr_t user_name)
     struct inode *inode = d->inode;
     mutex_lock(&inode->lock);
     err = xattr_allowed(inode, name, true);
+    if (!err)
+        err = load(inode);
     struct xattr **at = err ? NULL : find_slot(inode, name);
     struct xattr *x = at ? *at : NULL;
     if (!err && !x)
         err = -ENODATA;
     if (x) {
         *at = x->next;
-        inode_touch_ctime(inode);
+        err = inode->ops->store_xattrs ? inode->ops->store_xattrs(inode) : 0;
+        if (err)
+            *at = x;
+        else
+            inode_touch_ctime(inode);
     }
     mutex_unlock(&inode->lock);
-    if (x) {
+    if (x && !err) {
         kfree(x->name);
         kfree(x);
         fs_notify(d, IN_ATTRIB);

@@ -57,7 +57,7 @@ holds volume/full-sound sound "$volumes/small.ext4"
 ONLY='conform-musl@1$' test/guest/run -n >"$work/conform.log" 2>&1 || fail "volume/conform: $(tail -n 1 "$work/conform.log")"
 expect volume/create-conform 0 '' "$LETHE" volume create conform 192m
 run timeout -k 5 180 "$LETHE" run --accel tcg --timeout 170 build/test/guest/conform-musl -e TMPDIR=/data --mount conform:/data -- \
-    file path special vectors 'mm_file*' 'mm_advise*'
+    file path special vectors xattr 'mm_file*' 'mm_advise*'
 [ $status -eq 0 ] && pass || fail "volume/conform: status $status: $(grep -m 3 FAIL "$out" | tr '\n' '|')"
 holds volume/conform-sound sound "$volumes/conform.ext4"
 

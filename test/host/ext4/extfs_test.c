@@ -7,6 +7,8 @@
 //                                                replay must give the state after some operation, none before the last commit
 //                                                that was reported. Images before our replay go to DIR/cut-N.
 //   extfs_test fuzz IMAGE N SEED                 N damaged copies are mounted, read and written: no crash, no endless loop
+//   extfs_test xattrs IMAGE NAME [ATTR=VALUE...] prints the extended attributes of a file in the root; with some given it has these
+//                                                instead from now on
 //
 // The model: inodes with their bytes, and names that lead to them. Contents follow a rule of (inode, block, write), so that a
 // crash cannot tear what is only written once; in crash mode nothing that has a place is written again.
@@ -139,11 +141,17 @@ static void save(const char *path, const u8 *bytes, u64 size)
 #define MAX_INODES 400
 #define MAX_NAMES 600
 #define MAX_FILE (1u << 20)
+#define MAX_XATTRS 10u
+struct mxattr {  // name: its number in xattr_names; value NULL: not there
+    u8 *value;
+    u32 size;
+};
 struct mnode {
     bool live;
     u32 ino, type, n_links, size;  // type: 1 file, 2 directory, 7 link
-    u8 *data;                      // MAX_FILE bytes of a file
-    u8 *has;                       // by block: it has a place (crash mode)
+    struct mxattr xattrs[MAX_XATTRS];
+    u8 *data;  // MAX_FILE bytes of a file
+    u8 *has;   // by block: it has a place (crash mode)
 };
 struct mname {
     bool live;
@@ -175,6 +183,49 @@ static u64 mix(u64 h, const void *p, size_t n)
 }
 
 static const char *tell;  // print what is counted, with this in front
+static const char *const xattr_names[MAX_XATTRS] = {
+    "user.a",
+    "user.b",
+    "user.mime_type",
+    "trusted.overlay.opaque",
+    "security.capability",
+    "security.selinux",
+    "user.a-name-that-is-a-good-deal-longer-than-the-others-and-goes-on",
+    "system.posix_acl_access",
+    "trusted.x",
+    "user.checksum",
+};
+
+static u64 xattr_digest(const char *name, const void *value, u32 size)
+{
+    return mix(mix(mix(1, name, strlen(name)), &size, 4), value, size);
+}
+
+static u64 node_xattrs(const struct mnode *n)
+{
+    u64 sum = 0;
+    for (u32 i = 0; i < MAX_XATTRS; i++) {
+        if (n->xattrs[i].value)
+            sum += xattr_digest(xattr_names[i], n->xattrs[i].value, n->xattrs[i].size);
+    }
+    return sum;
+}
+
+static int sum_xattr(void *arg, const char *name, const void *value, u32 size)
+{
+    *(u64 *)arg += xattr_digest(name, value, size);
+    return 0;
+}
+
+static u64 disk_xattrs(struct extfs *f, u32 ino)
+{
+    u64 sum = 0;
+    struct extfs_xattr_sink sink = {sum_xattr, &sum};
+    int err = extfs_read_xattrs(f, ino, &sink);
+    CHECK(!err, "extended attributes of inode %u: %d", ino, err);
+    return sum;
+}
+
 // Of a name and what it leads to; the sum over all names is the digest of a tree, whatever the order.
 static u64 leaf_digest(const char *path, u32 type, u32 links, u64 size, const u8 *data)
 {
@@ -213,7 +264,8 @@ static u64 model_digest(void)
             continue;
         struct mnode *n = &nodes[names[i].to];
         model_path(i, path);
-        sum += leaf_digest(path, n->type, n->n_links, n->size, n->type == 2 ? NULL : n->data);
+        sum += leaf_digest(path, n->type, n->n_links, n->size, n->type == 2 ? NULL : n->data) ^
+               node_xattrs(n);
     }
     return sum;
 }
@@ -269,7 +321,8 @@ static bool walk_name(void *arg, const char *name, u32 len, u32 ino, u32 type)
         int n = extfs_readlink(w->fs, ino, (char *)text, sizeof(text));
         CHECK(n == (int)a.size, "link %s: %d", path, n);
     }
-    w->sum += leaf_digest(path, type, a.nlink, a.size, type == 7 ? text : data);
+    w->sum +=
+        leaf_digest(path, type, a.nlink, a.size, type == 7 ? text : data) ^ disk_xattrs(w->fs, ino);
     free(data);
     if (type == 2 && w->depth < 40) {
         struct tree_walk below = {0, w->fs, path, w->depth + 1, 0};
@@ -313,6 +366,8 @@ static void drop_node(u32 i)
 {
     free(nodes[i].data);
     free(nodes[i].has);
+    for (u32 k = 0; k < MAX_XATTRS; k++)
+        free(nodes[i].xattrs[k].value);
     nodes[i] = (struct mnode){0};
 }
 
@@ -705,6 +760,37 @@ static void op_attr(void)
           "attributes are not kept");
 }
 
+static void op_xattr(void)
+{
+    int name = pick_name(0);
+    if (name < 0)
+        return;
+    struct mnode *m = &nodes[names[name].to];
+    struct extfs_xattr list[MAX_XATTRS];
+    u32 what = rnd(MAX_XATTRS), n = 0;
+    bool wanted = rnd(4);
+    u32 size = rnd(3) ? rnd(60) : rnd(5) ? rnd(400) : rnd(bs + 10);
+    u8 *value = calloc(1, size + 1);
+    memset(value, 'a' + (int)rnd(26), size);
+    for (u32 i = 0; i < MAX_XATTRS; i++) {
+        if (i == what && wanted)
+            list[n++] = (struct extfs_xattr){xattr_names[i], value, size, false};
+        else if (i != what && m->xattrs[i].value)
+            list[n++] =
+                (struct extfs_xattr){xattr_names[i], m->xattrs[i].value, m->xattrs[i].size, false};
+    }
+    begin();
+    int err = extfs_write_xattrs(fs, m->ino, list, n);
+    int end = extfs_end(fs, err);
+    CHECK(end == err && (!err || err == -ENOSPC), "extended attributes: %d", err);
+    if (!err) {
+        free(m->xattrs[what].value);
+        m->xattrs[what] = (struct mxattr){wanted ? value : NULL, size};
+    }
+    if (err || !wanted)
+        free(value);
+}
+
 static void mount(void)
 {
     const char *why = NULL;
@@ -730,8 +816,10 @@ static void random_op(void)
         op_truncate();
     else if (what < 88)
         op_punch();
-    else if (what < 95)
+    else if (what < 92)
         op_fallocate();
+    else if (what < 97)
+        op_xattr();
     else
         op_attr();
 }
@@ -885,6 +973,9 @@ static bool fuzz_name(void *arg, const char *name, u32 len, u32 ino, u32 type)
         return true;
     if (a.mode >> 12 == 10)
         extfs_readlink(w->fs, ino, text, sizeof(text));
+    u64 sum = 0;
+    struct extfs_xattr_sink sink = {sum_xattr, &sum};
+    extfs_read_xattrs(w->fs, ino, &sink);
     if (a.mode >> 12 == 8) {
         u64 pblk;
         u32 n;
@@ -921,7 +1012,8 @@ static void fuzz_write(struct fuzz_walk *w)
         u32 dir = w->n_dirs ? w->dirs[rnd(w->n_dirs)] : 2;
         char name[16];
         snprintf(name, sizeof(name), "n%u", i);
-        u32 what = rnd(6);
+        u32 what = rnd(7);
+        struct extfs_xattr x = {"user.fuzz", name, rnd(16), false};
         if (what == 4) {
             extfs_truncate(w->fs, file, rnd(100000));
             continue;
@@ -935,6 +1027,8 @@ static void fuzz_write(struct fuzz_walk *w)
             err = extfs_allocate(w->fs, file, rnd(5000), 1 + rnd(20), rnd(2), &pblk, &got);
         else if (what == 3)
             err = extfs_link(w->fs, dir, name, (u32)strlen(name), file);
+        else if (what == 5)
+            err = extfs_write_xattrs(w->fs, file, &x, rnd(2));
         else
             err = MIN(extfs_free_range(w->fs, file, rnd(100), 100 + rnd(10000)), 0);
         extfs_end(w->fs, err);
@@ -985,8 +1079,42 @@ static int run_fuzz(u32 n, u32 first_seed)
     return 0;
 }
 
+static int print_xattr(void *arg, const char *name, const void *value, u32 size)
+{
+    (void)arg;
+    printf("%s=%.*s\n", name, (int)size, (const char *)value);
+    return 0;
+}
+
+static int run_xattrs(const char *image, const char *name, char **set, u32 n)
+{
+    struct extfs_xattr list[64];
+    struct extfs_xattr_sink sink = {print_xattr, NULL};
+    u32 ino, type;
+    start(image);
+    int err = extfs_lookup(fs, EXTFS_ROOT_INO, name, (u32)strlen(name), &ino, &type);
+    for (u32 i = 0; i < n && i < 64; i++) {
+        char *equals = strchr(set[i], '=');
+        *equals = '\0';
+        list[i] = (struct extfs_xattr){set[i], equals + 1, (u32)strlen(equals + 1), false};
+    }
+    if (!err && n) {
+        begin();
+        err = extfs_end(fs, extfs_write_xattrs(fs, ino, list, n));
+    }
+    if (!err)
+        err = extfs_read_xattrs(fs, ino, &sink);
+    CHECK(!err, "extended attributes: %d", err);
+    CHECK(!extfs_unmount(fs), "unmount");
+    if (n)
+        save(image, disk.bytes, disk.disk.size_bytes);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 4 && !strcmp(argv[1], "xattrs"))
+        return run_xattrs(argv[2], argv[3], argv + 4, (u32)argc - 4);
     if (argc == 6 && !strcmp(argv[1], "random")) {
         seed = (u32)atoi(argv[3]);
         start(argv[2]);
