@@ -185,13 +185,14 @@ static inline void inode_changed(struct inode *inode)
 // Names of a directory are added, removed and renamed on a disk too.
 static inline bool dir_on_disk(const struct inode *dir) { return dir->flags & I_VOLUME; }
 
-// An extended attribute in inode->xattrs; the value lies behind it.
+// An extended attribute in inode->xattrs; name and value lie behind it.
 struct xattr {
     struct xattr *next;
     char *name;
     void *value;
     size_t size;
 };
+struct xattr *xattr_new(const char *name, size_t size);  // the value is not filled; NULL: no memory
 
 // inotify
 enum { IN_MOVE_COOKIE = 1 };

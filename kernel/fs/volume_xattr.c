@@ -9,15 +9,10 @@ struct load {
 static int take(void *arg, const char *name, const void *value, u32 size)
 {
     struct load *l = arg;
-    struct xattr *x = kmalloc(sizeof(*x) + size);
-    char *text = kstrdup(name);
-    if (!x || !text) {
-        kfree(x);
-        kfree(text);
+    struct xattr *x = xattr_new(name, size);
+    if (!x)
         return -ENOMEM;
-    }
-    *x = (struct xattr){.name = text, .value = x + 1, .size = size};
-    memcpy(x + 1, value, size);
+    memcpy(x->value, value, size);
     *l->end = x;
     l->end = &x->next;
     return 0;

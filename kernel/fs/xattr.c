@@ -17,17 +17,19 @@ void xattrs_free(struct inode *inode)
     while (inode->xattrs) {
         struct xattr *x = inode->xattrs;
         inode->xattrs = x->next;
-        kfree(x->name);
         kfree(x);
     }
 }
 
-static struct xattr **find_slot(struct inode *inode, const char *name)
+struct xattr *xattr_new(const char *name, size_t size)
 {
-    struct xattr **at = &inode->xattrs;
-    while (*at && strcmp((*at)->name, name) != 0)
-        at = &(*at)->next;
-    return at;
+    size_t len = strlen(name) + 1;
+    struct xattr *x = kmalloc(sizeof(*x) + len + size);
+    if (x) {
+        *x = (struct xattr){.name = (char *)(x + 1), .value = (char *)(x + 1) + len, .size = size};
+        memcpy(x + 1, name, len);
+    }
+    return x;
 }
 
 static int load(struct inode *inode)
@@ -78,31 +80,48 @@ static int xattr_name(char name[NAME_MAX + 1], uptr_t user)
 
 // ------------------------------------------------------------------------------- on an inode
 
-static int set_locked(struct inode *inode, const char *name, struct xattr *new, int flags)
+// Where the attribute is, or would be. => -errno: what is asked is not allowed, or the disk cannot be read
+static __noinline int find_slot(struct inode *inode, const char *name, bool write,
+                                struct xattr ***slot)
 {
-    int err = xattr_allowed(inode, name, true);
+    int err = xattr_allowed(inode, name, write);
     if (!err)
         err = load(inode);
     if (err)
         return err;
-    struct xattr **at = find_slot(inode, name), *old = *at;
-    if (old && (flags & XATTR_CREATE))
-        return -EEXIST;
-    if (!old && (flags & XATTR_REPLACE))
-        return -ENODATA;
-    new->next = old ? old->next : NULL;
-    *at = new;
-    err = inode->ops->store_xattrs ? inode->ops->store_xattrs(inode) : 0;
+    struct xattr **at = &inode->xattrs;
+    while (*at && strcmp((*at)->name, name) != 0)
+        at = &(*at)->next;
+    *slot = at;
+    return 0;
+}
+
+// Puts new (NULL: nothing) in the place of what is there, which is freed.
+static __noinline int replace(struct inode *inode, struct xattr **at, struct xattr *new)
+{
+    struct xattr *old = *at, *next = old ? old->next : NULL;
+    if (new)
+        new->next = next;
+    *at = new ? new : next;
+    int err = inode->ops->store_xattrs ? inode->ops->store_xattrs(inode) : 0;
     if (err) {
         *at = old;
         return err;
     }
-    if (old) {
-        kfree(old->name);
-        kfree(old);
-    }
+    kfree(old);
     inode_touch_ctime(inode);
     return 0;
+}
+
+static int set_locked(struct inode *inode, const char *name, struct xattr *new, int flags)
+{
+    struct xattr **at;
+    int err = find_slot(inode, name, true, &at);
+    if (!err && *at && (flags & XATTR_CREATE))
+        err = -EEXIST;
+    if (!err && !*at && (flags & XATTR_REPLACE))
+        err = -ENODATA;
+    return err ? err : replace(inode, at, new);
 }
 
 static long set_on(struct dentry *d, uptr_t user_name, uptr_t value, size_t size, int flags)
@@ -115,23 +134,20 @@ static long set_on(struct dentry *d, uptr_t user_name, uptr_t value, size_t size
         return err;
     if (size > XATTR_SIZE_MAX)
         return -E2BIG;
-    struct xattr *x = kmalloc(sizeof(*x) + size);
-    char *text = kstrdup(name);
-    err = x && text ? 0 : -ENOMEM;
-    if (!err && size)
-        err = copy_from_user(x + 1, value, size);
+    struct xattr *x = xattr_new(name, size);
+    if (!x)
+        return -ENOMEM;
+    if (size)
+        err = copy_from_user(x->value, value, size);
     if (!err) {
-        *x = (struct xattr){.name = text, .value = x + 1, .size = size};
         mutex_lock(&d->inode->lock);
         err = set_locked(d->inode, name, x, flags);
         mutex_unlock(&d->inode->lock);
     }
-    if (err) {
+    if (err)
         kfree(x);
-        kfree(text);
-    } else {
+    else
         fs_notify(d, IN_ATTRIB);
-    }
     return err;
 }
 
@@ -143,10 +159,9 @@ static long get_on(struct dentry *d, uptr_t user_name, uptr_t value, size_t size
         return ret;
     struct inode *inode = d->inode;
     mutex_lock(&inode->lock);
-    ret = xattr_allowed(inode, name, false);
-    if (!ret)
-        ret = load(inode);
-    struct xattr *x = ret ? NULL : *find_slot(inode, name);
+    struct xattr **at;
+    ret = find_slot(inode, name, false, &at);
+    struct xattr *x = ret ? NULL : *at;
     if (!ret && !x)
         ret = -ENODATA;
     if (x)
@@ -186,94 +201,107 @@ static long remove_on(struct dentry *d, uptr_t user_name)
         return err;
     struct inode *inode = d->inode;
     mutex_lock(&inode->lock);
-    err = xattr_allowed(inode, name, true);
+    struct xattr **at;
+    err = find_slot(inode, name, true, &at);
     if (!err)
-        err = load(inode);
-    struct xattr **at = err ? NULL : find_slot(inode, name);
-    struct xattr *x = at ? *at : NULL;
-    if (!err && !x)
-        err = -ENODATA;
-    if (x) {
-        *at = x->next;
-        err = inode->ops->store_xattrs ? inode->ops->store_xattrs(inode) : 0;
-        if (err)
-            *at = x;
-        else
-            inode_touch_ctime(inode);
-    }
+        err = *at ? replace(inode, at, NULL) : -ENODATA;
     mutex_unlock(&inode->lock);
-    if (x && !err) {
-        kfree(x->name);
-        kfree(x);
+    if (!err)
         fs_notify(d, IN_ATTRIB);
-    }
     return err;
 }
 
 // ------------------------------------------------------------------------------- calls
 
-// Where a call finds its file: by path (following links or not) or by descriptor.
-static struct dentry *by_path(uptr_t path, unsigned lookup)
+// What is to be done, with the arguments that the call has.
+enum op { SET, GET, LIST, REMOVE };
+struct call {
+    enum op op;
+    uptr_t name, value;
+    size_t size;
+    int flags;
+};
+
+// On a file that was found; the reference is given up.
+static __noinline long do_call(struct dentry *d, const struct call *c)
+{
+    long ret;
+    if (IS_ERR(d))
+        return PTR_ERR(d);
+    if (c->op == SET)
+        ret = set_on(d, c->name, c->value, c->size, c->flags);
+    else if (c->op == GET)
+        ret = get_on(d, c->name, c->value, c->size);
+    else if (c->op == LIST)
+        ret = list_on(d, c->value, c->size);
+    else
+        ret = remove_on(d, c->name);
+    dentry_put(d);
+    return ret;
+}
+
+static __noinline long by_path(uptr_t path, unsigned lookup, const struct call *c)
 {
     struct dentry *d;
     int err = vfs_lookup_user(AT_FDCWD, path, lookup, &d);
-    return err ? ERR_PTR(err) : d;
+    return do_call(err ? ERR_PTR(err) : d, c);
 }
 
-static struct dentry *by_fd(int fd)
+static __noinline long by_fd(int fd, const struct call *c)
 {
     struct fd f = fd_get(fd);
     if (!f.file)
-        return ERR_PTR(-EBADF);
+        return -EBADF;
     struct dentry *d = file_dentry(f.file);
     fd_put(f);
-    return d;
+    return do_call(d, c);
 }
-
-#define ON(dentry_expr, call)         \
-    struct dentry *d = (dentry_expr); \
-    if (IS_ERR(d))                    \
-        return PTR_ERR(d);            \
-    long ret = (call);                \
-    dentry_put(d);                    \
-    return ret
 
 long sys_setxattr(uptr_t path, uptr_t name, uptr_t value, size_t size, int flags)
 {
-    ON(by_path(path, LOOKUP_FOLLOW), set_on(d, name, value, size, flags));
+    return by_path(path, LOOKUP_FOLLOW, &(struct call){SET, name, value, size, flags});
 }
 long sys_lsetxattr(uptr_t path, uptr_t name, uptr_t value, size_t size, int flags)
 {
-    ON(by_path(path, 0), set_on(d, name, value, size, flags));
+    return by_path(path, 0, &(struct call){SET, name, value, size, flags});
 }
 long sys_fsetxattr(int fd, uptr_t name, uptr_t value, size_t size, int flags)
 {
-    ON(by_fd(fd), set_on(d, name, value, size, flags));
+    return by_fd(fd, &(struct call){SET, name, value, size, flags});
 }
 long sys_getxattr(uptr_t path, uptr_t name, uptr_t value, size_t size)
 {
-    ON(by_path(path, LOOKUP_FOLLOW), get_on(d, name, value, size));
+    return by_path(path, LOOKUP_FOLLOW, &(struct call){GET, name, value, size, 0});
 }
 long sys_lgetxattr(uptr_t path, uptr_t name, uptr_t value, size_t size)
 {
-    ON(by_path(path, 0), get_on(d, name, value, size));
+    return by_path(path, 0, &(struct call){GET, name, value, size, 0});
 }
 long sys_fgetxattr(int fd, uptr_t name, uptr_t value, size_t size)
 {
-    ON(by_fd(fd), get_on(d, name, value, size));
+    return by_fd(fd, &(struct call){GET, name, value, size, 0});
 }
 long sys_listxattr(uptr_t path, uptr_t list, size_t size)
 {
-    ON(by_path(path, LOOKUP_FOLLOW), list_on(d, list, size));
+    return by_path(path, LOOKUP_FOLLOW, &(struct call){LIST, 0, list, size, 0});
 }
 long sys_llistxattr(uptr_t path, uptr_t list, size_t size)
 {
-    ON(by_path(path, 0), list_on(d, list, size));
+    return by_path(path, 0, &(struct call){LIST, 0, list, size, 0});
 }
-long sys_flistxattr(int fd, uptr_t list, size_t size) { ON(by_fd(fd), list_on(d, list, size)); }
+long sys_flistxattr(int fd, uptr_t list, size_t size)
+{
+    return by_fd(fd, &(struct call){LIST, 0, list, size, 0});
+}
 long sys_removexattr(uptr_t path, uptr_t name)
 {
-    ON(by_path(path, LOOKUP_FOLLOW), remove_on(d, name));
+    return by_path(path, LOOKUP_FOLLOW, &(struct call){REMOVE, name, 0, 0, 0});
 }
-long sys_lremovexattr(uptr_t path, uptr_t name) { ON(by_path(path, 0), remove_on(d, name)); }
-long sys_fremovexattr(int fd, uptr_t name) { ON(by_fd(fd), remove_on(d, name)); }
+long sys_lremovexattr(uptr_t path, uptr_t name)
+{
+    return by_path(path, 0, &(struct call){REMOVE, name, 0, 0, 0});
+}
+long sys_fremovexattr(int fd, uptr_t name)
+{
+    return by_fd(fd, &(struct call){REMOVE, name, 0, 0, 0});
+}
