@@ -44,9 +44,11 @@ x86_64)
     card e1000_shared_line q35 e1000-82545em,addr=5 --smp 2 --qemu-arg=-netdev --qemu-arg=user,id=o,net=10.9.0.0/24 \
         --qemu-arg=-device --qemu-arg=e1000,netdev=o,addr=9
     card e1000e_msi_behind_bridge q35 e1000e,bus=root --smp 2 --qemu-arg=-device --qemu-arg=pcie-root-port,id=root
+    card vmxnet3_msix q35 vmxnet3 --smp 2
     card e1000e_timer pc e1000e --append pci=timer
     card virtio_behind_bridge q35 virtio-net-pci,bus=root --qemu-arg=-device --qemu-arg=pcie-root-port,id=root
     link e1000_link pc e1000
+    link vmxnet3_link pc vmxnet3
     link e1000e_link q35 e1000e
     ;;
 aarch64)
