@@ -318,7 +318,7 @@ void machine_settle_disk(struct job *job)
 
     network_settle(job);
     if (!job->machine)
-        job->machine = arm ? "virt,acpi=off" : "q35";  // the loader wants a device tree
+        job->machine = arm ? "virt,acpi=off" : "q35";  // a device tree tells more
     if (arm != !strncmp(job->machine, "virt", 4) || !strncmp(job->machine, "microvm", 7))
         die("--machine %s cannot start from this disk: choose %s", job->machine,
             arm ? "virt" : "pc or q35");

@@ -83,3 +83,16 @@ static inline u64 acpi_get64(const void *p)
 
 // Memory-mapped virtio devices that the DSDT describes. irq: a global interrupt number, or -1
 void acpi_each_virtio_mmio(void (*found)(phys_t base, u64 size, int irq));
+
+// acpi_ged.c, in the kernel with devices: the power button as an event of the generic event device.
+struct acpi_ged {
+    phys_t select;     // register: the events that have come; reading clears it
+    u32 select_bytes;  // 1 or 4
+    u32 mask;          // the button's bit
+    u32 gsi;           // global interrupt number
+    bool edge;
+};
+bool acpi_find_ged(
+    struct acpi_ged *ged);  // => false: none, or AML of a form that is not understood
+void acpi_ged_start(const struct acpi_ged *ged);  // before the interrupt is asked for
+void acpi_ged_interrupt(void *unused);            // its handler

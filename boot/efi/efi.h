@@ -25,6 +25,8 @@ enum efi_memory_type {
     EFI_UNUSABLE = 8,
     EFI_ACPI_RECLAIM = 9,
     EFI_ACPI_NVS = 10,
+    EFI_MMIO = 11,
+    EFI_MMIO_PORTS = 12,
 };
 enum efi_allocate { EFI_ANY_PAGES, EFI_BELOW, EFI_AT };
 
@@ -59,9 +61,19 @@ struct efi_boot_services {
 };
 enum { EFI_BY_PROTOCOL = 2 };
 
+struct efi_time {
+    uint16_t year;
+    uint8_t month, day, hour, minute, second, pad;
+    uint32_t nanosecond;
+    int16_t zone;  // minutes that UTC is ahead, or EFI_TIME_NO_ZONE
+    uint8_t daylight, pad2;
+};
+enum { EFI_TIME_NO_ZONE = 0x7ff };
+
 struct efi_runtime_services {
     uint8_t header[24];
-    void *get_time, *set_time, *get_wakeup_time, *set_wakeup_time, *set_virtual_address_map;
+    efi_status(EFIAPI *get_time)(struct efi_time *, void *capabilities);
+    void *set_time, *get_wakeup_time, *set_wakeup_time, *set_virtual_address_map;
     void *convert_pointer, *get_variable, *get_next_variable_name, *set_variable;
     void *get_next_high_monotonic_count;
     void(EFIAPI *reset_system)(int type, efi_status status, uint64_t bytes, void *data);
@@ -156,6 +168,8 @@ struct loaded {
 void *efi_pages(uint64_t bytes, uint64_t below);
 // The configuration table of this name, or NULL.
 void *efi_find_table(const struct efi_guid *guid);
+// The root pointer of the ACPI tables, of the newest revision that there is, or NULL.
+void *efi_find_rsdp(void);
 // Ends boot services; then calls range for each range of memory, in the firmware's order. => From here on no message can be given
 void efi_leave(efi_handle image, void (*range)(const struct efi_memory *));
 

@@ -17,6 +17,11 @@ static const struct efi_guid block_io_guid = {
 static const struct efi_guid device_path_guid = {
     0x09576e91, 0x6d3f, 0x11d2, {0x8e, 0x39, 0x00, 0xa0, 0xc9, 0x69, 0x72, 0x3b}};
 
+static const struct efi_guid acpi_guid = {
+    0x8868e871, 0xe4f1, 0x11d3, {0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81}};
+static const struct efi_guid acpi1_guid = {
+    0xeb9d2d30, 0x2d88, 0x11d3, {0x9a, 0x16, 0x00, 0x90, 0x27, 0x3f, 0xc1, 0x4d}};
+
 static void print(const char *text)
 {
     uint16_t wide[2] = {0, 0};
@@ -55,6 +60,12 @@ void *efi_find_table(const struct efi_guid *guid)
         if (!memcmp(&efi_system->tables[i].guid, guid, sizeof(*guid)))
             return efi_system->tables[i].table;
     return NULL;
+}
+
+void *efi_find_rsdp(void)
+{
+    void *rsdp = efi_find_table(&acpi_guid);
+    return rsdp ? rsdp : efi_find_table(&acpi1_guid);
 }
 
 // ---- the end of boot services

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // clock.c: the generic timer (DDI 0487, D12): the virtual counter, which the hardware names the rate of, and its
-// comparator as clock event; the time of day from a PL031.
+// comparator as clock event; the time of day from a PL031, or as the boot loader took it from the firmware.
 #include "arch/cpu.h"
 #include "arch/mmu.h"
 #include "arch/smp.h"
@@ -19,11 +19,14 @@ void clock_init(void)
     if (!hz)
         hz = machine.timer_hz;
     if (!hz)
-        noboot("neither the CPU nor the device tree tells how fast the timer runs");
+        noboot("neither the CPU nor the firmware tells how fast the timer runs");
     ticks_mult = (hz << 32) / NSEC_PER_SEC;
     clock_set_rate(hz);
     clock_set_user_readable(true);
-    if (machine.rtc.size)
+    if (machine.boot_time_s)
+        clock_set_real(machine.boot_time_s * NSEC_PER_SEC +
+                       (arch_counter() - machine.boot_time_ticks) / hz * NSEC_PER_SEC);
+    else if (machine.rtc.size)
         clock_set_real(mmio_read32(arch_map_device(machine.rtc.base, PAGE_SIZE), 0) * NSEC_PER_SEC);
 }
 

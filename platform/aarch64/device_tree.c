@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // device_tree.c: what the flattened device tree tells (Devicetree Specification 0.4), by libfdt.
 //
+// Where the firmware has ACPI tables and no tree, our loader makes a tree of memory and /chosen alone (boot/efi/aarch64/tree.c,
+// which tells of the properties "lethe,..."): the rest is up to acpi_arm.c.
+//
 // One walk over all nodes. A device lies at the root or below buses that show it to the CPU (dt_node.c); others are not
 // seen. The tree lies in memory that will be used again, so everything that is wanted is copied.
 #include <string.h>
@@ -15,7 +18,9 @@
 #define FDT_MAX (2 << 20)  // booting.rst
 #define CMDLINE_MAX 2048   // as Linux's COMMAND_LINE_SIZE
 #define FIRST_PPI 16
-#define TIMER_INTID 27   // where the virtual timer usually is
+#define KEY_POWER 116  // the kernel's binding gpio-keys
+#define GPIO_LINES 8   // of a PL061
+#define GPIO_ACTIVE_LOW 1
 #define TIMER_VIRTUAL 2  // of the timer node's interrupts: secure, physical, virtual, hypervisor
 
 static char cmdline[CMDLINE_MAX];
@@ -28,6 +33,16 @@ static struct {
     struct uart uart;
 } uarts[MAX_UARTS];
 static struct dt_prop stdout_path;
+
+// Controllers of general-purpose lines, and the key of the power button at one of them.
+#define MAX_GPIOS 4
+static u32 n_gpios;
+static struct {
+    u32 phandle, line;
+    struct region regs;
+} gpios[MAX_GPIOS];
+static int keys;                  // offset of the node whose children are keys; 0: none yet
+static struct dt_prop power_key;  // controller, line, flags
 
 static bool is_string(struct dt_prop prop, const char *text)
 {
@@ -126,10 +141,39 @@ static void found_its(const struct dt_node *node)
 
 static void found_virtio(const struct dt_node *node)
 {
-    if (machine.n_virtio == MAX_VIRTIO_MMIO ||
-        !dt_reg(node, 0, &machine.virtio[machine.n_virtio].regs))
+    struct region regs;
+    if (dt_reg(node, 0, &regs))
+        machine_add_virtio(regs, dt_interrupt(node, 0, DT_IRQ_SHARED));
+}
+
+static void found_pl061(const struct dt_node *node)
+{
+    if (n_gpios == MAX_GPIOS || !dt_reg(node, 0, &gpios[n_gpios].regs))
         return;
-    machine.virtio[machine.n_virtio++].line = dt_interrupt(node, 0, DT_IRQ_SHARED);
+    gpios[n_gpios].line = dt_interrupt(node, 0, DT_IRQ_SHARED);
+    gpios[n_gpios++].phandle = dt_cell_or(node->props[DT_PHANDLE], 0);
+}
+
+static void found_keys(const struct dt_node *node) { keys = node->offset; }
+
+// A key below the node of all keys.
+static void look_at_key(const struct dt_node *node)
+{
+    struct dt_prop where = dt_other(node, "gpios");
+    if (dt_cell_or(dt_other(node, "linux,code"), 0) == KEY_POWER && where.bytes == 3 * 4)
+        power_key = where;
+}
+
+static void choose_button(void)
+{
+    for (u32 i = 0; power_key.data && i < n_gpios; i++) {
+        if (gpios[i].phandle != dt_cell(power_key, 0) || dt_cell(power_key, 1) >= GPIO_LINES)
+            continue;
+        machine.button.regs = gpios[i].regs;
+        machine.button.line = gpios[i].line;
+        machine.button.pin = dt_cell(power_key, 1);
+        machine.button.active_low = dt_cell(power_key, 2) & GPIO_ACTIVE_LOW;
+    }
 }
 
 static const struct {
@@ -151,6 +195,8 @@ static const struct {
     {"pci-host-ecam-generic", dt_found_pci},
     {"arm,gic-v2m-frame", found_v2m},
     {"arm,gic-v3-its", found_its},
+    {"arm,pl061", found_pl061},
+    {"gpio-keys", found_keys},
 };
 
 static void look_at_device(const struct dt_node *node)
@@ -173,29 +219,20 @@ static void add_memory(const struct dt_node *node, enum mem_kind kind)
         memory_map_add(r.base, r.size, kind);
 }
 
-// The CPU that runs this is there, whatever the tree says, and is the first.
 static void add_cpu(const struct dt_node *node)
 {
     struct dt_prop prop = node->props[DT_REG], method = dt_other(node, "enable-method");
     u32 n = prop.bytes / 4;
     if (!prop.data || n < 1 || n > 2 || (method.data && !is_string(method, "psci")))
         return;
-    u32 id = mpidr_id(dt_number(prop, 0, n));
-    for (u32 i = 0; i < machine.n_cpus; i++) {
-        if (machine.cpu_id[i] == id)
-            return;
-    }
-    if (machine.n_cpus < ARRAY_SIZE(machine.cpu_id))
-        machine.cpu_id[machine.n_cpus++] = id;
-    else
-        log_warn("more CPUs than the %u that can run are left out", machine.n_cpus);
+    machine_add_cpu(mpidr_id(dt_number(prop, 0, n)));
 }
 
-static void read_image_address(const struct dt_node *node, const char *name, phys_t *address)
+static void read_number(const struct dt_node *node, const char *name, u64 *number)
 {
     struct dt_prop prop = dt_other(node, name);
     if (prop.bytes == 4 || prop.bytes == 8)
-        *address = dt_number(prop, 0, prop.bytes / 4);
+        *number = dt_number(prop, 0, prop.bytes / 4);
 }
 
 static void read_chosen(const struct dt_node *node)
@@ -205,8 +242,11 @@ static void read_chosen(const struct dt_node *node)
     if (n)
         memcpy(cmdline, words.data, n);
     cmdline[n] = '\0';
-    read_image_address(node, "linux,initrd-start", &image_start);
-    read_image_address(node, "linux,initrd-end", &image_end);
+    read_number(node, "linux,initrd-start", &image_start);
+    read_number(node, "linux,initrd-end", &image_end);
+    read_number(node, "lethe,acpi-rsdp", &boot_info.rsdp);
+    read_number(node, "lethe,time", &machine.boot_time_s);
+    read_number(node, "lethe,time-ticks", &machine.boot_time_ticks);
     stdout_path = dt_other(node, "stdout-path");
 }
 
@@ -224,6 +264,8 @@ static void visit(const struct dt_node *node)
         add_memory(node, MEM_RAM);
     else if (is_string(type, "cpu"))
         add_cpu(node);
+    if (keys && parent->offset == keys)
+        look_at_key(node);
     look_at_device(node);
 }
 
@@ -241,11 +283,12 @@ static void map_tree(phys_t fdt)
 // => false: it has to be read again
 static bool read_tree(u32 *gic_cells)
 {
-    machine = (struct machine){.n_cpus = 1, .timer_intid = TIMER_INTID};
-    machine.cpu_id[0] = mpidr_id(sysreg_read(mpidr_el1));
-    image_start = image_end = 0;
+    machine_begin(mpidr_id(sysreg_read(mpidr_el1)));
+    image_start = image_end = boot_info.rsdp = 0;
     n_uarts = 0;
-    stdout_path = (struct dt_prop){0};
+    stdout_path = power_key = (struct dt_prop){0};
+    n_gpios = 0;
+    keys = 0;
     memory_map_begin();
     for (int i = 0, n = fdt_num_mem_rsv(dt_tree); i < n; i++) {
         u64 start, size;
@@ -264,7 +307,10 @@ void device_tree_parse(phys_t fdt)
         read_tree(&gic_cells);
     dt_finish_pci();
     choose_uart();
+    choose_button();
     uart_init();
     memory_map_end();
     memory_map_set_image(image_start, image_end);
+    if (boot_info.rsdp)
+        acpi_machine_read(boot_info.rsdp);
 }

@@ -168,7 +168,7 @@ static void set_priorities(volatile char *frame, u32 from, u32 to, u8 priority)
 void gic_init(void)
 {
     if (machine.gic == GIC_NONE)
-        noboot("the device tree has no interrupt controller that Lethe knows (GICv2, GICv3)");
+        noboot("the firmware tells of no interrupt controller that Lethe knows (GICv2, GICv3)");
     dist = arch_map_device(machine.gic_dist.base, machine.gic_dist.size);
     if (machine.gic == GIC_V2)
         cpu_if = arch_map_device(machine.gic_cpu.base, machine.gic_cpu.size);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// platform.c: an Arm machine that is described by a device tree: bring-up, control channel, and the ends of it.
+// platform.c: an Arm machine, described by a device tree or by ACPI tables: bring-up, control channel, and the ends of it.
 #include <string.h>
 
 #include "arch/cpu.h"
@@ -9,8 +9,6 @@
 #include "platform/aarch64/platform_a64.h"
 #include "platform/pci.h"
 #include "platform/virtio/virtio.h"
-
-struct machine machine;
 
 void platform_init_early(void) { device_tree_parse(boot_argument); }
 
@@ -57,6 +55,8 @@ void platform_init_devices(void)
 {
     uart_start_input();
     virtio_init();
+    if (button_init)
+        button_init();
 }
 
 void platform_console_write(const char *text, size_t len) { uart_write(text, len); }

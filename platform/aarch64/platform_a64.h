@@ -10,10 +10,11 @@ struct region {
 };
 
 enum gic_kind { GIC_NONE, GIC_V2, GIC_V3 };
-#define MAX_REDIST 4
+#define MAX_REDIST 64  // one a CPU, where ACPI tells of them so
 #define MAX_VIRTIO_MMIO 32
 #define N_SPI 988  // shared peripheral interrupts of a GIC
 #define NO_LINE UINT32_MAX
+#define TIMER_INTID 27  // where the virtual timer usually is
 
 enum uart_kind { UART_NONE, UART_PL011, UART_8250 };
 struct uart {
@@ -43,7 +44,7 @@ struct pci_host {
     u32 msi_base;  // what a function's number is raised by to be a device of the ITS
 };
 
-// The machine as the device tree tells it (device_tree.c).
+// The machine as the device tree (device_tree.c) or ACPI (acpi_arm.c) tells it.
 struct machine {
     u32 n_cpus;      // that can be started, the boot CPU included
     u32 cpu_id[64];  // affinity, packed as mpidr_id() does; the boot CPU is the first
@@ -55,8 +56,14 @@ struct machine {
     u32 timer_intid;  // of the virtual timer
     u64 timer_hz;     // if the tree tells, else 0
     struct region rtc, v2m, its;
+    u64 boot_time_s, boot_time_ticks;  // time of day when the counter stood there; 0: not told
     struct pci_host pci;
     bool psci_smc, psci;
+    struct {  // the power button, as a line of a PL061; size 0: none
+        struct region regs;
+        u32 line, pin;
+        bool active_low;
+    } button;
     u32 n_virtio;
     struct {
         struct region regs;
@@ -69,6 +76,14 @@ extern struct machine machine;
 // MPIDR_EL1's affinity fields in 32 bits: Aff3, Aff2, Aff1, Aff0.
 static inline u32 mpidr_id(u64 mpidr) { return (mpidr & 0xffffff) | (mpidr >> 32 & 0xff) << 24; }
 static inline u64 mpidr_of(u32 id) { return (id & 0xffffff) | (u64)(id >> 24) << 32; }
+
+// machine.c. The CPU that runs this is there, whatever firmware says, and is the first; others are taken once each.
+void machine_begin(u32 boot_cpu_id);
+void machine_add_cpu(u32 id);
+void machine_add_virtio(struct region regs, u32 line);
+
+// acpi_arm.c: fills in machine from the tables, and starts the console; or ends the machine.
+void acpi_machine_read(phys_t rsdp);
 
 // device_tree.c: fills in machine and boot_info, or ends the machine.
 void device_tree_parse(phys_t fdt);
@@ -90,6 +105,8 @@ int gic_add_handler(u32 id, void (*handler)(void *), void *arg);
 // The boot CPU's redistributor, where messages go. => NULL: GICv2
 volatile char *gic_boot_redistributor(phys_t *pa);
 u32 gic_type(void);  // GICD_TYPER
+
+void button_init(void) __weak;  // button.c, in the kernel with devices
 
 // its.c. A message of a device, by its number there, that becomes an interrupt. => 0, -ENODEV
 int its_request(u32 device, void (*handler)(void *), void *arg, u64 *address, u32 *data);

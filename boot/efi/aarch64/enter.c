@@ -35,15 +35,15 @@ static void *place_kernel(const struct loaded *loaded)
     return to;
 }
 
-static void pass_over(const struct efi_memory *range) { (void)range; }
-
 void efi_enter(efi_handle image, const struct loaded *loaded)
 {
     void *kernel = place_kernel(loaded);
     uint8_t *tree = efi_pages(TREE_BYTES, 0);
 
     tree_make(tree, TREE_BYTES, loaded);
-    efi_leave(image, pass_over);
+    efi_leave(image, tree_add_memory);
+    if (!tree_end())
+        fail("the memory map of the firmware does not fit");
     clean_to_memory(tree, tree + TREE_BYTES);
     clean_to_memory(image_start, image_end);
     enter_kernel(kernel, tree);

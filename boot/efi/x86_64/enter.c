@@ -6,11 +6,6 @@
 
 extern char descend[], descend_end[], image_start[], image_end[];
 
-static const struct efi_guid acpi_guid = {
-    0x8868e871, 0xe4f1, 0x11d3, {0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81}};
-static const struct efi_guid acpi1_guid = {
-    0xeb9d2d30, 0x2d88, 0x11d3, {0x9a, 0x16, 0x00, 0x90, 0x27, 0x3f, 0xc1, 0x4d}};
-
 static struct pvh *pvh;
 
 static uint32_t e820_type(uint32_t type)
@@ -55,7 +50,7 @@ void efi_enter(efi_handle image, const struct loaded *loaded)
     const struct boot_record *record = loaded->record;
     struct pvh_kernel kernel;
     void (*down)(uint64_t entry, uint64_t info) = code_page();
-    void *rsdp = efi_find_table(&acpi_guid);
+    void *rsdp = efi_find_rsdp();
 
     pvh_check_kernel(&kernel, loaded->kernel, record->kernel_bytes);
     pvh = efi_pages(sizeof(*pvh), FIRST_GIB);
@@ -71,8 +66,7 @@ void efi_enter(efi_handle image, const struct loaded *loaded)
     if (!pvh_is_ram(pvh, kernel.start, kernel.end))
         fail("the firmware keeps the memory where the kernel is to lie");
     pvh_place_kernel(&kernel);
-    pvh_end(pvh, record, (uintptr_t)loaded->root,
-            (uintptr_t)(rsdp ? rsdp : efi_find_table(&acpi1_guid)));
+    pvh_end(pvh, record, (uintptr_t)loaded->root, (uintptr_t)rsdp);
     down(kernel.entry, (uintptr_t)&pvh->info);
     for (;;)
         arch_halt();

@@ -14,10 +14,9 @@
 #include "core/log.h"
 #include "platform/aarch64/platform_a64.h"
 
-enum { TREE = 0x48000000, TREE_MAX = 2 << 20, SEED_BYTES = 4096, GIC = 0x8001 };
+enum { TREE = 0x48000000, TREE_MAX = 2 << 20, SEED_BYTES = 4096, GIC = 0x8001, GPIO = 0x8002 };
 
 struct boot_info boot_info;
-struct machine machine;
 int log_level = LOG_ERROR;
 char kernel_start[1], kernel_end[1];
 
@@ -32,6 +31,8 @@ void arch_map_ram(phys_t start, phys_t end) { KASSERT(start < end && start == TR
 void *arch_map_device(phys_t pa, size_t len) { abort(); }
 void klog_line(int level, const char *fmt, ...) { (void)level, (void)fmt; }
 void uart_init(void) {}
+static phys_t acpi_rsdp;
+void acpi_machine_read(phys_t rsdp) { acpi_rsdp = rsdp; }
 void noboot(const char *fmt, ...)
 {
     va_list args;
@@ -142,6 +143,21 @@ static void make_tree(void *f)
     fdt_end_node(f);
     fdt_end_node(f);
     add_buses(f);
+    node(f, "gpio@9050000", "arm,pl061");
+    CELLS(f, "phandle", GPIO);
+    CELLS(f, "reg", 0, 0x9050000, 0, 0x1000);
+    CELLS(f, "interrupts", 0, 9, 4);
+    fdt_end_node(f);
+    node(f, "keys", "gpio-keys");
+    node(f, "sleep", NULL);
+    CELLS(f, "gpios", GPIO, 2, 0);
+    CELLS(f, "linux,code", 142);
+    fdt_end_node(f);
+    node(f, "poweroff", NULL);
+    CELLS(f, "gpios", GPIO, 3, 1);
+    CELLS(f, "linux,code", 116);
+    fdt_end_node(f);
+    fdt_end_node(f);
     node(f, "pl011@9000000", "arm,pl011");
     CELLS(f, "reg", 0, 0x9000000, 0, 0x1000);
     CELLS(f, "interrupts", 0, 1, 4);
@@ -184,6 +200,7 @@ static void make_tree(void *f)
     node(f, "chosen", NULL);
     fdt_property_string(f, "bootargs", "loglevel=6 control=virtio");
     fdt_property_string(f, "stdout-path", "serial2:115200n8");
+    CELLS(f, "lethe,acpi-rsdp", 0, 0x44200000);
     CELLS(f, "linux,initrd-start", 0x44000000);
     CELLS(f, "linux,initrd-end", 0, 0x44100000);
     fdt_end_node(f);
@@ -244,6 +261,8 @@ static void check_good(void)
     CHECK(machine.pci.intx_mask == 0x1807 && machine.pci.n_intx == 2);
     CHECK(machine.pci.intx[1].key == 0x801 && machine.pci.intx[1].line == 4);
     CHECK(machine.pci.has_msi && machine.pci.msi_base == 0x300);
+    CHECK(machine.button.regs.base == 0x9050000 && machine.button.line == 9);
+    CHECK(machine.button.pin == 3 && machine.button.active_low && acpi_rsdp == 0x44200000);
     CHECK(boot_info.image_start == 0x44000000 && boot_info.image_end == 0x44100000);
     CHECK(!strcmp(boot_info.cmdline, "loglevel=6 control=virtio"));
     CHECK(boot_info.n_mem == 5 && boot_info.mem[3].kind == MEM_RESERVED &&

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The parsers of PVH start information, ACPI and MP tables under ASan and UBSan: first a machine that is described
-// well, then thousands that are not. Every table that the parsers ask for is given as a copy of exactly the length
-// asked for, so that one byte read too many is seen.
+// well, then thousands that are not (tables.h).
 //
 //   fuzz_firmware ROUNDS
 #include <setjmp.h>
@@ -13,63 +12,13 @@
 #include "arch/mmu.h"
 #include "core/log.h"
 #include "platform/x86_64/platform_x86.h"
-
-enum { RAM_BYTES = 16 << 20, VOID_BYTES = 4 << 20, COPIES_MAX = 100000 };
+#define RAM_BASE 0
+#define KERNEL_AT 0x100000
+#include "test/host/platform/tables.h"
 
 struct boot_info boot_info;
 struct machine machine;
-int log_level = LOG_ERROR;
 unsigned n_port_writes;
-char kernel_start[1], kernel_end[1];
-
-static u8 ram[RAM_BYTES], nothing[VOID_BYTES];
-static void *copies[COPIES_MAX];
-static unsigned n_copies;
-static jmp_buf stop;
-static char reason[256];
-
-void *phys_to_virt(phys_t pa) { return pa < RAM_BYTES ? ram + pa : nothing; }
-phys_t virt_to_phys(const void *kva) { return kva == kernel_start ? 0x100000 : 0x190000; }
-void arch_map_ram(phys_t start, phys_t end) { KASSERT(start < end && end <= FIRMWARE_ADDRESS_MAX); }
-void *arch_map_device(phys_t pa, size_t len)
-{
-    KASSERT(pa + len <= FIRMWARE_ADDRESS_MAX);
-    return nothing;
-}
-void klog_line(int level, const char *fmt, ...) { (void)level, (void)fmt; }
-void noboot(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(reason, sizeof(reason), fmt, args);
-    va_end(args);
-    longjmp(stop, 1);
-}
-void panic(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    puts("");
-    abort();
-}
-
-// The name that the parsers call; firmware.c is compiled with its function renamed.
-const void *checked_firmware_map(phys_t pa, size_t len);
-const void *firmware_map(phys_t pa, size_t len)
-{
-    const void *there = checked_firmware_map(pa, len);
-    if (!there)
-        return NULL;
-    KASSERT(n_copies < COPIES_MAX);
-    void *copy = malloc(len);
-    memset(copy, 0xff, len);
-    if (pa < RAM_BYTES)
-        memcpy(copy, there, MIN(len, RAM_BYTES - pa));
-    return copies[n_copies++] = copy;
-}
-
 // ---------------------------------------------------------------- a machine, described well
 
 enum {
@@ -85,10 +34,7 @@ enum {
     MP_POINTER = 0x9fc00,
     MP_TABLE = 0x9fc10
 };
-static const struct {
-    phys_t at;
-    u32 len;
-} areas[] = {
+static const struct area areas[] = {
     {INFO, 56},
     {MODULES, 32},
     {MAP, 24 * 8},
@@ -101,23 +47,6 @@ static const struct {
     {MP_POINTER, 16},
     {MP_TABLE, 44 + 20 * 2 + 8 * 3},
 };
-
-static void put(phys_t at, u64 value, unsigned n_bytes) { memcpy(ram + at, &value, n_bytes); }
-
-static void sum(phys_t at, u32 len, u32 where)
-{
-    u8 total = 0;
-    ram[at + where] = 0;
-    for (u32 i = 0; i < len; i++)
-        total += ram[at + i];
-    ram[at + where] = -total;
-}
-
-static void table(phys_t at, const char *signature, u32 len)
-{
-    memcpy(ram + at, signature, 4);
-    put(at + 4, len, 4);
-}
 
 static void all_sums(void)
 {
@@ -301,8 +230,7 @@ static bool boot(void)
         mptable_read(&machine);
         check_cpus();
     }
-    while (n_copies)
-        free(copies[--n_copies]);
+    free_copies();
     return up;
 }
 
@@ -366,29 +294,9 @@ static void bad_machines(void)
 
 // ---------------------------------------------------------------- the rest at random
 
-static u64 state = 88172645463325252ull;
-static u64 random_u64(void)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    return state ^= state << 17;
-}
-
 static void mutate(void)
 {
-    static const u64 nasty[] = {
-        0,          1,     0xff,   0x7fffffff, 0xffffffff, 1ull << 46, (1ull << 46) - 1,
-        1ull << 63, ~0ull, RSDP,   XSDT,       MADT,       FADT,       DSDT,
-        MP_TABLE,   MAP,   0xfff00};
-    for (unsigned n = 1 + random_u64() % 6; n; n--) {
-        unsigned a = random_u64() % ARRAY_SIZE(areas);
-        phys_t at = areas[a].at + random_u64() % areas[a].len;
-        switch (random_u64() % 3) {
-        case 0: ram[at] = random_u64(); break;
-        case 1: put(at & ~3ull, nasty[random_u64() % ARRAY_SIZE(nasty)], 4); break;
-        case 2: put(at & ~7ull, nasty[random_u64() % ARRAY_SIZE(nasty)], 8); break;
-        }
-    }
+    mutate_areas(areas, ARRAY_SIZE(areas));
     if (random_u64() % 4)
         all_sums();
 }
