@@ -9,6 +9,9 @@
 // QEMU sits between pipes and in a session of its own, so that it neither hears our terminal's signals nor changes
 // its modes, and O_NONBLOCK never leaks to the caller's descriptors. The kernel kills QEMU when the tool dies
 // (PR_SET_PDEATHSIG). Nothing lies on disk: the image is a memory file that QEMU inherits (4).
+//
+// With a terminal of the guest's own (-t) its size goes along with the keys: the byte FF begins a word of ours, and is
+// doubled where it is a key (kernel/fs/tty_host.c has the other side).
 #include "lethe.h"
 
 #include <errno.h>
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -31,7 +35,9 @@ enum {
     STATUS_EXEC = 127,  // the child could not start QEMU
     CONTROL_C = 3,      // ^C
     CONTROL_D = 4,      // ^D: the end of input, as the guest's terminal reads it
-    TWICE_MS = 1000,    // a second ^C within this time ends the guest
+    TWICE_MS = 1000,    // a second ^C, or three ^], within this time end the guest
+    CONTROL_BRACKET = 29,
+    ESCAPE = 0xff,  // begins a word that is not the user's
 };
 
 enum ending { END_NONE, END_EXIT, END_SIGNAL, END_PANIC, END_NOBOOT };
@@ -39,6 +45,7 @@ enum ending { END_NONE, END_EXIT, END_SIGNAL, END_PANIC, END_NOBOOT };
 // Bytes on their way from one descriptor to another.
 struct relay {
     int from, to;  // -1: closed
+    size_t chunk;  // how much is read at once
     char bytes[CHUNK];
     size_t begin, end;
 };
@@ -61,7 +68,10 @@ struct guest {
     int64_t term_ms;      // when to send SIGTERM, or 0
     int64_t kill_ms;      // when to send SIGKILL, or 0
     bool verbose, interactive;
-    int64_t interrupt_ms;  // when ^C came last
+    bool terminal;         // -t: the guest's own terminal
+    bool resized;          // ... whose size the guest is to be told
+    unsigned interrupts;   // ^C, or ^], so far
+    int64_t interrupt_ms;  // ... and when the first of them came
 };
 
 static int64_t now_ms(void)
@@ -97,11 +107,13 @@ static void make_pipe(int *read_end, int *write_end)
 
 static void watch_signals(struct guest *guest)
 {
-    static const int caught[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    static const int caught[] = {SIGCHLD, SIGINT,  SIGTERM,  SIGHUP,
+                                 SIGQUIT, SIGTSTP, SIGWINCH, SIGCONT};
+    const size_t n = sizeof(caught) / sizeof(caught[0]) - (guest->terminal ? 0 : 3);
     sigset_t set;
 
     sigemptyset(&set);
-    for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+    for (size_t i = 0; i < n; i++)
         sigaddset(&set, caught[i]);
     signal(SIGPIPE, SIG_IGN);
     sigprocmask(SIG_BLOCK, &set, NULL);
@@ -167,7 +179,8 @@ static void guest_booted(struct guest *guest)
 {
     guest->booted = true;
     if (guest->interactive)
-        terminal_raw();
+        terminal_raw(guest->terminal);
+    guest->resized = guest->terminal;
 }
 
 static void control_line(struct guest *guest, const char *line)
@@ -232,12 +245,29 @@ static bool messages_read(struct guest *guest)
 
 static void relay_read(struct relay *relay)
 {
-    ssize_t n = read(relay->from, relay->bytes, CHUNK);
+    ssize_t n = read(relay->from, relay->bytes, relay->chunk);
 
     relay->begin = 0;
     relay->end = n > 0 ? n : 0;
     if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
         relay->from = -1;
+}
+
+// What was read is doubled where it would be taken for a word of ours. => room for it is there
+static void relay_escape(struct relay *relay)
+{
+    size_t n = relay->end - relay->begin, escapes = 0;
+
+    for (size_t i = relay->begin; i < relay->end; i++)
+        escapes += (unsigned char)relay->bytes[i] == ESCAPE;
+    relay->end += escapes;
+    for (size_t to = relay->end, from = relay->begin + n; escapes;) {
+        relay->bytes[--to] = relay->bytes[--from];
+        if ((unsigned char)relay->bytes[from] == ESCAPE) {
+            relay->bytes[--to] = (char)ESCAPE;
+            escapes--;
+        }
+    }
 }
 
 // => false when nobody reads any more
@@ -258,6 +288,23 @@ static void input_ended(struct relay *to_guest)
     to_guest->bytes[0] = to_guest->bytes[1] = CONTROL_D;
     to_guest->begin = 0;
     to_guest->end = 2;
+}
+
+// The size of the window is told before the next key.
+static void tell_size(struct guest *guest)
+{
+    struct relay *in = &guest->to_guest;
+    struct winsize size = terminal_size();
+    const uint16_t numbers[] = {size.ws_row, size.ws_col, size.ws_xpixel, size.ws_ypixel};
+
+    in->begin = in->end = 0;
+    in->bytes[in->end++] = (char)ESCAPE;
+    in->bytes[in->end++] = 0;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        in->bytes[in->end++] = (char)(numbers[i] & 0xff);
+        in->bytes[in->end++] = (char)(numbers[i] >> 8);
+    }
+    guest->resized = false;
 }
 
 // ---- time and signals
@@ -306,22 +353,44 @@ static int next_wait_ms(const struct guest *guest)
     return first > now ? (int)(first - now < 1000000 ? first - now : 1000000) : 0;
 }
 
+// The tool is to pause; the guest goes on until its output fills the pipe.
+static void pause_tool(void)
+{
+    terminal_restore();
+    raise(SIGSTOP);
+}
+
+static void take_signal(struct guest *guest, int number)
+{
+    int status;
+
+    switch (number) {
+    case SIGCHLD:
+        if (waitpid(guest->qemu, &status, WNOHANG) == guest->qemu)
+            guest->running = false;
+        break;
+    case SIGTSTP: pause_tool(); break;
+    case SIGCONT:
+        terminal_raw_again();
+        if (guest->booted)
+            terminal_raw(guest->terminal);  // after a pause of our own
+        guest->resized = guest->booted;
+        break;
+    case SIGWINCH: guest->resized = guest->booted; break;
+    default:
+        if (guest->stop_signal)  // asked twice: at once
+            stop_qemu(guest, SIGKILL);
+        guest->stop_signal = number;
+        begin_end(guest);
+    }
+}
+
 static void take_signals(struct guest *guest)
 {
     struct signalfd_siginfo info;
 
-    while (read(guest->signals, &info, sizeof(info)) == sizeof(info)) {
-        if (info.ssi_signo == SIGCHLD) {
-            int status;
-            if (waitpid(guest->qemu, &status, WNOHANG) == guest->qemu)
-                guest->running = false;
-        } else {
-            if (guest->stop_signal)  // asked twice: at once
-                stop_qemu(guest, SIGKILL);
-            guest->stop_signal = info.ssi_signo;
-            begin_end(guest);
-        }
-    }
+    while (read(guest->signals, &info, sizeof(info)) == sizeof(info))
+        take_signal(guest, (int)info.ssi_signo);
 }
 
 // ---- the loop
@@ -341,20 +410,25 @@ static void fill_polls(const struct guest *guest, struct pollfd *polls)
                                   : (struct pollfd){in->to, POLLOUT, 0};
 }
 
-// With our terminal raw, ^C goes to the program like any key; twice in a second it ends the guest.
+// With our terminal raw, ^C goes to the program like any key; twice in a second it ends the guest. A terminal of the
+// guest's own has ^] for that, three times in a second.
 static void watch_for_interrupts(struct guest *guest)
 {
     const struct relay *in = &guest->to_guest;
+    const char key = guest->terminal ? CONTROL_BRACKET : CONTROL_C;
 
     for (size_t i = in->begin; i < in->end; i++) {
         int64_t now = now_ms();
-        if (in->bytes[i] != CONTROL_C)
+        if (in->bytes[i] != key)
             continue;
-        if (guest->interrupt_ms && now - guest->interrupt_ms < TWICE_MS) {
+        if (!guest->interrupts || now - guest->interrupt_ms >= TWICE_MS) {
+            guest->interrupts = 0;
+            guest->interrupt_ms = now;
+        }
+        if (++guest->interrupts == (guest->terminal ? 3 : 2)) {
             guest->stop_signal = SIGINT;
             begin_end(guest);
         }
-        guest->interrupt_ms = now;
     }
 }
 
@@ -370,6 +444,8 @@ static void serve_input(struct guest *guest)
     relay_read(in);
     if (guest->interactive)
         watch_for_interrupts(guest);
+    if (guest->terminal)
+        relay_escape(in);
     if (in->from < 0)
         input_ended(in);
 }
@@ -394,6 +470,8 @@ static void serve(struct guest *guest)
     while (guest->running || guest->from_guest.from >= 0 || !relay_empty(&guest->from_guest) ||
            guest->control >= 0 || guest->messages >= 0) {
         struct pollfd polls[N_POLLS];
+        if (guest->resized && relay_empty(&guest->to_guest))
+            tell_size(guest);
         fill_polls(guest, polls);
         if (!guest->running || !guest->booted)
             polls[P_TO].fd = -1;
@@ -449,7 +527,11 @@ static int report(const struct guest *guest, const struct job *job)
 // Boots and serves the guest to its end. => the tool's exit status; IMAGE_FD is taken over
 int guest_run(const struct job *job, const struct strings *command, int image_fd)
 {
-    struct guest guest = {.verbose = job->verbose > 0, .interactive = !job->input_is_pipe};
+    struct guest guest = {.verbose = job->verbose > 0,
+                          .interactive = !job->input_is_pipe,
+                          .terminal = job->terminal,
+                          .from_guest.chunk = CHUNK,
+                          .to_guest.chunk = job->terminal ? CHUNK / 2 : CHUNK};
 
     if (job->timeout_seconds > 0)
         guest.deadline_ms = now_ms() + (int64_t)(job->timeout_seconds * 1000);

@@ -144,6 +144,7 @@ struct job {
     bool dynamic;        // the program is not static
     bool unchecked;      // the kernel alone judges the program's headers
     bool input_is_pipe;  // the guest must not echo or edit what we hand it
+    bool terminal;       // -t: a person sits there
 };
 
 struct elf_info {
@@ -295,8 +296,12 @@ void network_command(const struct job *job, struct strings *command, const char 
 char *network_words(const struct job *job, char *words);
 
 // ---- terminal.c
+struct winsize;
 bool terminal_interactive(void);
-void terminal_raw(void);
+void terminal_settle(struct job *job);
+struct winsize terminal_size(void);
+void terminal_raw(bool all);
+void terminal_raw_again(void);
 void terminal_restore(void);
 
 // ---- guest.c

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -82,8 +83,8 @@ char *machine_loader(const char *kernel, const char *arch, const char *name)
     return path;
 }
 
-// The kernel beside the tool: the full one for who asks for a network or a volume, and for dynamic programs, whose run-times expect
-// sockets on this machine itself.
+// The kernel beside the tool: the full one for who asks for a network, a volume or a terminal, and for dynamic programs, whose
+// run-times expect sockets on this machine itself.
 static char *find_kernel(const char *arch, bool full)
 {
     char *path = find_built(NULL, arch, full ? "lethe-kernel-full" : "lethe-kernel");
@@ -117,8 +118,8 @@ void machine_settle(struct job *job)
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
-        job->kernel =
-            find_kernel(job->arch, network || job->n_mounts || job->dynamic || job->full_kernel);
+        job->kernel = find_kernel(job->arch, network || job->n_mounts || job->dynamic ||
+                                                 job->full_kernel || job->terminal);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
@@ -137,7 +138,9 @@ static char *kernel_words(const struct job *job, const char *first)
 {
     char *words = xstrdup(first);
 
-    if (job->input_is_pipe)
+    if (job->terminal)
+        words = format("%s tty=%ux%u", words, terminal_size().ws_row, terminal_size().ws_col);
+    else if (job->input_is_pipe)
         words = format("%s tty=pipe", words);
     if (job->verbose)
         words = format("%s loglevel=%d", words, job->verbose > 1 ? 7 : 6);

@@ -39,6 +39,7 @@ static const char help_text[] =
     "      --mount NAME:/PATH[:ro]  a volume, or an image file (a NAME with '/' in it), as a directory\n"
     "  -w, --cwd DIR          the program's working directory (default /)\n"
     "      --hostname NAME    the guest's host name\n"
+    "  -it                    run: this terminal, for interactive programs (^] three times ends the guest)\n"
     "\n"
     "Its network (none unless one of these is given)\n"
     "  -p, --port [ADDRESS:]HOST[:GUEST][/udp]  forward a port of this host (of ADDRESS, default 127.0.0.1)\n"
@@ -168,6 +169,8 @@ void job_settle(struct job *job)
 {
     struct elf_info info = program_add(job);
 
+    if (job->terminal)
+        terminal_settle(job);
     machine_settle(job);
     set_default(&job->env, "HOME", "/");
     set_go_limit(job, &info, tree_bytes(job->root));

@@ -33,11 +33,13 @@ enum {  // long options without a letter
     OPT_MOUNT,
     OPT_SYSROOT,
     OPT_ROOTFS,
+    OPT_TTY,
+    OPT_INTERACTIVE,
     OPT_CLOUD,  // the first of N_CLOUD
 };
 
 // '-' first: words that are no options are handed out in their place, as option 1.
-static const char letters[] = "-:c:m:e:f:w:o:p:t:i:v";
+static const char letters[] = "-:c:m:e:f:w:o:p:t:i:v", run_letters[] = "-:c:m:e:f:w:o:p:tiv";
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"memory", required_argument, NULL, 'm'},
@@ -70,6 +72,8 @@ static const struct option long_options[] = {
     {"unchecked", no_argument, NULL, OPT_UNCHECKED},
     {"sysroot", required_argument, NULL, OPT_SYSROOT},
     {"rootfs", required_argument, NULL, OPT_ROOTFS},
+    {"tty", no_argument, NULL, OPT_TTY},
+    {"interactive", no_argument, NULL, OPT_INTERACTIVE},
     {"zone", required_argument, NULL, OPT_CLOUD + CLOUD_ZONE},
     {"bucket", required_argument, NULL, OPT_CLOUD + CLOUD_BUCKET},
     {"flavor", required_argument, NULL, OPT_CLOUD + CLOUD_FLAVOR},
@@ -224,6 +228,21 @@ static void set_firmware(struct job *job, const char *path)
     job->firmware = xstrdup(path);
 }
 
+// -t and -i are flags of `run`, as of docker; `build` and `image` take a format and a name by them.
+static void set_type(struct job *job, const char *text)
+{
+    if (text)
+        job->format = xstrdup(text);
+    else
+        job->terminal = true;
+}
+
+static void set_name(struct job *job, const char *text)
+{
+    if (text)  // without it: input is open in any case
+        job->name = xstrdup(text);
+}
+
 static void set_append(struct job *job, const char *word) { strings_add(&job->append, word); }
 
 static void apply(struct job *job, int option, const char *value, bool *program_seen)
@@ -250,8 +269,10 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_STRACE: set_strace(job, value); break;
     case OPT_DISK: job->disk = xstrdup(value); break;
     case OPT_DISK_BUS: set_disk_bus(job, value); break;
-    case 't': job->format = xstrdup(value); break;
-    case 'i': job->name = xstrdup(value); break;
+    case 't':
+    case OPT_TTY: set_type(job, value); break;
+    case 'i':
+    case OPT_INTERACTIVE: set_name(job, value); break;
     case OPT_JSON: job->json = true; break;
     case OPT_UEFI: job->uefi = true; break;
     case OPT_FIRMWARE: set_firmware(job, value); break;
@@ -282,13 +303,14 @@ static void refuse(int result, char **argv)
 // options win over both
 void options_parse(struct job *job, int argc, char **argv)
 {
+    const char *const taken = !strcmp(argv[0], "run") ? run_letters : letters;
     bool program_seen = false;
     int option;
 
     opterr = 0;
     for (int pass = 0; pass < 3; pass++) {
         optind = 0;
-        while ((option = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
+        while ((option = getopt_long(argc, argv, taken, long_options, NULL)) != -1) {
             if (option == '?' || option == ':')
                 refuse(option, argv);
             if (pass == 0 && option == OPT_ROOTFS)
@@ -299,6 +321,8 @@ void options_parse(struct job *job, int argc, char **argv)
                 apply(job, option, optarg, &program_seen);
         }
     }
+    if (job->terminal && (taken != run_letters || job->disk))
+        die("-t is for `lethe run PROGRAM`: the kernel of an image was told about its terminal when it was built");
     if (optind < argc)
         job->args.count = 0;  // arguments given here replace those of ops.conf
     for (; optind < argc; optind++)

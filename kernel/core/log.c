@@ -17,18 +17,18 @@ int log_level = LOG_ERROR;
 static struct spinlock console_lock = SPINLOCK_INIT;  // keeps lines whole
 static u32 dying;  // atomic: a CPU is in panic; nobody else may print or end the machine
 
+__weak void console_log(const char *text, size_t len) { platform_console_write(text, len); }
+
 static void write_locked(const char *text, size_t len)
 {
     u32 last = atomic_load_relaxed(&dying);
-    if (last) {
-        while (last != this_cpu()->id + 1)  // another CPU ends the machine
-            arch_cpu_relax();
-        platform_console_write(text, len);
-        return;
-    }
-    spin_lock(&console_lock);
-    platform_console_write(text, len);
-    spin_unlock(&console_lock);
+    while (last && last != this_cpu()->id + 1)  // another CPU ends the machine
+        arch_cpu_relax();
+    if (!last)
+        spin_lock(&console_lock);
+    console_log(text, len);
+    if (!last)
+        spin_unlock(&console_lock);
 }
 
 void klog_line(int level, const char *fmt, ...)

@@ -34,7 +34,9 @@ void platform_reset(void) __noreturn;
 
 // The console. Output never sleeps and never loses a byte; input calls console_input.
 void platform_console_write(const char *text, size_t len);
-void console_input(const char *bytes, size_t len);  // implemented by fs/tty.c; interrupt context
+void console_input(
+    char *bytes, size_t len);  // implemented by fs/tty.c, which may change bytes; interrupt context
+void console_log(const char *text, size_t len);  // the kernel's messages; fs/tty_host.c has another
 // Whoever runs the machine wants it to end (a power button): the program gets SIGTERM, and SIGKILL if it has not ended in time.
 void shutdown_asked(
     void);  // implemented by task/shutdown.c in the kernel with devices; interrupt context

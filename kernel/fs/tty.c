@@ -16,35 +16,24 @@
 //
 // In canonical mode a reader gets what lies before `line`; in raw mode everything.
 #include "core/platform.h"
-#include "fs/special_internal.h"
+#include "fs/tty_internal.h"
 
 #define TCGETS 0x5401
-#define TCSETS 0x5402
 #define TCSETSW 0x5403
-#define TCSETSF 0x5404
 #define TCGETA 0x5405
-#define TCSETA 0x5406
 #define TCSETAW 0x5407
-#define TCSETAF 0x5408
-#define TCSBRK 0x5409
-#define TCXONC 0x540A
-#define TCFLSH 0x540B
 #define TIOCEXCL 0x540C
 #define TIOCNXCL 0x540D
 #define TIOCSCTTY 0x540E
 #define TIOCGPGRP 0x540F
-#define TIOCSPGRP 0x5410
 #define TIOCOUTQ 0x5411
 #define TIOCSTI 0x5412
 #define TIOCGWINSZ 0x5413
 #define TIOCSWINSZ 0x5414
 #define TIOCNOTTY 0x5422
-#define TCSBRKP 0x5425
 #define TIOCGSID 0x5429
 #define TCGETS2 0x802C542A
-#define TCSETS2 0x402C542B
 #define TCSETSW2 0x402C542C
-#define TCSETSF2 0x402C542D
 
 // c_iflag, c_oflag, c_cflag, c_lflag (the asm-generic numbers)
 #define ISTRIP 0x20u
@@ -52,8 +41,7 @@
 #define IGNCR 0x80u
 #define ICRNL 0x100u
 #define IXON 0x400u
-#define OPOST 1u
-#define ONLCR 4u
+#define IUTF8 0x4000u
 #define CS8 0x30u
 #define CREAD 0x80u
 #define HUPCL 0x400u
@@ -66,7 +54,6 @@
 #define ECHOK 0x20u
 #define ECHONL 0x40u
 #define NOFLSH 0x80u
-#define TOSTOP 0x100u
 #define ECHOCTL 0x200u
 #define ECHOKE 0x800u
 #define IEXTEN 0x8000u
@@ -91,18 +78,9 @@ enum {
     VEOL2
 };
 
-struct termios_user {  // struct termios of the kernel ABI
-    u32 iflag, oflag, cflag, lflag;
-    u8 line;
-    u8 cc[19];
-};
-_Static_assert(sizeof(struct termios_user) == 36, "struct termios");
 struct termios2_user {
     struct termios_user t;
     u32 ispeed, ospeed;
-};
-struct winsize {
-    u16 rows, cols, xpixel, ypixel;
 };
 
 #define INPUT_FIRST 4096u     // bytes of the input ring at first; it doubles as needed
@@ -110,30 +88,13 @@ struct winsize {
 #define LINE_MAX 4095u        // longest line in canonical editing, as Linux
 #define EOF_MARK 0            // stored for VEOF, with its bit in `marks`
 
-struct tty {
-    struct spinlock lock;
-    struct termios_user termios;  // [lock]
-    struct winsize size;          // [lock]
-    u8 *input;                    // [lock] ring; NULL until something comes
-    u32 capacity;                 // [lock] power of two
-    u32 start, line, end;         // [lock] free running
-    u32 n_marks;                  // [lock] ends of file among the input
-    u32 marks[16];                // [lock] their positions, oldest first
-    bool literal;                 // [lock] VLNEXT: the next byte is taken as it is
-    bool stopped;                 // [lock] ^S or TCOOFF: writers wait
-    bool exclusive;               // [lock] TIOCEXCL
-    struct async_queue async;
-    s32 session, group;      // [lock] foreground process group; 0: the application's
-    struct wait_queue wait;  // readers and pollers
-};
-
-static struct tty console_tty = {
+struct tty console_tty = {
     .wait = WAIT_QUEUE_INIT(console_tty.wait),
     .async.files = LIST_INIT(console_tty.async.files),
     .size = {24, 80, 0, 0},
     .termios =
         {
-            .iflag = ICRNL | IXON,
+            .iflag = ICRNL | IXON | IUTF8,
             .oflag = 0,
             .cflag = B115200 | CS8 | CREAD | HUPCL | CLOCAL,
             .lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
@@ -226,13 +187,13 @@ static void flush_input(struct tty *t)
     t->literal = false;
 }
 
-// A UTF-8 character is erased whole: continuation bytes go with their first byte.
+// With IUTF8 a character is erased whole: continuation bytes go with their first byte.
 static void erase_one(struct tty *t)
 {
     u8 c;
     do {
         c = *at(t, --t->end);
-    } while ((c & 0xc0) == 0x80 && t->end != t->line);
+    } while ((c & 0xc0) == 0x80 && (t->termios.iflag & IUTF8) && t->end != t->line);
     echo_erase(t, c);
 }
 
@@ -340,10 +301,10 @@ static bool receive(struct tty *t, u8 c, int *sig)
     return true;
 }
 
-static void raise_in_foreground(struct tty *t, int sig)
+static void raise_in_foreground(int sig)
 {
     struct siginfo info = {.signo = sig, .code = SI_KERNEL};
-    s32 group = t->group;
+    s32 group = console_tty.group;
     if (group == 0) {
         struct process *app = process_find(2);
         if (!app)
@@ -354,7 +315,7 @@ static void raise_in_foreground(struct tty *t, int sig)
     signal_send_group(group, &info);
 }
 
-void console_input(const char *bytes, size_t len)
+void tty_input(const char *bytes, size_t len)
 {
     struct tty *t = &console_tty;
     bool wake = false, was_stopped = t->stopped;
@@ -364,7 +325,7 @@ void console_input(const char *bytes, size_t len)
         wake |= receive(t, (u8)bytes[i], &sig);
         spin_unlock(&t->lock);
         if (sig)
-            raise_in_foreground(t, sig);
+            raise_in_foreground(sig);
     }
     if (wake && wait_has_waiters(&t->wait))
         wait_wake(&t->wait, INT32_MAX, POLLIN | POLLRDNORM);
@@ -373,6 +334,9 @@ void console_input(const char *bytes, size_t len)
     if (was_stopped && !t->stopped)
         wait_wake(&t->wait, INT32_MAX, POLLOUT | POLLWRNORM);
 }
+
+// tty_host.c, in the full kernel, has another.
+__weak void console_input(char *bytes, size_t len) { tty_input(bytes, len); }
 
 // ---- read
 
@@ -452,7 +416,7 @@ static int wait_for_input(struct tty *t, struct file *f, size_t size)
     return err == -ETIMEDOUT ? 0 : err;
 }
 
-static ssize_t tty_read(struct file *f, struct uio *to, loff_t *pos)
+ssize_t tty_read(struct file *f, struct uio *to, loff_t *pos)
 {
     struct tty *t = &console_tty;
     char buf[256];
@@ -511,7 +475,7 @@ static int wait_while_stopped(struct tty *t, const struct file *f)
     return err;
 }
 
-static ssize_t tty_write(struct file *f, struct uio *from, loff_t *pos)
+ssize_t tty_write(struct file *f, struct uio *from, loff_t *pos)
 {
     struct tty *t = &console_tty;
     char buf[512];
@@ -538,7 +502,7 @@ static ssize_t tty_write(struct file *f, struct uio *from, loff_t *pos)
     return total;
 }
 
-static u32 tty_poll(struct file *f, struct poll_table *pt)
+u32 tty_poll(struct file *f, struct poll_table *pt)
 {
     struct tty *t = &console_tty;
     poll_wait(pt, f, &t->wait);
@@ -581,17 +545,23 @@ static long termios_ioctl(struct tty *t, unsigned cmd, uptr_t arg)
     return set_termios(t, &two.t, cmd == TCSETSF || cmd == TCSETSF2);
 }
 
-static long set_winsize(struct tty *t, uptr_t arg)
+void tty_resize(const struct winsize *size)
+{
+    struct tty *t = &console_tty;
+    spin_lock(&t->lock);
+    bool changed = memcmp(size, &t->size, sizeof(*size)) != 0;
+    t->size = *size;
+    spin_unlock(&t->lock);
+    if (changed)
+        raise_in_foreground(SIGWINCH);
+}
+
+static long set_winsize(uptr_t arg)
 {
     struct winsize size;
     if (copy_from_user(&size, arg, sizeof(size)))
         return -EFAULT;
-    spin_lock(&t->lock);
-    bool changed = memcmp(&size, &t->size, sizeof(size)) != 0;
-    t->size = size;
-    spin_unlock(&t->lock);
-    if (changed)
-        raise_in_foreground(t, SIGWINCH);
+    tty_resize(&size);
     return 0;
 }
 
@@ -602,13 +572,9 @@ static long set_group(struct tty *t, uptr_t arg)
         return -EFAULT;
     if ((s32)group < 0)
         return -EINVAL;
-    struct process *member = process_find((s32)group);
-    if (!member)
-        return -ESRCH;
-    bool same_session = member->sid == current->process->sid;
-    process_put(member);
-    if (!same_session)
-        return -EPERM;
+    int err = process_group_check((s32)group);
+    if (err)
+        return err;
     t->group = (s32)group;
     t->session = current->process->sid;
     return 0;
@@ -672,7 +638,7 @@ static long simulate_input(uptr_t arg)
         return -EPERM;
     if (get_user_u8(&c, arg))
         return -EFAULT;
-    console_input((const char *)&c, 1);
+    tty_input((const char *)&c, 1);
     return 0;
 }
 
@@ -686,7 +652,7 @@ static u32 readable_bytes(struct tty *t)
     return n;
 }
 
-static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
+long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
 {
     struct tty *t = &console_tty;
     switch (cmd) {
@@ -699,7 +665,7 @@ static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
     case TCSETSW2:
     case TCSETSF2: return termios_ioctl(t, cmd, arg);
     case TIOCGWINSZ: return copy_to_user(arg, &t->size, sizeof(t->size));
-    case TIOCSWINSZ: return set_winsize(t, arg);
+    case TIOCSWINSZ: return set_winsize(arg);
     case TIOCGPGRP: return put_user_u32(arg, (u32)foreground_group(t));
     case TIOCSPGRP: return set_group(t, arg);
     case TIOCGSID: return put_user_u32(arg, (u32)(t->session ? t->session : current->process->sid));
@@ -719,7 +685,7 @@ static long tty_ioctl(struct file *f, unsigned cmd, uptr_t arg)
     }
 }
 
-static int tty_open(struct inode *inode, struct file *f)
+int tty_open(struct inode *inode, struct file *f)
 {
     if (console_tty.exclusive && !capable(CAP_SYS_ADMIN))
         return -EBUSY;
@@ -728,9 +694,9 @@ static int tty_open(struct inode *inode, struct file *f)
     return 0;
 }
 
-static struct async_queue *tty_async(struct file *f) { return &console_tty.async; }
+struct async_queue *tty_async(struct file *f) { return &console_tty.async; }
 
-const struct file_ops tty_file_ops = {
+__weak const struct file_ops tty_file_ops = {
     .name = "tty",
     .open = tty_open,
     .read = tty_read,

@@ -27,6 +27,17 @@ static int may_set_group(struct process *self, struct process *p, s32 pgid)
     return 0;
 }
 
+// Is there a process of group pgid in the caller's session? => 0, -ESRCH: in none, -EPERM: in another
+int process_group_check(s32 pgid)
+{
+    spin_lock(&tree_lock);
+    int err = pgid <= 0 || !group_exists_locked(pgid, 0)          ? -ESRCH
+              : !group_exists_locked(pgid, current->process->sid) ? -EPERM
+                                                                  : 0;
+    spin_unlock(&tree_lock);
+    return err;
+}
+
 long sys_setpgid(int pid, int pgid)
 {
     struct process *self = current->process;

@@ -489,6 +489,21 @@ static bool group_is_orphaned(struct process *p)
     return !connected;
 }
 
+__cold int signal_stop_background(int sig)
+{
+    struct process *p = current->process;
+    struct siginfo info = {.signo = sig, .code = SI_KERNEL};
+    spin_lock(&p->signal_lock);
+    bool deaf = (current->sig_blocked & SIG_BIT(sig)) || signal_is_ignored_locked(p, sig);
+    spin_unlock(&p->signal_lock);
+    if (deaf)
+        return sig == SIGTTIN ? -EIO : 0;
+    if (group_is_orphaned(p))
+        return -EIO;
+    signal_send_group(p->pgid, &info);
+    return -ERESTARTSYS;
+}
+
 __cold void process_report_stop(struct process *p, bool continued)
 {
     struct siginfo info = {.signo = SIGCHLD, .code = continued ? CLD_CONTINUED : CLD_STOPPED};

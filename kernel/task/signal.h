@@ -166,3 +166,6 @@ void signal_set_blocked(u64 mask);
 
 // SIGINT and the like from a terminal: to every process of the group. => any context; -ESRCH
 int signal_send_group(s32 pgid, const struct siginfo *info);
+// The running process does what only the foreground may do to a terminal: SIGTTIN or SIGTTOU to its group.
+// => 0: SIGTTOU that is blocked or ignored; -ERESTARTSYS: sent; -EIO: nobody would continue it, or it does not take SIGTTIN
+int signal_stop_background(int sig);

@@ -189,10 +189,11 @@ void process_get(struct process *p);
 void process_put(struct process *p);
 void thread_get(struct thread *t);
 void thread_put(struct thread *t);
-struct process *process_get_init(void);     // PID 1, the kernel itself; no reference taken
-#define PROGRAM_PID 2                       // the program that was packed; 1 is the kernel's
-struct process *process_find(s32 pid);      // with a reference, or NULL
-struct thread *thread_find(s32 tid);        // with a reference, or NULL
+struct process *process_get_init(void);  // PID 1, the kernel itself; no reference taken
+#define PROGRAM_PID 2                    // the program that was packed; 1 is the kernel's
+struct process *process_find(s32 pid);   // with a reference, or NULL
+int process_group_check(s32 pgid);       // in the caller's session: 0; -EPERM: in another; -ESRCH
+struct thread *thread_find(s32 tid);     // with a reference, or NULL
 struct process *process_iterate(s32 *pid);  // next with pid >= *pid, for /proc; with a reference
 // Called at exec: kills the other threads and waits for them. => 0, -EAGAIN (being killed)
 int process_become_single_threaded(void);
