@@ -43,6 +43,8 @@ for_run() {
     want golang-go go_any
 }
 
+libvirt_qemu() { ls /usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so; }
+
 for_test() {
     for_run
     ! foreign || want qemu-user has qemu-aarch64 # lists the tests in a Go test binary
@@ -52,6 +54,10 @@ for_test() {
     want qemu-utils has qemu-img
     want ovmf test -e /usr/share/ovmf/OVMF.fd
     ! foreign || want qemu-efi-aarch64 test -e /usr/share/qemu-efi-aarch64/QEMU_EFI.fd
+    want libvirt-daemon has libvirtd
+    want libvirt-daemon-driver-qemu libvirt_qemu
+    want libvirt-clients has virsh
+    want libxml2-utils has xmllint # for virt-xml-validate
     want musl-tools has musl-gcc
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
     want rustc rust_any

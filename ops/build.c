@@ -13,7 +13,7 @@
 
 #include "disk.h"
 
-static void write_root(const struct job *job, const char *path)
+void write_root(const struct job *job, const char *path)
 {
     const char *temporary;
     int fd = output_begin(path, &temporary);
@@ -22,7 +22,7 @@ static void write_root(const struct job *job, const char *path)
     output_end(fd);
 }
 
-static void copy_kernel(const struct job *job, const char *path)
+void copy_kernel(const struct job *job, const char *path)
 {
     const char *temporary;
     size_t len;
@@ -65,11 +65,11 @@ static void build_folder(struct job *job)
     struct strings command;
 
     if (!job->dry_run) {
-        if (mkdir(job->output, 0777) && errno != EEXIST)
-            die("cannot make the directory %s: %s", job->output, strerror(errno));
+        output_folder(job->output);
         write_root(job, image);
         copy_kernel(job, format("%s/lethe-kernel", job->output));
         job->kernel = format("%s/lethe-kernel", job->output);
+        output_folder_end();
     }
     command = machine_command(job, image, "/dev/null");
     print_command(stdout, &command);

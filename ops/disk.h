@@ -82,7 +82,14 @@ int disk_open_raw(const char *path, const char *disk_format);
 // ---- images.c
 void image_produce(struct job *job, const struct image_format *f, const char *from);
 
+// ---- machines.c
+const char *machine_format_name(size_t i);
+bool is_machine_format(const char *name);
+int machine_folder_create(struct job *job);
+
 // ---- build.c
+void write_root(const struct job *job, const char *path);
+void copy_kernel(const struct job *job, const char *path);
 int memory_file(const char *name);
 void build_disk(const struct job *job, int fd, const char *path);
 

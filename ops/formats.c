@@ -280,7 +280,8 @@ bool is_provider(const char *name)
 // The format of this name, or that a provider takes.
 const struct image_format *format_named(const char *name)
 {
-    const char *names[N_FORMATS + N_PROVIDERS];
+    const char *names[N_FORMATS + N_PROVIDERS + 8];
+    size_t count = N_FORMATS + N_PROVIDERS;
 
     for (size_t i = 0; i < N_PROVIDERS; i++)
         if (!strcmp(name, providers[i][0]))
@@ -290,8 +291,12 @@ const struct image_format *format_named(const char *name)
             return &formats[i];
     for (size_t i = 0; i < N_FORMATS + N_PROVIDERS; i++)
         names[i] = i < N_FORMATS ? formats[i].name : providers[i - N_FORMATS][0];
+    while (machine_format_name(count - N_FORMATS - N_PROVIDERS))
+        names[count] = machine_format_name(count - N_FORMATS - N_PROVIDERS), count++;
+    if (is_machine_format(name))
+        die("-t %s is made of a program, with image create or build", name);
     die("unknown format '%s'; the nearest is '%s' (docs/images.md lists them)", name,
-        nearest(name, names, N_FORMATS + N_PROVIDERS));
+        nearest(name, names, count));
 }
 
 // The format that a file name asks for by its end, or NULL.

@@ -29,12 +29,18 @@ struct image {
     char *chunk;   // CHUNK_BLOCKS blocks
 };
 
+// A file that was asked for is the user's to make room for; in memory the guest cannot start.
+static int status_of(const char *path)
+{
+    return strncmp(path, "/proc/self/fd/", 14) ? STATUS_USAGE : STATUS_NOBOOT;
+}
+
 static void check(const struct image *image, errcode_t error, const char *what)
 {
-    if (error == EXT2_ET_BLOCK_ALLOC_FAIL || error == ENOSPC)
-        die_status(STATUS_NOBOOT, "cannot write the image: no space left while %s", what);
+    if (error == EXT2_ET_BLOCK_ALLOC_FAIL || error == EXT2_ET_SHORT_WRITE || error == ENOSPC)
+        die_status(status_of(image->path), "cannot write the image: no space left while %s", what);
     if (error)
-        die_status(STATUS_NOBOOT, "cannot write the image %s: %s: %s", image->path, what,
+        die_status(status_of(image->path), "cannot write the image %s: %s: %s", image->path, what,
                    error_message(error));
 }
 
@@ -130,7 +136,8 @@ static bool format_once(struct image *image, uint64_t blocks, uint64_t inodes)
     errcode_t error;
 
     if (truncate(image->path, blocks * BLOCK))
-        die_status(STATUS_NOBOOT, "cannot write the image %s: %s", image->path, strerror(errno));
+        die_status(status_of(image->path), "cannot write the image %s: %s", image->path,
+                   strerror(errno));
     param.s_log_block_size = param.s_log_cluster_size = 2;  // 1024 << 2
     param.s_rev_level = EXT2_DYNAMIC_REV;
     param.s_inode_size = INODE;
@@ -411,7 +418,7 @@ uint64_t image_write(const char *path, struct node *root, uint64_t min_bytes)
     size = ext2fs_blocks_count(image.fs->super) * BLOCK;
     check(&image, ext2fs_close(image.fs), "closing");
     if (truncate(path, size))
-        die_status(STATUS_NOBOOT, "cannot write the image %s: %s", path, strerror(errno));
+        die_status(status_of(path), "cannot write the image %s: %s", path, strerror(errno));
     free(image.chunk);
     return size;
 }

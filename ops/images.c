@@ -129,6 +129,8 @@ int image_create(struct job *job)
 {
     const struct image_format *f;
 
+    if (is_machine_format(job->format))
+        return machine_folder_create(job);
     if (!job->program_host)
         die("image create: no program named; try 'lethe help'");
     f = choose_output(job, job->program_host);

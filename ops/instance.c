@@ -158,8 +158,7 @@ static int create(struct job *job)
             file_of(job->name, "monitor"));
     job->console_file = file_of(job->name, "console");
     strings_add(&job->qemu_args, "-daemonize");
-    strings_add(&job->qemu_args,
-                "-snapshot");  // the image stays as it is, and may have several instances
+    job->snapshot = true;  // the image stays as it is, and may have several instances
     strings_add(&job->qemu_args, "-pidfile");
     strings_take(&job->qemu_args, file_of(job->name, "pid"));
     strings_add(&job->qemu_args, "-qmp");
@@ -176,6 +175,7 @@ static int create(struct job *job)
             job->name);
     unfinished_instance = job->name;
     atexit(remove_unfinished);
+    volume_settle(job);
     run_program((const char *const *)command.items,
                 strcmp(job->arch, "aarch64") ? "qemu-system-x86" : "qemu-system-arm", -1, -1);
     unfinished_instance = NULL;

@@ -130,6 +130,7 @@ struct job {
     const char *format;    // of the image to be made (formats.c), NULL: by the output's name
     char *disk;            // run: starts from this disk
     const char *disk_bus;  // one of disk_buses, NULL: the first
+    bool snapshot;         // and does not write to it
     bool uefi;             // it starts by UEFI instead of a BIOS
     char *firmware;        // a file, or NULL: the usual one
     bool full_kernel;      // the kernel with network and power button, whatever else is asked for
@@ -238,6 +239,8 @@ uint32_t image_epoch(void);
 // ---- output.c
 int output_begin(const char *path, const char **temporary);
 void output_end(int fd);
+void output_folder(const char *path);
+void output_folder_end(void);
 void output_passing(const char *path);
 void output_text(const char *path, const char *text);
 void write_all(int fd, const char *path, const void *bytes, size_t len);

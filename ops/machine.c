@@ -271,7 +271,8 @@ static void add_disk(struct strings *command, const struct job *job, const char 
     while (job->disk_bus && disk_buses[bus + 1] && strcmp(disk_buses[bus], job->disk_bus))
         bus++;
     add(command, "-drive",
-        format("if=none,id=disk,format=%s,file=%s", disk_format, qemu_escape(disk)));
+        format("if=none,id=disk,format=%s,file=%s%s", disk_format, qemu_escape(disk),
+               job->snapshot ? ",snapshot=on" : ""));
     for (int i = 0; i < 2; i++)
         if (devices[bus][i])
             add(command, "-device", xstrdup(devices[bus][i]));

@@ -14,11 +14,17 @@
 
 static char *unfinished;  // or NULL
 static const char *target;
+static const char *folder;    // that is being filled and was not there before, or NULL
+static struct strings whole;  // the files in it that have their names already
 
 static void remove_unfinished(void)
 {
     if (unfinished)
         unlink(unfinished);
+    for (size_t i = 0; folder && i < whole.count; i++)
+        unlink(whole.items[i]);
+    if (folder)
+        rmdir(folder);
 }
 
 static void on_signal(int number)
@@ -67,7 +73,21 @@ void output_end(int fd)
         rename(unfinished, target))
         die("cannot write %s: %s", target, strerror(errno));
     unfinished = NULL;
+    if (folder)
+        strings_add(&whole, target);
 }
+
+// Begins a folder of files. A new one stays only if output_folder_end is reached.
+void output_folder(const char *path)
+{
+    guard_once();
+    if (!mkdir(path, 0777))
+        folder = path;
+    else if (errno != EEXIST)
+        die("cannot make the directory %s: %s", path, strerror(errno));
+}
+
+void output_folder_end(void) { folder = NULL; }
 
 // PATH is whole, but only for other programs that run now: it goes when the tool ends.
 void output_passing(const char *path)

@@ -6,6 +6,7 @@
 // as the guest does, however the tool ends.
 #include "lethe.h"
 
+#include <cjson/cJSON.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #define MAX_MOUNTS 16
-#define LEAST_BYTES (8 * MIB)  // below it mke2fs makes no journal
+#define LEAST_BYTES (12 * MIB)  // below it mke2fs finds a journal of 4 MiB too large
 
 // ---- where volumes are
 
@@ -87,6 +88,7 @@ static void make_ext4(const char *path)
         setenv("PATH", path_variable, 1);
         dup2(quiet, 0);
         dup2(quiet, 1);
+        dup2(quiet, 2);
         execlp("mke2fs", "mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-m", "0",
                "-J", "size=4", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", path,
                (char *)NULL);
@@ -116,7 +118,7 @@ static int create(const char *name, const char *size_text)
         die("volume create %s %s: not a size; write it as 512m or 2g", name, size_text);
     bytes &= ~(uint64_t)4095;
     if (bytes < LEAST_BYTES || bytes > (uint64_t)1 << 44)
-        die("volume create %s %s: a volume has 8 MiB to 16 TiB", name, size_text);
+        die("volume create %s %s: a volume has 12 MiB to 16 TiB", name, size_text);
     make_dirs(dir);
     path = volume_path(name);
     if (!access(path, F_OK))
@@ -141,11 +143,41 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int list(void)
+// A line of the list, or an object in ARRAY.
+static void list_one(const char *name, cJSON *array)
+{
+    char *path = volume_path(name);
+    struct stat st;
+    cJSON *object;
+    int fd;
+
+    if (stat(path, &st))
+        return;
+    fd = open_locked(path, true);
+    if (fd >= 0)
+        close(fd);
+    if (!array) {
+        printf("%-24s %8llu MiB %8llu MiB on disk%s  %s\n", name,
+               (unsigned long long)st.st_size >> 20,
+               ((unsigned long long)st.st_blocks * 512 + MIB - 1) >> 20, fd < 0 ? "  in use" : "",
+               path);
+        return;
+    }
+    object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "name", name);
+    cJSON_AddNumberToObject(object, "bytes", st.st_size);
+    cJSON_AddNumberToObject(object, "disk_bytes", st.st_blocks * 512.0);
+    cJSON_AddBoolToObject(object, "in_use", fd < 0);
+    cJSON_AddStringToObject(object, "path", path);
+    cJSON_AddItemToArray(array, object);
+}
+
+static int list(bool json)
 {
     char *dir = volume_dir();
     DIR *d = opendir(dir);
     struct strings names = {0};
+    cJSON *array = json ? cJSON_CreateArray() : NULL;
 
     for (struct dirent *e; d && (e = readdir(d));) {
         size_t len = strlen(e->d_name);
@@ -158,18 +190,10 @@ static int list(void)
         closedir(d);
     if (names.count)
         qsort(names.items, names.count, sizeof(char *), by_name);
-    for (size_t i = 0; i < names.count; i++) {
-        char *path = volume_path(names.items[i]);
-        struct stat st;
-        int fd = stat(path, &st) ? -1 : open_locked(path, true);
-        if (!stat(path, &st))
-            printf("%-24s %8llu MiB %8llu MiB on disk%s  %s\n", names.items[i],
-                   (unsigned long long)st.st_size >> 20,
-                   ((unsigned long long)st.st_blocks * 512 + MIB - 1) >> 20,
-                   fd < 0 ? "  in use" : "", path);
-        if (fd >= 0)
-            close(fd);
-    }
+    for (size_t i = 0; i < names.count; i++)
+        list_one(names.items[i], array);
+    if (json)
+        puts(cJSON_Print(array));
     return 0;
 }
 
@@ -196,12 +220,14 @@ int verb_volume(int argc, char **argv)
 
     if (!strcmp(verb, "create") && argc == 4)
         return create(argv[2], argv[3]);
-    if (!strcmp(verb, "list") && argc == 2)
-        return list();
+    if (!strcmp(verb, "list") && (argc == 2 || (argc == 3 && !strcmp(argv[2], "--json"))))
+        return list(argc == 3);
     if (!strcmp(verb, "delete") && argc == 3)
         return delete (argv[2]);
     if (!strcmp(verb, "create") || !strcmp(verb, "list") || !strcmp(verb, "delete"))
-        die("write: lethe volume create NAME SIZE | list | delete NAME");
+        die("write: lethe volume create NAME SIZE | list [--json] | delete NAME");
+    if (!strcmp(verb, "attach") || !strcmp(verb, "detach"))
+        die("a running guest takes no new volume and gives none back: name it at the start, with --mount NAME:/PATH");
     if (!*verb)
         die("name what to do with volumes: create, list or delete");
     die("unknown verb 'volume %s'; the nearest is 'volume %s'", verb, nearest(verb, verbs, 3));

@@ -66,6 +66,41 @@ for name in one two; do expect instance/delete_$name 0 '' instance delete $name;
 expect instance/no_image 2 "there is no image 'none'" instance create none
 expect instance/no_instance 2 "there is no instance 'none'" instance stop none
 expect instance/bad_qemu 2 'qemu-system-x86_64 failed: .*nonsense' instance create waits --qemu-arg=-nonsense
+# A volume outlives the instance, and is one instance's at a time; the image's own disk stays as it was.
+holds instance/volume "$LETHE" volume create kept 12m
+cat > "$d/count.c" <<'END'
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    FILE *file = fopen("/data/count", "a+");
+    long bytes;
+    if (!file)
+        return 99;
+    fputc('x', file);
+    fflush(file);
+    fsync(fileno(file));
+    bytes = ftell(file);
+    if (argc > 1)
+        pause();
+    return bytes;
+}
+END
+gcc -static -O2 -Wall -o "$d/count" "$d/count.c" || exit 1
+holds instance/image_count "$LETHE" image create "$d/count" -i count --mount kept:/data
+holds instance/image_hold "$LETHE" image create "$d/count" -i hold --mount kept:/data -- stay
+for n in 1 2; do
+    expect_output instance/count_$n 0 count instance create count --mount kept:/data
+    eventually instance/count_${n}_ends "'$LETHE' instance list | grep -q '^count *exited *$n'"
+    expect instance/delete_count_$n 0 '' instance delete count
+done
+expect_output instance/hold 0 hold instance create hold --mount kept:/data
+expect instance/volume_in_use 2 'the volume is in use by another guest' instance create count --mount kept:/data
+run "$LETHE" volume list --json
+holds instance/volume_list sh -c "tr -d ' \t\n' < '$out' | grep -q '\"name\":\"kept\",\"bytes\":12582912,.*\"in_use\":true'"
+run instance stop hold
+expect instance/delete_hold 0 '' instance delete hold
+expect instance/delete_volume 0 '' "$LETHE" volume delete kept
 expect_output instance/nothing_left 0 '' instance list
 expect instance/unknown_verb 2 "the nearest is 'instance stop'" instance stp one
 unset XDG_STATE_HOME XDG_DATA_HOME

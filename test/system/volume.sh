@@ -19,7 +19,10 @@ expect volume/no-verb 2 'name what to do' "$LETHE" volume
 expect volume/bad-verb 2 "the nearest is 'volume create'" "$LETHE" volume creat x 1g
 expect volume/bad-name 2 'a name has letters' "$LETHE" volume create ../x 64m
 expect volume/bad-size 2 'not a size' "$LETHE" volume create x large
-expect volume/too-small 2 '8 MiB to 16 TiB' "$LETHE" volume create x 1m
+expect volume/too-small 2 '12 MiB to 16 TiB' "$LETHE" volume create x 1m
+expect volume/attach 2 'a running guest takes no new volume' "$LETHE" volume attach x y
+expect volume/least 0 '' "$LETHE" volume create least 12m
+expect volume/least-delete 0 '' "$LETHE" volume delete least
 expect volume/usage 2 'lethe volume create NAME SIZE' "$LETHE" volume create x
 expect volume/create 0 '' "$LETHE" volume create data 64m
 expect volume/twice 2 'there is one of this name' "$LETHE" volume create data 64m
