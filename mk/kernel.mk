@@ -24,7 +24,7 @@ KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' 
 
 # Sources of one kernel only: the network, the power button, and what answers in its place.
 NO_NET_SRCS := kernel/net/none.c
-NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/net/% platform/pci_irq.c platform/pci_drivers.c platform/x86_64/pci_line.c platform/virtio/virtio_net.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/acpi_ged.c platform/$(ARCH)/button.c,$(KSRCS)))
+NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/net/% platform/pci_irq.c platform/pci_drivers.c platform/pvpanic.c platform/watchdog.c platform/x86_64/pci_line.c platform/x86_64/fw_cfg.c platform/virtio/virtio_net.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/acpi_ged.c platform/$(ARCH)/button.c,$(KSRCS)))
 
 objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
 # The disks: the block layer, ext4 that is written, and the drivers.

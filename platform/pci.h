@@ -7,6 +7,9 @@
 
 u32 pci_read32(u32 function, u32 offset);  // offset is a multiple of 4
 void pci_write32(u32 function, u32 offset, u32 value);
+// Of the kernel with devices, for registers that must be written in their own width: offset is a multiple of that.
+void pci_write16(u32 function, u32 offset, u16 value);
+void pci_write8(u32 function, u32 offset, u8 value);
 
 // Calls found(function, arg) for each function of a bus; monitors put theirs on bus 0. Nothing on a machine without PCI.
 void pci_each_function(u32 bus, void (*found)(u32 function, void *arg), void *arg);

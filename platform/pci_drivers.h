@@ -11,3 +11,5 @@ void pci_driver_start(u32 function, void (*found)(u32 function, void *arg)) __we
 // => 0, -ENODEV it is not one of theirs or no use, -ENOMEM, -EIO it does not answer
 int e1000_start(u32 function);
 int vmxnet3_start(u32 function);
+int pvpanic_start(u32 function);
+int i6300esb_start(u32 function);

@@ -111,6 +111,8 @@ void panic(const char *fmt, ...)
         kprintf("\nkernel panic on CPU %u: %s\n", this_cpu()->id, text);
         arch_backtrace();
     }
+    if (platform_panicked)
+        platform_panicked();
     machine_end();
 }
 

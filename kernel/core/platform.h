@@ -40,6 +40,8 @@ void console_log(const char *text, size_t len);  // the kernel's messages; fs/tt
 // Whoever runs the machine wants it to end (a power button): the program gets SIGTERM, and SIGKILL if it has not ended in time.
 void shutdown_asked(
     void);  // implemented by task/shutdown.c in the kernel with devices; interrupt context
+// The kernel has said why it cannot go on. Weak: implemented in the kernel with devices.
+void platform_panicked(void) __weak;
 // Control channel (docs/machine.md); false when the machine has none.
 bool platform_control_write(const char *text, size_t len);
 

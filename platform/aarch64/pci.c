@@ -36,6 +36,20 @@ void pci_write32(u32 function, u32 offset, u32 value)
         mmio_write32(space, offset, value);
 }
 
+void pci_write16(u32 function, u32 offset, u16 value)
+{
+    volatile char *space = config(function);
+    if (space)
+        *(volatile u16 *)(space + offset) = value;
+}
+
+void pci_write8(u32 function, u32 offset, u8 value)
+{
+    volatile char *space = config(function);
+    if (space)
+        *(volatile u8 *)(space + offset) = value;
+}
+
 int platform_intx_line(u32 function)
 {
     const struct pci_host *pci = &machine.pci;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // pci_line.c: the line of a PCI function on a PC. Without an AML interpreter _PRT cannot be read; what the firmware has written into the
 // function's interrupt line register (PCI 3.0, 6.2.4) is the input of the old controllers, and the I/O APIC's of that number has
-// it too. Only in the kernel with devices (mk/kernel.mk).
+// it too. And writes to configuration space that are narrower than a word. Only in the kernel with devices (mk/kernel.mk).
+#include "arch_impl/x86.h"
 #include "platform/pci.h"
 #include "platform/x86_64/platform_x86.h"
 
@@ -20,4 +21,24 @@ int platform_intx_line(u32 function)
         machine.isa[line].set = true;
     }
     return (int)line;
+}
+
+#define CONFIG_ADDRESS 0xcf8
+#define CONFIG_DATA 0xcfc
+#define CONFIG_ENABLE BIT(31)
+
+static u16 select_register(u32 function, u32 offset)
+{
+    outl(CONFIG_ADDRESS, (u32)CONFIG_ENABLE | function << 8 | (offset & 0xfc));
+    return (u16)(CONFIG_DATA + (offset & 3));
+}
+
+void pci_write16(u32 function, u32 offset, u16 value)
+{
+    outw(select_register(function, offset), value);
+}
+
+void pci_write8(u32 function, u32 offset, u8 value)
+{
+    outb(select_register(function, offset), value);
 }
