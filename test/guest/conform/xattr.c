@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Extended attributes, setxattr(2) and its relatives: on files in memory, and (test/system/volume.sh) on a volume.
+#include "harness.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
-
-#include "harness.h"
 
 static void make_file(const char *path)
 {
