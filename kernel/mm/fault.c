@@ -196,13 +196,11 @@ static enum fault_kind copy_on_write(struct fault *f, pte_t e)
         return FK_OOM;
     if (!zero)
         arch_copy_page(page_address(p), page_address(old));
-    if (!pte_replace(f->slot, e, own_entry(f->vma, p))) {
+    if (!pt_change_frame(f->mm, f->addr, f->slot, e, own_entry(f->vma, p))) {
         page_free(p, 0);
         return FK_OK;
     }
     account_cow(f->mm, e, old);
-    if (pte_young(e))
-        tlb_flush_page(f->mm, f->addr);
     if (!zero)
         page_put(old);
     return FK_OK;

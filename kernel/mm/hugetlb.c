@@ -208,10 +208,8 @@ static enum fault_kind write_mapped(struct mm *mm, const struct vma *v, pte_t *s
         return FK_SIGBUS;
     for (unsigned i = 0; i < PAGES_EACH; i++)
         arch_copy_page(page_address(p + i), page_address(old + i));
-    if (install(mm, slot, e, p, prot)) {
-        tlb_flush_page(mm, addr);
-        page_put(old);
-    }
+    pte_t new = pte_make_huge(page_to_phys(p), prot | PTE_YOUNG | PTE_DIRTY);
+    page_put(pt_change_frame(mm, addr, slot, e, new) ? old : p);
     return FK_OK;
 }
 

@@ -193,6 +193,18 @@ void pt_init(void)
         user_rights[flags] = pte_rights(pt_prot_of(flags));
 }
 
+bool pt_change_frame(struct mm *mm, vaddr_t va, pte_t *slot, pte_t e, pte_t new)
+{
+    if (pte_young(e)) {
+        pte_t closed = pte_with_prot(e, 0);
+        if (!pte_replace(slot, e, closed))
+            return false;
+        tlb_flush_page(mm, va);
+        e = closed;
+    }
+    return pte_replace(slot, e, new);
+}
+
 // ---- 2 MiB leaves
 
 static void fill_split(pte_t *table, pte_t leaf)

@@ -49,6 +49,11 @@ static inline bool pte_replace(pte_t *slot, pte_t expected, pte_t new)
     return atomic_cmpxchg(slot, &expected, new);
 }
 
+// Replaces a present entry by one for another frame, everywhere at once: no CPU can use the new one while another may still
+// hold the old one's translation, or what is written to the new frame would not be seen by who has read the old. Until then
+// accesses fault, and are repeated. => false: the entry changed meanwhile; mm->lock held (read suffices)
+bool pt_change_frame(struct mm *mm, vaddr_t va, pte_t *slot, pte_t e, pte_t new);
+
 // Sets the flags of a present entry that some CPUs leave to the fault handler.
 static inline void pte_touch(pte_t *slot, pte_t e, bool write)
 {

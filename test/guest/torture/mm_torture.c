@@ -231,6 +231,61 @@ TEST_LIMIT(dontneed_reaches_every_cpu, 60)
     munmap(given_up, GIVEN_UP_PAGES * PAGE);
 }
 
+// ---- what one thread writes to a page that reads as zeros, another must see that has read the zeros ----
+
+// For each page: the reader looks, two writers write to different words at once, and the second one tells the reader,
+// who must not find zeros any more. The first write gives the page a frame; the second may come to it at once.
+enum { FRESH_PAGES = 256 };
+static volatile unsigned long *fresh;
+static unsigned long fresh_looked, fresh_written;
+
+static void wait_for(unsigned long *counter, unsigned long value)
+{
+    for (unsigned turn = 1; __atomic_load_n(counter, __ATOMIC_ACQUIRE) < value; turn++)
+        if (turn % 1000 == 0)
+            sched_yield();
+}
+
+static void *write_fresh(void *argument)
+{
+    bool tells = argument != NULL;
+    unsigned seed = 5 + tells;
+    for (unsigned long i = 1; i <= FRESH_PAGES; i++) {
+        wait_for(&fresh_looked, i);
+        for (volatile unsigned pause = next_random(&seed) % 400; pause; pause--)
+            ;
+        fresh[(i - 1) * PAGE / sizeof *fresh + 8 * tells] = i;
+        if (tells)
+            __atomic_store_n(&fresh_written, i, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+TEST_LIMIT(first_writes_show_on_every_cpu, 120)
+{
+    int rounds = harness_rounds(24);
+    for (int round = 0; round < rounds; round++) {
+        pthread_t ids[2];
+        fresh = (volatile unsigned long *)map_anon(FRESH_PAGES * PAGE);
+        madvise((void *)fresh, FRESH_PAGES * PAGE, MADV_NOHUGEPAGE);
+        fresh_looked = fresh_written = 0;
+        for (uintptr_t k = 0; k < 2; k++)
+            REQUIRE(pthread_create(&ids[k], NULL, write_fresh, (void *)k) == 0);
+        unsigned stale = 0;
+        for (unsigned long i = 1; i <= FRESH_PAGES; i++) {
+            volatile unsigned long *word = &fresh[(i - 1) * PAGE / sizeof *fresh + 8];
+            CHECK_EQ(*word, 0);
+            __atomic_store_n(&fresh_looked, i, __ATOMIC_RELEASE);
+            wait_for(&fresh_written, i);
+            stale += *word != i;
+        }
+        CHECK_EQ(stale, 0);
+        for (int k = 0; k < 2; k++)
+            pthread_join(ids[k], NULL);
+        munmap((void *)fresh, FRESH_PAGES * PAGE);
+    }
+}
+
 // ---- maps and unmaps of all sizes from all threads: no two may meet ----
 
 static void *map_and_unmap(void *argument)
