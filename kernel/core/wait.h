@@ -49,7 +49,8 @@ enum wait_mode {
 //     }
 //     wait_finish(&q, &w);
 void wait_prepare(struct wait_queue *q, struct waiter *w, enum wait_mode mode);
-// Puts the waiter on the queue without changing the thread's state (callbacks; several queues).
+// Puts the waiter on the queue without changing the thread's state (callbacks; several queues). What the caller
+// looks at next is not older than its place in the queue.
 void wait_add(struct wait_queue *q, struct waiter *w);
 void wait_remove(struct wait_queue *q, struct waiter *w);
 // => 0 when woken (look at the condition again), -ETIMEDOUT after deadline_ns (monotonic,

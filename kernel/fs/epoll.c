@@ -348,11 +348,10 @@ static int ep_modify(struct epoll *ep, struct ep_item *item, const struct epoll_
 {
     if (item->events & EPOLLEXCLUSIVE)
         return -EINVAL;
-    WRITE_ONCE(item->events, ev->events | EP_ALWAYS);
     item->data = ev->data;
-    // A callback that ran with the old mask may have ignored what the new one wants: the fence orders
-    // the store above before the question below.
-    atomic_fence();
+    // A callback that ran with the old mask may have ignored what the new one wants: the mask is stored before the
+    // question below.
+    atomic_store_seq(&item->events, ev->events | EP_ALWAYS);
     if (ep_item_poll(item, NULL))
         ep_make_ready(ep, item);
     return 0;

@@ -189,7 +189,6 @@ static int poll_sleep(struct poll_set *set, u64 deadline_ns)
     int err = 0;
     while (!err) {
         thread_sleep_prepare(WAIT_INTERRUPTIBLE);
-        atomic_fence();
         if (atomic_load(&set->triggered))
             break;
         err = thread_block(WAIT_INTERRUPTIBLE, deadline_ns);
@@ -207,8 +206,7 @@ static long poll_items(struct poll_item *items, struct fd *files, u32 n, u64 dea
     bool add = deadline_ns != 0;
     poll_set_init(&set);
     for (;;) {
-        atomic_store(&set.triggered, 0);
-        atomic_fence();
+        atomic_store_seq(&set.triggered, 0);
         for (u32 i = 0; i < n; i++) {
             if (poll_ask(&items[i], files[i].file, &set, add)) {
                 count++;

@@ -224,7 +224,6 @@ static void worker_main(void *arg)
             continue;
         }
         thread_sleep_prepare(WAIT_UNINTERRUPTIBLE);
-        atomic_fence();
         if (!atomic_load(&st->work))
             thread_block(WAIT_UNINTERRUPTIBLE, due);
         thread_sleep_cancel();

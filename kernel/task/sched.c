@@ -56,7 +56,7 @@ struct run_queue {
     struct rb_root fair;        // [lock] by vruntime
     struct thread *fair_first;  // [lock] its leftmost
     u64 min_vruntime;           // [lock] never goes back
-    struct thread *running;     // [lock]
+    struct thread *running;     // [lock] atomic, for thread_kick
     struct thread *idle;
     u64 rt_bitmap[2];           // [lock] which lists have threads
     struct list rt[RT_LEVELS];  // [lock] valid while their bit is set
@@ -586,21 +586,20 @@ void sched_enqueue_new(struct thread *t)
 void thread_kick(struct thread *t)
 {
     u32 cpu = READ_ONCE(t->cpu);
-    if (cpu != this_cpu()->id && READ_ONCE(rq_of(cpu)->running) == t)
+    if (cpu != this_cpu()->id && atomic_load(&rq_of(cpu)->running) == t)
         cross_send(BIT(cpu), CROSS_RESCHED);
 }
 
 // ---- waiting (core/wait.h)
 
-static const u8 sleep_states[] = {
-    [WAIT_UNINTERRUPTIBLE] = T_SLEEPING,
-    [WAIT_INTERRUPTIBLE] = T_SLEEPING_INT,
-    [WAIT_KILLABLE] = T_SLEEPING_KILL,
-};
+_Static_assert(T_SLEEPING + WAIT_UNINTERRUPTIBLE == T_SLEEPING &&
+                   T_SLEEPING + WAIT_INTERRUPTIBLE == T_SLEEPING_INT &&
+                   T_SLEEPING + WAIT_KILLABLE == T_SLEEPING_KILL,
+               "the states of sleep are in the order of the modes");
 
 void thread_sleep_prepare(enum wait_mode mode)
 {
-    atomic_store_seq(&current->state, (u32)sleep_states[mode]);
+    atomic_store_seq(&current->state, (u32)T_SLEEPING + mode);
 }
 
 void thread_sleep_cancel(void) { WRITE_ONCE(current->state, T_RUNNING); }
@@ -684,6 +683,7 @@ void wait_add(struct wait_queue *q, struct waiter *w)
     spin_lock(&q->lock);
     link_waiter(q, w);
     spin_unlock(&q->lock);
+    atomic_fence();  // against the one of wait_has_waiters
 }
 
 void wait_remove(struct wait_queue *q, struct waiter *w)

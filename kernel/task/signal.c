@@ -424,7 +424,7 @@ void signal_set_blocked(u64 mask)
     struct process *p = t->process;
     mask &= ~UNBLOCKABLE;
     u64 old = __atomic_exchange_n(&t->sig_blocked, mask, __ATOMIC_SEQ_CST);
-    u64 shared = READ_ONCE(p->sig_pending);
+    u64 shared = atomic_load(&p->sig_pending);  // which the next load does not pass
     if (unlikely((READ_ONCE(t->sig_pending) | shared) & ~mask))
         atomic_fetch_or(&t->work, WORK_SIGNAL);
     if (unlikely(shared & mask & ~old) && p->n_threads > 1)

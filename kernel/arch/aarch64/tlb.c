@@ -30,7 +30,7 @@ void arch_mm_switch(struct arch_mm *am)
 // Who has to be told of entries that were changed (invariant A4 of asid.c), and under which number.
 static enum reach { NOBODY, THIS_CPU, ALL_CPUS } reach_of(const struct arch_mm *am, u64 *number)
 {
-    dsb(ishst);
+    dsb(ish);  // not ishst, which an emulator takes for no fence against the loads that follow
     *number = (atomic_load(&am->asid.tag) & ASID_NUMBER_MASK) << 48;
     cpumask_t cpus = atomic_load(&am->asid.cpus);
     if (!cpus)
