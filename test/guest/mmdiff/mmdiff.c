@@ -3,11 +3,13 @@
 // fixed address, and a transcript of everything a program could notice. The transcript of a seed must be the same
 // on Linux and on Lethe, to the byte.
 //
-//   mmdiff [-n STEPS] [-t THREADS] [-q] [-k LIST] FIRST [LAST]
+//   mmdiff [-n STEPS] [-t THREADS] [-q] [-r TIMES] [-k LIST] FIRST [LAST]
 //
 //   -n STEPS    steps a seed (default 2000)
 //   -t THREADS  that many threads, each in an arena of its own, at once
 //   -q          one line a seed with a digest of its transcript, instead of the transcript
+//   -r TIMES    each seed so many times. A transcript that is not the first one of its seed and thread
+//               is printed with -q too, behind the first, so that a rare difference is seen whole
 //   -k LIST     only these steps, as 3,17,40-90; the others are left out. What a step does depends on the
 //               seed and its number alone, so that a sequence can be cut down.
 //
@@ -57,7 +59,7 @@
     20  // digests of the transcript on the way, so that the place of a rare difference is known
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static long n_steps = 2000;
+static long n_steps = 2000, n_times = 1;
 static bool quiet, alone = true;  // alone: one thread
 static const char *chosen;
 
@@ -100,7 +102,7 @@ static void say(struct job *job, const char *format, ...)
     va_end(args);
     for (int i = 0; i < n; i++)
         job->digest = (job->digest ^ (unsigned char)line[i]) * 0x100000001b3;
-    if (quiet)
+    if (quiet && n_times == 1)
         return;
     if (job->used + (size_t)n > job->room) {
         job->room = (job->room + (size_t)n) * 2;
@@ -976,12 +978,70 @@ static void put(const char *text, size_t len)
     }
 }
 
+// What the first time said. A later one that says something else is told with it.
+static void keep_or_compare(struct job *job, long time)
+{
+    static struct first {
+        uint64_t digest;
+        char *text;
+        size_t used;
+    } firsts[MAX_THREADS];
+    struct first *first = &firsts[job->number];
+    char line[100];
+    if (time == 0) {
+        free(first->text);
+        *first = (struct first){job->digest, malloc(job->used), job->used};
+        memcpy(first->text, job->text, job->used);
+    } else if (job->digest != first->digest) {
+        put(line, (size_t)sprintf(line, "# seed %lu thread %d, the first time:\n",
+                                  (unsigned long)job->seed, job->number));
+        put(first->text, first->used);
+        put(line, (size_t)sprintf(line, "# time %ld:\n", time + 1));
+        put(job->text, job->used);
+        put(line, (size_t)sprintf(line, "# end\n"));
+    }
+}
+
+static void tell(struct job *job, long time)
+{
+    char line[100 + 5 * N_MARKS];
+    if (n_times > 1)
+        keep_or_compare(job, time);
+    if (!quiet)
+        put(job->text, job->used);
+    int n = snprintf(line, sizeof line, "seed %lu thread %d %016llx", (unsigned long)job->seed,
+                     job->number, (unsigned long long)job->digest);
+    for (int k = 0; k < N_MARKS; k++)
+        n += snprintf(line + n, sizeof line - (size_t)n, ".%04x", job->marks[k]);
+    line[n++] = '\n';
+    put(line, (size_t)n);
+}
+
+// => false: no threads could be made
+static bool run_all(struct job *jobs, int threads, unsigned long seed, long time)
+{
+    for (int i = 0; i < threads; i++) {
+        jobs[i].seed = seed, jobs[i].number = i;
+        if (threads == 1)
+            run_seed(&jobs[0]);
+        else if (pthread_create(&jobs[i].id, NULL, run_seed, &jobs[i]) != 0)
+            return false;
+    }
+    for (int i = 0; i < threads; i++) {
+        if (threads > 1)
+            pthread_join(jobs[i].id, NULL);
+        tell(&jobs[i], time);
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     int option, threads = 1;
-    while ((option = getopt(argc, argv, "n:t:qk:")) != -1) {
+    while ((option = getopt(argc, argv, "n:t:qr:k:")) != -1) {
         switch (option) {
         case 'n': n_steps = atol(optarg); break;
+        case 'r': n_times = atol(optarg); break;
         case 't': threads = atoi(optarg); break;
         case 'q': quiet = true; break;
         case 'k': chosen = optarg; break;
@@ -989,7 +1049,8 @@ int main(int argc, char **argv)
         }
     }
     if (optind >= argc || threads < 1 || threads > MAX_THREADS) {
-        fputs("usage: mmdiff [-n STEPS] [-t THREADS] [-q] [-k LIST] FIRST [LAST]\n", stderr);
+        fputs("usage: mmdiff [-n STEPS] [-t THREADS] [-q] [-r TIMES] [-k LIST] FIRST [LAST]\n",
+              stderr);
         return 2;
     }
     alone = threads == 1;
@@ -999,26 +1060,9 @@ int main(int argc, char **argv)
     unsigned long first = strtoul(argv[optind], NULL, 10),
                   last = optind + 1 < argc ? strtoul(argv[optind + 1], NULL, 10) : first;
     static struct job jobs[MAX_THREADS];
-    for (unsigned long seed = first; seed <= last; seed++) {
-        for (int i = 0; i < threads; i++) {
-            jobs[i].seed = seed, jobs[i].number = i;
-            if (threads == 1)
-                run_seed(&jobs[0]);
-            else if (pthread_create(&jobs[i].id, NULL, run_seed, &jobs[i]) != 0)
+    for (unsigned long seed = first; seed <= last; seed++)
+        for (long time = 0; time < n_times; time++)
+            if (!run_all(jobs, threads, seed, time))
                 return 3;
-        }
-        for (int i = 0; i < threads; i++) {
-            if (threads > 1)
-                pthread_join(jobs[i].id, NULL);
-            char line[100 + 5 * N_MARKS];
-            put(jobs[i].text, jobs[i].used);
-            int n = snprintf(line, sizeof line, "seed %lu thread %d %016llx", seed, i,
-                             (unsigned long long)jobs[i].digest);
-            for (int k = 0; k < N_MARKS; k++)
-                n += snprintf(line + n, sizeof line - (size_t)n, ".%04x", jobs[i].marks[k]);
-            line[n++] = '\n';
-            put(line, (size_t)n);
-        }
-    }
     return 0;
 }
