@@ -24,7 +24,7 @@ KSRCS := $(sort $(shell find $(wildcard $(KDIRS)) \( -name '*.c' -o -name '*.S' 
 
 # Sources of one kernel only: the network, the power button, and what answers in its place.
 NO_NET_SRCS := kernel/net/none.c
-NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/net/% platform/pci_irq.c platform/pci_drivers.c platform/pvpanic.c platform/watchdog.c platform/x86_64/pci_line.c platform/x86_64/fw_cfg.c platform/virtio/virtio_net.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/acpi_ged.c platform/$(ARCH)/button.c,$(KSRCS)))
+NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/net/% platform/pci_irq.c platform/pci_drivers.c platform/pvpanic.c platform/watchdog.c platform/x86_64/pci_line.c platform/x86_64/fw_cfg.c platform/virtio/virtio_net.c platform/virtio/virtio_event.c platform/virtio/virtio_irq.c kernel/task/shutdown.c platform/acpi_ged.c platform/$(ARCH)/button.c,$(KSRCS)))
 
 objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
 # The disks: the block layer, ext4 that is written, and the drivers.
@@ -51,7 +51,7 @@ KCOLD := $(addprefix kernel/fs/,attr.c dev.c dir.c ext4.c fcntl.c gen.c inotify.
          $(wildcard kernel/exec/*.c) kernel/arch/backtrace.c $(addprefix kernel/arch/x86_64/,cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
          $(addprefix platform/x86_64/,acpi_x86.c ioapic.c machine.c mptable.c pci.c platform.c pvh.c tsc.c button.c pci_line.c) kernel/task/shutdown.c \
          $(addprefix kernel/arch/aarch64/,cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
-         $(addprefix platform/aarch64/,acpi_arm.c button.c device_tree.c dt_node.c dt_pci.c its.c machine.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/acpi.c platform/acpi_ged.c platform/firmware.c platform/memory_map.c platform/pci.c platform/pci_irq.c platform/pci_drivers.c platform/random.c platform/uart8250.c $(wildcard platform/virtio/*.c)
+         $(addprefix platform/aarch64/,acpi_arm.c button.c device_tree.c dt_node.c dt_pci.c its.c machine.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/acpi.c platform/acpi_ged.c platform/firmware.c platform/memory_map.c platform/pci.c platform/pci_irq.c platform/pci_drivers.c platform/random.c platform/uart8250.c $(filter-out %/virtio_net.c %/virtio_event.c,$(wildcard platform/virtio/*.c))
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 
 # Only what says inline is inlined: other calls stay calls, for a few instructions in a hundred. The kernel file is to stay

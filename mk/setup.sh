@@ -62,6 +62,7 @@ for_test() {
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
     want rustc rust_any
     want curl has curl
+    want iproute2 has ip
     want ca-certificates test -e /etc/ssl/certs/ca-certificates.crt # for test/npm
 }
 

@@ -91,6 +91,8 @@ int tcp_flows_init(void);   // => 0, -ENOMEM
 bool tcp_flows_tick(void);  // every TCP_TMR_INTERVAL. => false: no connection is left
 void tcp_flows_address_gone(const ip_addr_t *old);  // ends the connections from it
 void tcp_flows_send(void);                          // the device has room again (tcp.c)
+struct net_device;
+void net_large_end(struct net_device *d);  // tcp_large.c. [stack lock]
 // A line of /proc/net/tcp and its kin; the addresses are the inet_sock's.
 struct inet_row {
     bool shown;

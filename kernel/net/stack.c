@@ -42,12 +42,25 @@ static u64 memory_limit(void) { return page_total_count() * PAGE_SIZE / 4; }
 
 bool net_memory_short(void) { return net_memory_bytes() > memory_limit() / 2; }
 
+bool net_memory_take(u64 bytes)
+{
+    if (atomic_add(&memory_bytes, bytes) <= memory_limit())
+        return true;
+    net_memory_give(bytes);
+    return false;
+}
+
+void net_memory_give(u64 bytes) { atomic_sub(&memory_bytes, bytes); }
+
 void *net_malloc(size_t size)
 {
     struct memory_header *h;
     size += sizeof(*h);
-    if (atomic_add(&memory_bytes, size) > memory_limit() || !(h = kmalloc(size))) {
-        atomic_sub(&memory_bytes, size);
+    if (!net_memory_take(size))
+        return NULL;
+    h = kmalloc(size);
+    if (!h) {
+        net_memory_give(size);
         return NULL;
     }
     h->size = size;
@@ -65,7 +78,7 @@ void *net_calloc(size_t n, size_t size)
 void net_free(void *p)
 {
     struct memory_header *h = (struct memory_header *)p - 1;
-    atomic_sub(&memory_bytes, h->size);
+    net_memory_give(h->size);
     kfree(h);
 }
 

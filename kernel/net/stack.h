@@ -56,5 +56,7 @@ static inline void net_unlock(struct net_stack *st)
 }
 void net_loopback_restore(struct net_stack *st);  // ip_input.c. [lock]
 void net_kick(struct net_stack *st);              // the worker has something to do. => any context
-u64 net_memory_bytes(void);                       // that lwIP has allocated
-bool net_memory_short(void);                      // no new connections now
+u64 net_memory_bytes(void);       // that lwIP has allocated, and what was taken with
+bool net_memory_take(u64 bytes);  // => false: there is no more
+void net_memory_give(u64 bytes);
+bool net_memory_short(void);  // no new connections now

@@ -135,6 +135,9 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
         return ERR_OK;
     }
     t->rx_bytes += p->tot_len;
+    // Several frames in one (coalesce.c, or the device): as each second one, they are acknowledged at once (RFC 5681, 4.2).
+    if (p->tot_len > t->wire_mss && (pcb->flags & TF_ACK_DELAY))
+        tcp_ack_now(pcb);
     if (t->rx) {
         t->rx_last->next = p;
     } else {
@@ -172,7 +175,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
     return ERR_OK;
 }
 
-// lwIP is about to send a segment (hooks.h): counts those that have been sent before. => where the next option goes
+// lwIP is about to send a segment (hooks.h): counts those that have been sent before, prepares for those that the device cuts. => where the next option goes
 u32_t *net_tcp_segment_out(const struct pbuf *p, const struct tcp_hdr *header,
                            const struct tcp_pcb *pcb, u32_t *options)
 {
@@ -180,6 +183,8 @@ u32_t *net_tcp_segment_out(const struct pbuf *p, const struct tcp_hdr *header,
     if (t && TCP_SEQ_LT(lwip_ntohl(header->seqno), pcb->snd_nxt) &&
         p->tot_len > TCPH_HDRLEN_BYTES(header))
         t->n_retransmitted++;
+    if (t && t->device && p->tot_len > t->wire_mss + TCP_HLEN)
+        net_large_begin(t, pcb);
     return options;
 }
 
@@ -262,6 +267,7 @@ static u32 window_wanted(const struct tcp_sock *t)
 static void set_window(struct tcp_sock *t)
 {
     struct tcp_pcb *pcb = t->pcb;
+    tcp_large_segments(t);
     t->window = window_wanted(t);
     pcb->rcv_wnd = pcb->rcv_ann_wnd = t->window;
     pcb->rcv_ann_right_edge = pcb->rcv_nxt + WINDOW_LEAST;
@@ -306,6 +312,7 @@ void tcp_push_options(struct tcp_sock *t)
 void tcp_attach(struct tcp_sock *t, struct tcp_pcb *pcb)
 {
     t->pcb = pcb;
+    t->wire_mss = pcb->mss;
     socket_get(&t->i.s);
     tcp_ext_arg_set_callbacks(pcb, 0, &pcb_callbacks);
     tcp_ext_arg_set(pcb, 0, t);

@@ -4,6 +4,7 @@
 
 #include "net/inet.h"
 
+struct net_device;
 struct tcp_pcb;
 struct pbuf;
 
@@ -33,6 +34,8 @@ struct tcp_sock {
     u32 keep_idle_s, keep_interval_s;
     u32 window;           // [stack lock] receive window that it has been given
     u32 n_retransmitted;  // [stack lock] segments
+    u16 wire_mss;  // [stack lock] of what comes to the wire: the pcb's own may be longer (tcp_large.c)
+    struct net_device *device;  // [stack lock] that cuts its segments; NULL: none
     struct mutex read_mutex, write_mutex;
     struct pbuf *rx, *rx_last;  // [stack lock to change; read_mutex to remove]
     u32 rx_offset;              // [read_mutex] bytes taken of the first
@@ -87,6 +90,11 @@ void tcp_flow_select(const ip_addr_t *remote, u16 local_port, u16 remote_port);
 // Every connection, those in TIME-WAIT too; visit may end the pcb it is given.
 void tcp_flows_each(void (*visit)(struct tcp_pcb *pcb, void *arg), void *arg);
 void tcp_flows_forget_waiting(void);  // memory is short: ends connections in TIME-WAIT
+
+// tcp_large.c, under the stack lock. The connection begins: how long its segments are.
+void tcp_large_segments(struct tcp_sock *t);
+// A segment that t's device is to cut goes to IP.
+void net_large_begin(const struct tcp_sock *t, const struct tcp_pcb *pcb);
 
 // tcp_listen.c
 int tcp_listen_socket(struct socket *s, int backlog);

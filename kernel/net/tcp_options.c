@@ -193,12 +193,12 @@ static void fill_info(struct tcp_sock *t, struct tcp_info *info)
                         (pcb->flags & TF_WND_SCALE ? 4 : 0);
         info->scales = (u8)(pcb->snd_scale | pcb->rcv_scale << 4);
         info->rto = (u32)pcb->rto * tick_us;
-        info->snd_mss = info->rcv_mss = info->advmss = pcb->mss;
+        info->snd_mss = info->rcv_mss = info->advmss = t->wire_mss;
         info->unacked = pcb->snd_queuelen;
         info->rtt = (u32)(pcb->sa >> 3) * tick_us;
         info->rttvar = (u32)(pcb->sv >> 2) * tick_us;
-        info->snd_ssthresh = pcb->ssthresh / MAX(pcb->mss, 1);
-        info->snd_cwnd = pcb->cwnd / MAX(pcb->mss, 1);
+        info->snd_ssthresh = pcb->ssthresh / MAX(t->wire_mss, 1u);
+        info->snd_cwnd = pcb->cwnd / MAX(t->wire_mss, 1u);
         info->rcv_space = pcb->rcv_wnd;
         info->total_retrans = t->n_retransmitted;
     } else if (t->state == TCP_LISTENING) {
@@ -227,7 +227,7 @@ int tcp_get_option(struct socket *s, int level, int name, void *value, u32 *len)
     case TCP_KEEPCNT: return option_put_int(t->keep_count, value, len);
     case TCP_MAXSEG: {
         net_lock(t->i.stack);
-        int mss = t->pcb && t->state != TCP_LISTENING ? t->pcb->mss : 536;
+        int mss = t->pcb && t->state != TCP_LISTENING ? t->wire_mss : 536;
         net_unlock(t->i.stack);
         return option_put_int(mss, value, len);
     }

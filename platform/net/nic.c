@@ -16,6 +16,7 @@ u32 nic_receive(struct net_device *d, u32 budget, bool (*receive_one)(struct net
             more = receive_one(d);
             done += more;
         }
+        net_device_received(d);
         net_unlock(d->stack);
     }
     return done;
@@ -29,7 +30,7 @@ void nic_deliver(struct net_device *d, const u8 *frame, u32 len)
         return;
     }
     memcpy(p->payload, frame, len);
-    net_device_receive(d, p, false);
+    net_device_receive(d, p, false, true);
 }
 
 bool nic_buffers(u8 **buffers, u32 n)

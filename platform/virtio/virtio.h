@@ -19,6 +19,7 @@ enum virtio_id {
     VIRTIO_ID_BALLOON = 5
 };
 #define VIRTIO_F_ANY_LAYOUT BIT(27)
+#define VIRTIO_F_EVENT_IDX BIT(29)
 #define VIRTIO_F_VERSION_1 BIT(32)
 
 // What the two transports do differently.
@@ -66,7 +67,8 @@ struct virtqueue {
     u16 notify_offset;  // PCI
     u16 n_posted;       // descriptors that the device has
     u16 seen_used;      // used entries taken so far, modulo 2^16
-    u32 *len;           // by descriptor: bytes of the posted buffer; 0: not posted
+    u16 told;  // virtio_event.c: available entries that the device has been told of, modulo 2^16
+    u32 *len;  // by descriptor: bytes of the posted buffer; 0: not posted
     u32 small_len[VIRTQUEUE_SIZE];
     struct virtq_desc *desc;
     struct virtq_avail *avail;
@@ -91,6 +93,14 @@ void virtqueue_add_chain(struct virtqueue *q, unsigned id, phys_t first, u32 fir
                          u32 device_writes);
 void virtqueue_kick(struct virtqueue *q);
 bool virtqueue_has_used(const struct virtqueue *q);  // virtqueue_take would give something
+// virtio_event.c: for drivers that agree on VIRTIO_F_EVENT_IDX; they use these instead of virtqueue_set_interrupts and
+// virtqueue_kick. They do the same for a device without it.
+void virtqueue_event_init(struct virtqueue *q);  // behind virtqueue_init_large: no interrupts
+// Asks for an interrupt when `after` more entries have been used than are taken now; 0: for none. => virtqueue_has_used is to be
+// asked afterwards. A device without the event index interrupts at each.
+void virtqueue_ask(struct virtqueue *q, u16 after);
+void virtqueue_tell(
+    struct virtqueue *q);  // of what was added since the last time, when the device wants to know
 // Gives the device a buffer to fill. => Descriptor `id` is not posted now.
 void virtqueue_post_in(struct virtqueue *q, unsigned id, phys_t buffer, u32 len);
 // Gives the device a buffer to read; it comes back with a length of 0.

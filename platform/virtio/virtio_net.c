@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // virtio_net.c: the network device (VIRTIO 1.2, 5.1) below net/device.h.
 //
-// Every buffer is half a page: the device's header and a frame of up to 1514 bytes. A frame that has come is copied into a
-// buffer of the stack and its own goes back to the device at once, so that a slow reader cannot starve the queue; one that is sent
-// is copied into a buffer of the queue. A frame may come in several buffers (mergeable buffers), though with the sizes here none
-// needs to.
+//   receiving   device ─> rx buffer, half a page ─┬ long: the buffer itself goes to the stack, and a fresh one to the device
+//                                                 └ short: copied, and the buffer goes back, so that small frames keep little
+//   sending     stack ─copy─> tx buffer, half a page, or 16 KiB for what the device cuts into frames (TSO)
 //
-// The interrupt is off while the stack's thread takes frames in, and on again when it has found nothing: under load there are
-// none. Buffers that have been sent are taken back by the next sender; an interrupt for them is asked for only when all are used.
+// A frame may come in several buffers (mergeable buffers): with large receive it is up to 64 KiB of a TCP stream in one.
+//
+// Interrupts. While the stack's thread takes frames in it asks for none, and again for the next one when it has found nothing:
+// under load there are none. Buffers that have been sent are taken back by the next sender; an interrupt for them is asked for only
+// when all are used, and then when half of them are back. The device is told of what was posted once a batch, if it wants to know
+// (virtio_event.c).
 //
 // The receive queue belongs to the stack's thread, the send queue to whoever holds the stack's lock. What the device says is not
 // believed: descriptors and lengths are checked by virtqueue_take, everything in the header here. A device that breaks the rules is
@@ -27,32 +30,62 @@
 #include "platform/virtio/virtio.h"
 
 #define QUEUE_SIZE 128
+#define RX_SIZE_LARGE 256  // with large receive: seven frames of 64 KiB
 #define BUFFER_BYTES (PAGE_SIZE / 2)
-#define LOCKED_FRAMES 16  // taken in before the lock is given up for a moment
+#define LARGE_ORDER 2
+#define LARGE_BYTES (PAGE_SIZE << LARGE_ORDER)
+#define LARGE_MAX 32      // large buffers to send from
+#define LOCKED_FRAMES 32  // taken in before the lock is given up for a moment
 #define MERGED_MAX 34     // buffers of one frame: 64 KiB
+#define COPY_BYTES 512    // what is shorter is copied
 
-enum { F_CSUM = 0, F_GUEST_CSUM = 1, F_MTU = 3, F_MAC = 5, F_MRG_RXBUF = 15, F_STATUS = 16 };
+enum {
+    F_CSUM = 0,
+    F_GUEST_CSUM = 1,
+    F_MTU = 3,
+    F_MAC = 5,
+    F_GUEST_TSO4 = 7,
+    F_GUEST_TSO6 = 8,
+    F_HOST_TSO4 = 11,
+    F_HOST_TSO6 = 12,
+    F_MRG_RXBUF = 15,
+    F_STATUS = 16
+};
+#define LARGE_RECEIVE (BIT(F_GUEST_TSO4) | BIT(F_GUEST_TSO6))
+#define LARGE_SEND (BIT(F_HOST_TSO4) | BIT(F_HOST_TSO6))
 enum { CONFIG_MAC = 0, CONFIG_MAC_STATUS = 4, CONFIG_PAIRS_MTU = 8 };  // words of the configuration
 enum { Q_RX, Q_TX };
 
 enum { HDR_NEEDS_CSUM = 1, HDR_DATA_VALID = 2 };
+enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4 };
 struct net_header {
     u8 flags, gso_type;
     u16 header_len, gso_size, csum_start, csum_offset;
     u16 n_buffers;  // with mergeable buffers or VIRTIO 1.0
 };
 
+struct rx_buffer {
+    struct pbuf_custom pbuf;  // first; of the stack, when the buffer has gone there
+    u8 bytes[];               // the device's
+};
+#define RX_BYTES (BUFFER_BYTES - sizeof(struct rx_buffer))
+
 struct virtio_net {
     struct net_device device;  // first
     struct virtio_device *virtio;
     struct virtqueue rx, tx;
-    u32 rx_len[QUEUE_SIZE], tx_len[QUEUE_SIZE];
-    u8 *rx_buffers[QUEUE_SIZE], *tx_buffers[QUEUE_SIZE];  // tx: NULL until first used
-    u8 tx_free[QUEUE_SIZE];  // [stack lock] numbers of free descriptors
-    u32 n_tx_free;           // [stack lock]
-    bool tx_posted;          // [stack lock] the device has not been told yet
-    bool tx_full;            // [stack lock] somebody found no room
+    u32 rx_len[RX_SIZE_LARGE], tx_len[QUEUE_SIZE];
+    struct rx_buffer *rx_buffers[RX_SIZE_LARGE];
+    u8 *tx_buffers[QUEUE_SIZE];  // NULL until first used
+    u8 *tx_large[QUEUE_SIZE];    // [stack lock] large buffers on their way
+    u8 *large_free[LARGE_MAX];   // [stack lock]
+    u32 n_large, n_large_free;   // [stack lock]
+    u8 tx_free[QUEUE_SIZE];      // [stack lock] numbers of free descriptors
+    u32 n_tx_free;               // [stack lock]
+    bool tx_posted;              // [stack lock] the device has not been told yet
+    bool tx_full;                // [stack lock] somebody found no room
     bool broken;
+    u16 rx_size;
     u32 header_bytes;
 };
 
@@ -66,14 +99,44 @@ static void broken(struct virtio_net *n, const char *why)
     virtio_stop(n->virtio);
 }
 
-// Half a page; pages are kept for good.
-static u8 *buffer_alloc(void) { return kmalloc(BUFFER_BYTES); }
-
 // ---- receiving
 
 static void post_rx(struct virtio_net *n, u32 id)
 {
-    virtqueue_add(&n->rx, id, virt_to_phys(n->rx_buffers[id]), BUFFER_BYTES, true);
+    virtqueue_add(&n->rx, id, virt_to_phys(n->rx_buffers[id]->bytes), RX_BYTES, true);
+}
+
+// The stack is done with a buffer.
+static void buffer_read(struct pbuf *p)
+{
+    net_memory_give(BUFFER_BYTES);
+    kfree(p);
+}
+
+// What lies in buffer id from `at` to `filled`; the buffer, or another one in its place, is posted again. => NULL: no memory, or
+// nothing in it
+static struct pbuf *take_buffer(struct virtio_net *n, u32 id, u32 at, u32 filled)
+{
+    struct rx_buffer *b = n->rx_buffers[id], *fresh;
+    u16 len = (u16)(filled - at);
+    struct pbuf *p = NULL;
+    if (len <= COPY_BYTES) {
+        p = len ? pbuf_alloc(PBUF_RAW, len, PBUF_RAM) : NULL;
+        if (p)
+            memcpy(p->payload, b->bytes + at, len);
+    } else if (net_memory_take(BUFFER_BYTES)) {
+        fresh = kmalloc(BUFFER_BYTES);
+        if (fresh) {
+            n->rx_buffers[id] = fresh;
+            b->pbuf.custom_free_function = buffer_read;
+            p = pbuf_alloced_custom(PBUF_RAW, len, PBUF_RAM, &b->pbuf, b->bytes + at,
+                                    (u16)(RX_BYTES - at));
+        } else {
+            net_memory_give(BUFFER_BYTES);
+        }
+    }
+    post_rx(n, id);
+    return p;
 }
 
 // The stack checks what the device has not.
@@ -83,41 +146,46 @@ static bool checksum_known(const struct virtio_net *n, const struct net_header *
            (h->flags & (HDR_NEEDS_CSUM | HDR_DATA_VALID));
 }
 
-// Copies a frame of `count` buffers, the first of which is id, and gives them back. => NULL: dropped
+// A frame of `count` buffers, the first of which is id. => NULL: dropped
 static struct pbuf *take_frame(struct virtio_net *n, u32 id, u32 filled, bool *checked)
 {
     struct net_header h = {0};
-    u32 at = n->header_bytes;
-    memcpy(&h, n->rx_buffers[id], MIN((u32)sizeof(h), n->header_bytes));
+    memcpy(&h, n->rx_buffers[id]->bytes, MIN((u32)sizeof(h), n->header_bytes));
     u32 count =
         n->header_bytes == sizeof(h) && (n->virtio->features & BIT(F_MRG_RXBUF)) ? h.n_buffers : 1;
-    if (filled < at || count == 0 || count > MERGED_MAX) {
+    if (filled < n->header_bytes || count == 0 || count > MERGED_MAX) {
         broken(n, "header");
         return NULL;
     }
     *checked = checksum_known(n, &h);
-    struct pbuf *frame = filled > at ? pbuf_alloc(PBUF_RAW, (u16)(filled - at), PBUF_RAM) : NULL;
-    if (frame)
-        memcpy(frame->payload, n->rx_buffers[id] + at, filled - at);
-    post_rx(n, id);
+    struct pbuf *frame = take_buffer(n, id, n->header_bytes, filled), *last = frame;
+    u32 total = frame ? frame->len : 0;
     while (--count) {
         int next = virtqueue_take(&n->rx, &filled);
         if (next < 0) {
             broken(n, "merged buffers");
             break;
         }
-        struct pbuf *more = frame && filled && frame->tot_len + filled < 65536
-                                ? pbuf_alloc(PBUF_RAW, (u16)filled, PBUF_RAM)
-                                : NULL;
-        if (more) {
-            memcpy(more->payload, n->rx_buffers[next], filled);
-            pbuf_cat(frame, more);
-        } else if (frame) {
-            pbuf_free(frame);
-            frame = NULL;
+        struct pbuf *more = take_buffer(n, (u32)next, 0, filled);
+        total += filled;
+        if (frame && more && total < 65536) {
+            last->next = more;
+            last = more;
+        } else if (more) {
+            pbuf_free(more);
+            total = 65536;
+        } else {
+            total = 65536;
         }
-        post_rx(n, (u32)next);
     }
+    if (!frame)
+        return NULL;
+    if (total > 65535 || n->broken) {
+        pbuf_free(frame);
+        return NULL;
+    }
+    for (struct pbuf *p = frame; p; total -= p->len, p = p->next)
+        p->tot_len = (u16)total;
     return frame;
 }
 
@@ -135,7 +203,7 @@ static bool receive_one(struct virtio_net *n)
     }
     struct pbuf *frame = take_frame(n, (u32)id, filled, &checked);
     if (frame)
-        net_device_receive(&n->device, frame, checked);
+        net_device_receive(&n->device, frame, checked, virtqueue_has_used(&n->rx));
     else
         n->device.counters.rx_dropped++;
     return !n->broken;
@@ -154,75 +222,108 @@ static void reclaim(struct virtio_net *n)
                 broken(n, "sent descriptor");
             return;
         }
+        if (n->tx_large[id])
+            n->large_free[n->n_large_free++] = n->tx_large[id];
+        n->tx_large[id] = NULL;
         n->tx_free[n->n_tx_free++] = (u8)id;
     }
 }
 
-static u32 sum16(u32 sum, const void *bytes, size_t len)
+// The part of a frame that offloads need to know. => false: not TCP
+struct tcp_frame {
+    bool six;
+    u32 tcp_at, data_at;
+};
+static bool look_at_tcp(struct tcp_frame *t, const u8 *frame, size_t len)
 {
-    const u8 *p = bytes;
-    for (size_t i = 0; i + 1 < len; i += 2)
-        sum += (u32)p[i] << 8 | p[i + 1];
-    return sum;
+    const u8 *ip = frame + SIZEOF_ETH_HDR;
+    if (len < SIZEOF_ETH_HDR + IP6_HLEN)
+        return false;
+    u32 type = (u32)frame[12] << 8 | frame[13];
+    t->six = type == ETHTYPE_IPV6;
+    if (type == ETHTYPE_IP && ip[9] == IP_PROTO_TCP && !((ip[6] & 0x3f) | ip[7]))
+        t->tcp_at = SIZEOF_ETH_HDR + (ip[0] & 15u) * 4;
+    else if (t->six && ip[6] == IP_PROTO_TCP)
+        t->tcp_at = SIZEOF_ETH_HDR + IP6_HLEN;
+    else
+        return false;
+    if (t->tcp_at + TCP_HLEN > len)
+        return false;
+    t->data_at = t->tcp_at + (frame[t->tcp_at + 12] >> 4) * 4u;
+    return t->data_at <= len;
 }
 
-// TCP: the sum of the pseudo header goes into the field, the device adds the rest (5.1.6.2).
-static void ask_for_checksum(struct net_header *h, u8 *frame, size_t len)
+// The sum of the pseudo header goes into the field, the device adds the rest (5.1.6.2).
+static void ask_for_checksum(struct net_header *h, const struct tcp_frame *t, u8 *frame, size_t len)
 {
-    u32 sum = IP_PROTO_TCP;
-    u32 start;
+    u32 tcp_len = (u32)(len - t->tcp_at), sum = lwip_htons(IP_PROTO_TCP) + lwip_htons((u16)tcp_len);
     u8 *ip = frame + SIZEOF_ETH_HDR;
-    if (len < SIZEOF_ETH_HDR + IP6_HLEN)
-        return;
-    u32 type = (u32)frame[12] << 8 | frame[13];
-    if (type == ETHTYPE_IP && ip[9] == IP_PROTO_TCP) {
-        start = SIZEOF_ETH_HDR + (ip[0] & 15u) * 4;
-        sum = sum16(sum, ip + 12, 8);
-    } else if (type == ETHTYPE_IPV6 && ip[6] == IP_PROTO_TCP) {
-        start = SIZEOF_ETH_HDR + IP6_HLEN;
-        sum = sum16(sum, ip + 8, 32);
-    } else {
-        return;
-    }
-    if (start + TCP_HLEN > len)
-        return;
-    u32 tcp_len = type == ETHTYPE_IP ? ((u32)ip[2] << 8 | ip[3]) - (start - SIZEOF_ETH_HDR)
-                                     : (u32)ip[4] << 8 | ip[5];
-    sum += tcp_len;
+    sum += t->six ? net_checksum(ip + 8, 32) : net_checksum(ip + 12, 8);
     sum = (sum & 0xffff) + (sum >> 16);
     sum += sum >> 16;
-    frame[start + 16] = (u8)(sum >> 8);
-    frame[start + 17] = (u8)sum;
+    memcpy(frame + t->tcp_at + 16, &(u16){(u16)sum}, 2);
     h->flags = HDR_NEEDS_CSUM;
-    h->csum_start = (u16)start;
+    h->csum_start = (u16)t->tcp_at;
     h->csum_offset = 16;
+}
+
+// What is longer than a frame is cut by the device (5.1.6.2).
+static void ask_for_cutting(struct virtio_net *n, struct net_header *h, const struct tcp_frame *t)
+{
+    h->gso_type = t->six ? GSO_TCPV6 : GSO_TCPV4;
+    h->header_len = (u16)t->data_at;
+    h->gso_size = (u16)(n->device.mtu + SIZEOF_ETH_HDR - t->data_at);
+}
+
+// A buffer for len bytes, which travels with descriptor id. => NULL
+static u8 *tx_buffer(struct virtio_net *n, u32 id, u32 len)
+{
+    if (len <= BUFFER_BYTES) {
+        if (!n->tx_buffers[id])
+            n->tx_buffers[id] = kmalloc(BUFFER_BYTES);
+        return n->tx_buffers[id];
+    }
+    if (!n->n_large_free && n->n_large < LARGE_MAX) {
+        struct page *page = page_alloc(LARGE_ORDER, 0);
+        if (page) {
+            n->large_free[n->n_large_free++] = page_address(page);
+            n->n_large++;
+        }
+    }
+    if (n->n_large_free)
+        n->tx_large[id] = n->large_free[--n->n_large_free];
+    return n->tx_large[id];
 }
 
 static int send_frame(struct net_device *d, struct pbuf *p)
 {
     struct virtio_net *n = net_of(d);
     struct net_header h = {0};
-    if (n->broken || p->tot_len > BUFFER_BYTES - sizeof(h))
+    struct tcp_frame t;
+    u32 len = p->tot_len;
+    bool large = len > (u32)d->mtu + SIZEOF_ETH_HDR;
+    if (n->broken || len > (large ? LARGE_BYTES : BUFFER_BYTES) - sizeof(h))
         return -ENOBUFS;
     if (n->n_tx_free < QUEUE_SIZE / 2)
         reclaim(n);
-    if (!n->n_tx_free) {
+    u8 *buffer =
+        n->n_tx_free ? tx_buffer(n, n->tx_free[n->n_tx_free - 1], (u32)sizeof(h) + len) : NULL;
+    if (!buffer) {  // wait for half of what is on its way
         n->tx_full = true;
-        virtqueue_set_interrupts(&n->tx, true);
+        virtqueue_ask(&n->tx, (u16)MAX(n->tx.n_posted / 2, 1));
         reclaim(n);
-        if (!n->n_tx_free)
-            return -ENOBUFS;
-    }
-    u32 id = n->tx_free[n->n_tx_free - 1];
-    if (!n->tx_buffers[id] && !(n->tx_buffers[id] = buffer_alloc()))
         return -ENOBUFS;
-    n->n_tx_free--;
-    u8 *frame = n->tx_buffers[id] + n->header_bytes;
-    pbuf_copy_partial(p, frame, p->tot_len, 0);
-    if (n->virtio->features & BIT(F_CSUM))
-        ask_for_checksum(&h, frame, p->tot_len);
-    memcpy(n->tx_buffers[id], &h, n->header_bytes);
-    virtqueue_add(&n->tx, id, virt_to_phys(n->tx_buffers[id]), n->header_bytes + p->tot_len, false);
+    }
+    u32 id = n->tx_free[--n->n_tx_free];
+    u8 *frame = buffer + n->header_bytes;
+    pbuf_copy_partial(p, frame, (u16)len, 0);
+    if ((n->virtio->features & BIT(F_CSUM)) && look_at_tcp(&t, frame, len)) {
+        ask_for_checksum(&h, &t, frame, len);
+        if (large)
+            ask_for_cutting(n, &h, &t);
+    }
+    memcpy(buffer, &h, n->header_bytes);
+    virtqueue_add(&n->tx, id, virt_to_phys(buffer), n->header_bytes + len, false);
     n->tx_posted = true;
     return 0;
 }
@@ -232,11 +333,27 @@ static void flush(struct net_device *d)
     struct virtio_net *n = net_of(d);
     if (n->tx_posted) {
         n->tx_posted = false;
-        virtqueue_kick(&n->tx);
+        virtqueue_tell(&n->tx);
     }
 }
 
 // ---- the thread's part and the interrupt
+
+// Those who found no room may try again, when there is some.
+static void look_for_room(struct virtio_net *n)
+{
+    net_lock(n->device.stack);
+    reclaim(n);
+    bool room = n->n_tx_free > QUEUE_SIZE / 4 && (n->n_large < LARGE_MAX || n->n_large_free);
+    if (room) {
+        n->tx_full = false;
+        virtqueue_ask(&n->tx, 0);
+        net_device_has_room(&n->device);
+    } else if (!n->broken) {
+        virtqueue_ask(&n->tx, (u16)MAX(n->tx.n_posted / 2, 1));
+    }
+    net_unlock(n->device.stack);
+}
 
 static bool poll_device(struct net_device *d, u32 budget)
 {
@@ -244,29 +361,22 @@ static bool poll_device(struct net_device *d, u32 budget)
     u32 done = 0;
     if (n->broken)
         return false;
-    virtqueue_set_interrupts(&n->rx, false);
+    virtqueue_ask(&n->rx, 0);
     while (done < budget && virtqueue_has_used(&n->rx) && !n->broken) {
         net_lock(d->stack);
         for (u32 i = 0; i < LOCKED_FRAMES && receive_one(n); i++)
             done++;
+        net_device_received(d);
         net_unlock(d->stack);
+        if (!n->broken)
+            virtqueue_tell(&n->rx);
     }
-    if (done && !n->broken)
-        virtqueue_kick(&n->rx);
-    if (n->tx_full && !n->broken) {
-        net_lock(d->stack);
-        reclaim(n);
-        if (n->n_tx_free > QUEUE_SIZE / 4) {
-            n->tx_full = false;
-            virtqueue_set_interrupts(&n->tx, false);
-            net_device_has_room(d);
-        }
-        net_unlock(d->stack);
-    }
+    if (n->tx_full && !n->broken)
+        look_for_room(n);
     if (done >= budget)
         return true;
-    virtqueue_set_interrupts(&n->rx, true);
-    return !n->broken && virtqueue_has_used(&n->rx);
+    virtqueue_ask(&n->rx, 1);
+    return !n->broken && (virtqueue_has_used(&n->rx) || (n->tx_full && virtqueue_has_used(&n->tx)));
 }
 
 static void interrupt(void *arg)
@@ -310,25 +420,46 @@ static void read_config(struct virtio_net *n)
             n->device.mtu = (u16)mtu;
     }
     if (v->features & BIT(F_CSUM))
-        n->device.checksums |= NET_CSUM_OUT;
+        n->device.offloads |= NET_CSUM_OUT;
+    if (v->features & BIT(F_HOST_TSO4))
+        n->device.offloads |= NET_TSO4;
+    if (v->features & BIT(F_HOST_TSO6))
+        n->device.offloads |= NET_TSO6;
+    n->device.send_most = LARGE_BYTES - sizeof(struct net_header) - SIZEOF_ETH_HDR;
 }
 
-static int add_queue(struct virtio_net *n, struct virtqueue *q, unsigned index, u32 *len)
+static int add_queue(struct virtio_net *n, struct virtqueue *q, unsigned index, u16 size, u32 *len)
 {
     unsigned order = 0;
-    while ((PAGE_SIZE << order) < virtqueue_bytes(QUEUE_SIZE))
+    while ((PAGE_SIZE << order) < virtqueue_bytes(size))
         order++;
     struct page *memory = page_alloc(order, PAGE_ZERO);
-    return memory ? virtqueue_init_large(q, n->virtio, index, page_address(memory), QUEUE_SIZE, len)
-                  : -ENOMEM;
+    int err = memory ? virtqueue_init_large(q, n->virtio, index, page_address(memory), size, len)
+                     : -ENOMEM;
+    if (!err)
+        virtqueue_event_init(q);
+    return err;
+}
+
+// Agrees on features, without those whose conditions do not hold (5.1.3.1); large receive only into mergeable buffers.
+static int agree(struct virtio_device *v)
+{
+    u64 wanted = BIT(F_CSUM) | BIT(F_GUEST_CSUM) | BIT(F_MTU) | BIT(F_MAC) | BIT(F_MRG_RXBUF) |
+                 BIT(F_STATUS) | LARGE_RECEIVE | LARGE_SEND | VIRTIO_F_EVENT_IDX |
+                 (v->legacy ? VIRTIO_F_ANY_LAYOUT : 0);
+    int err = virtio_start(v, wanted);
+    u64 refused = 0;
+    if (!(v->features & BIT(F_CSUM)))
+        refused |= LARGE_SEND;
+    if (!(v->features & BIT(F_GUEST_CSUM)) || !(v->features & BIT(F_MRG_RXBUF)))
+        refused |= LARGE_RECEIVE;
+    return !err && (v->features & refused) ? virtio_start(v, wanted & ~refused) : err;
 }
 
 static int start(struct virtio_net *n)
 {
     struct virtio_device *v = n->virtio;
-    u64 wanted = BIT(F_CSUM) | BIT(F_GUEST_CSUM) | BIT(F_MTU) | BIT(F_MAC) | BIT(F_MRG_RXBUF) |
-                 BIT(F_STATUS);
-    int err = virtio_start(v, wanted | (v->legacy ? VIRTIO_F_ANY_LAYOUT : 0));
+    int err = agree(v);
     if (err)
         return err;
     if (v->legacy && !(v->features & VIRTIO_F_ANY_LAYOUT))
@@ -336,16 +467,22 @@ static int start(struct virtio_net *n)
     n->header_bytes =
         !v->legacy || (v->features & BIT(F_MRG_RXBUF)) ? sizeof(struct net_header) : 10;
     err = virtio_set_interrupt(v, interrupt, n);
+    if (err)
+        return err;
+    n->rx_size = RX_SIZE_LARGE;
+    if (!(v->features & LARGE_RECEIVE) || add_queue(n, &n->rx, Q_RX, n->rx_size, n->rx_len)) {
+        n->rx_size = QUEUE_SIZE;
+        err = add_queue(n, &n->rx, Q_RX, n->rx_size, n->rx_len);
+    }
     if (!err)
-        err = add_queue(n, &n->rx, Q_RX, n->rx_len);
-    if (!err)
-        err = add_queue(n, &n->tx, Q_TX, n->tx_len);
-    for (u32 i = 0; !err && i < QUEUE_SIZE; i++) {
-        n->rx_buffers[i] = buffer_alloc();
+        err = add_queue(n, &n->tx, Q_TX, QUEUE_SIZE, n->tx_len);
+    for (u32 i = 0; !err && i < n->rx_size; i++) {
+        n->rx_buffers[i] = kmalloc(BUFFER_BYTES);
         if (!n->rx_buffers[i])
             return -ENOMEM;
-        n->tx_free[n->n_tx_free++] = (u8)i;
     }
+    for (u32 i = 0; i < QUEUE_SIZE; i++)
+        n->tx_free[n->n_tx_free++] = (u8)i;
     return err;
 }
 
@@ -364,9 +501,9 @@ int virtio_net_start(struct virtio_device *d)
     }
     read_config(n);
     virtio_ready(d);
-    for (u32 i = 0; i < QUEUE_SIZE; i++)
+    for (u32 i = 0; i < n->rx_size; i++)
         post_rx(n, i);
-    virtqueue_kick(&n->rx);
-    virtqueue_set_interrupts(&n->rx, true);
+    virtqueue_ask(&n->rx, 1);
+    virtqueue_tell(&n->rx);
     return net_device_add(&n->device);
 }

@@ -100,7 +100,8 @@ u16_t pbuf_copy_partial(const struct pbuf *p, void *to, u16_t len, u16_t offset)
     memcpy(to, (u8 *)p->payload + offset, len);
     return len;
 }
-void net_device_receive(struct net_device *d, struct pbuf *p, bool checked)
+void net_device_received(struct net_device *d) {}
+void net_device_receive(struct net_device *d, struct pbuf *p, bool checked, bool more)
 {
     CHECK(d == card && !checked && p->tot_len <= NIC_BUFFER_BYTES);
     if (honest)

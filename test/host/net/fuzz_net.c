@@ -580,7 +580,8 @@ static void run_input(void)
                 frame[take(2) % len] ^= (u8)take(1);
             u32 cut = step % 16 == 1 ? take(2) % (len + 1) : len;
             bring(frame, cut, step % 8 == 2 ? take(1) : 0, step == 149 ? take(1) : 0);
-            turn();
+            if (step % 8 != 5)  // else they come in one batch with the next
+                turn();
         } else if (step < 210) {
             talk();
             drain_tx();

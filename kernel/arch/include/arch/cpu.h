@@ -13,6 +13,8 @@
 //     u64 arch_counter(void)                TSC, CNTVCT
 //     void arch_clear_page(void *page)      4 KiB, the fastest clear that this CPU really has
 //     void arch_copy_page(void *to, const void *from)
+//     u64 arch_sum_blocks(const void *from, size_t n, u64 sum)   adds n > 0 blocks of 64 bytes to sum as 64-bit
+//                                           words; a carry goes in again at the bottom
 #pragma once
 
 #include "core/base.h"

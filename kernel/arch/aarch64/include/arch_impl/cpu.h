@@ -73,5 +73,21 @@ static inline u64 arch_counter(void)
 void arch_clear_page(void *page);  // page.S
 void arch_copy_page(void *to, const void *from);
 
+static inline u64 arch_sum_blocks(const void *from, size_t n, u64 sum)
+{
+    u64 a, b;
+    __asm__("cmn xzr, xzr\n"  // no carry
+            "1: ldp %3, %4, [%1], #16\n\tadcs %0, %0, %3\n\tadcs %0, %0, %4\n\t"
+            "ldp %3, %4, [%1], #16\n\tadcs %0, %0, %3\n\tadcs %0, %0, %4\n\t"
+            "ldp %3, %4, [%1], #16\n\tadcs %0, %0, %3\n\tadcs %0, %0, %4\n\t"
+            "ldp %3, %4, [%1], #16\n\tadcs %0, %0, %3\n\tadcs %0, %0, %4\n\t"
+            "sub %2, %2, #1\n\tcbnz %2, 1b\n\t"
+            "adcs %0, %0, xzr\n\tadc %0, %0, xzr"
+            : "+&r"(sum), "+&r"(from), "+&r"(n), "=&r"(a), "=&r"(b)
+            :
+            : "cc", "memory");
+    return sum;
+}
+
 // Makes instruction fetches see what was written to [start, start + len), on all CPUs.
 void a64_sync_code(const void *start, size_t len);

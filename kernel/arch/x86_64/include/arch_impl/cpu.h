@@ -73,3 +73,16 @@ static inline u64 arch_counter(void)
 // cpu.c picks by x86_features.fast_rep; both are in string.S.
 void arch_clear_page(void *page);
 void arch_copy_page(void *to, const void *from);
+
+static inline u64 arch_sum_blocks(const void *from, size_t n, u64 sum)
+{
+    __asm__("clc\n"
+            "1: adc (%1), %0\n\tadc 8(%1), %0\n\tadc 16(%1), %0\n\tadc 24(%1), %0\n\t"
+            "adc 32(%1), %0\n\tadc 40(%1), %0\n\tadc 48(%1), %0\n\tadc 56(%1), %0\n\t"
+            "lea 64(%1), %1\n\tdec %2\n\tjnz 1b\n\t"  // these leave the carry alone
+            "adc $0, %0\n\tadc $0, %0"
+            : "+&r"(sum), "+&r"(from), "+&r"(n)
+            :
+            : "cc", "memory");
+    return sum;
+}
