@@ -80,7 +80,12 @@ void format_write(const struct image_format *image_format, struct image_source *
 int disk_open_raw(const char *path, const char *disk_format);
 
 // ---- images.c
+bool disk_record(int disk, uint64_t bytes, struct boot_record *record);
+bool disk_is_arm(int disk);
 void image_produce(struct job *job, const struct image_format *f, const char *from);
+
+// ---- oci.c
+void make_oci(const struct image_source *source, int out, const char *path);
 
 // ---- machines.c
 const char *machine_format_name(size_t i);

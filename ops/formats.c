@@ -257,12 +257,14 @@ static const struct image_format formats[] = {
     {"qcow2", ".qcow2", "qcow2", 4096, make_qcow2}, {"vmdk", ".vmdk", "vmdk", 65536, make_vmdk},
     {"vdi", ".vdi", "vdi", 4096, make_vdi},         {"vhd", ".vhd", "vpc", MIB, make_vhd},
     {"ova", ".ova", NULL, 65536, make_ova},         {"gcp", ".tar.gz", NULL, 1024 * MIB, make_gcp},
+    {"oci", ".oci.tar", NULL, 4096, make_oci},
 };
 static const char *const providers[][2] = {
-    {"aws", "raw"},        {"azure", "vhd"},     {"digitalocean", "qcow2"}, {"hetzner", "raw"},
-    {"hyperv", "vhd"},     {"ibm", "qcow2"},     {"onprem", "raw"},         {"openstack", "qcow2"},
-    {"oracle", "qcow2"},   {"proxmox", "qcow2"}, {"scaleway", "qcow2"},     {"upcloud", "raw"},
-    {"virtualbox", "vdi"}, {"vmware", "vmdk"},   {"vsphere", "ova"},        {"vultr", "raw"},
+    {"aws", "raw"},        {"azure", "vhd"},       {"digitalocean", "qcow2"}, {"hetzner", "raw"},
+    {"kubevirt", "oci"},   {"urunc", "oci"},       {"hyperv", "vhd"},         {"ibm", "qcow2"},
+    {"onprem", "raw"},     {"openstack", "qcow2"}, {"oracle", "qcow2"},       {"proxmox", "qcow2"},
+    {"scaleway", "qcow2"}, {"upcloud", "raw"},     {"virtualbox", "vdi"},     {"vmware", "vmdk"},
+    {"vsphere", "ova"},    {"vultr", "raw"},
 };
 enum {
     N_FORMATS = sizeof(formats) / sizeof(formats[0]),

@@ -162,24 +162,30 @@ struct facts {
     bool ours;
 };
 
-// The record lies at a fixed sector, and on aarch64 somewhere in the system partition.
-static void find_record(int disk, struct facts *facts)
+// The record lies at a fixed sector, and on aarch64 somewhere in the system partition. => false: not a disk of ours
+bool disk_record(int disk, uint64_t bytes, struct boot_record *record)
 {
     enum { LOOKED_AT = 64 << 20 };
 
-    for (uint64_t at = RECORD_SECTOR * SECTOR;
-         at < facts->disk_bytes && at < LOOKED_AT && !facts->ours; at += SECTOR)
-        facts->ours =
-            pread(disk, &facts->record, sizeof(facts->record), at) == sizeof(facts->record) &&
-            !memcmp(facts->record.magic, RECORD_MAGIC, sizeof(facts->record.magic)) &&
-            !facts->record.words[RECORD_WORDS - 1];
+    for (uint64_t at = RECORD_SECTOR * SECTOR; at < bytes && at < LOOKED_AT; at += SECTOR)
+        if (pread(disk, record, sizeof(*record), at) == sizeof(*record) &&
+            !memcmp(record->magic, RECORD_MAGIC, sizeof(record->magic)) &&
+            !record->words[RECORD_WORDS - 1])
+            return true;
+    return false;
+}
+
+bool disk_is_arm(int disk)
+{
+    uint8_t type[16];
+
+    return pread(disk, type, 16, 2 * SECTOR + 128) == 16 && !memcmp(type, gpt_root_aarch64, 16);
 }
 
 static struct facts look_at(const char *path)
 {
     struct facts facts = {.format = disk_format(path)};
     struct stat st;
-    uint8_t type[16];
     int disk = disk_open_raw(path, facts.format);
 
     stat(path, &st);
@@ -188,11 +194,8 @@ static struct facts look_at(const char *path)
     if (!strcmp(facts.format, "vpc")) {
         facts.format = "vhd";
     }
-    find_record(disk, &facts);
-    facts.arch =
-        pread(disk, type, 16, 2 * SECTOR + 128) == 16 && !memcmp(type, gpt_root_aarch64, 16)
-            ? "aarch64"
-            : "x86_64";
+    facts.ours = disk_record(disk, facts.disk_bytes, &facts.record);
+    facts.arch = disk_is_arm(disk) ? "aarch64" : "x86_64";
     close(disk);
     return facts;
 }

@@ -58,6 +58,15 @@ static void copy(int out, const char *path, int from, uint64_t at, uint64_t byte
         write_all(out, path, zeros, BLOCK - bytes % BLOCK);
 }
 
+void tar_folder(int out, const char *path, const char *name)
+{
+    uint8_t header[BLOCK];
+
+    begin_header(header, name, 0, '5');
+    put_octal(header + 100, 7, 0755);
+    end_header(out, path, header);
+}
+
 void tar_file(int out, const char *path, const char *name, int from, uint64_t bytes)
 {
     uint8_t header[BLOCK];
