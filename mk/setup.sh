@@ -69,6 +69,7 @@ for_test() {
 for_bench() {
     for_test
     want cpio has cpio
+    want libsqlite3-dev header sqlite3.h
 }
 
 for_lint() {

@@ -95,6 +95,7 @@ struct buf *buf_new(struct extfs *fs, u64 block, u8 kind)
     if (!IS_ERR(b)) {
         memset(b->data, 0, fs->block_size);
         b->verified = kind;
+        b->inodes_checked = 0;
     }
     return b;
 }
@@ -161,6 +162,7 @@ int buf_forget(struct extfs *fs, u64 block)
         err = revoke(fs, block);
     }
     b->verified = VERIFIED_NO;
+    b->inodes_checked = 0;
     buf_release(fs, b);
     if (b->refs == 0)
         destroy(fs, b);

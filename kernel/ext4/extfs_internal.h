@@ -87,7 +87,8 @@ struct buf {
     u8 *data;
     u32 refs;
     bool in_tx, in_ckpt;
-    u8 verified;  // VERIFIED_*: as what it has been checked
+    u8 verified;         // VERIFIED_*: as what it has been checked
+    u32 inodes_checked;  // by place in the block: inodes whose checksum was good when they were read
     struct buf *hash_next;
     struct list lru;   // clean and unused, oldest first; empty otherwise
     struct list tx;    // linked while in_tx

@@ -72,6 +72,9 @@ int raw_get(struct extfs *fs, u32 ino, struct raw_inode *out)
         return err == -EUCLEAN ? damaged(fs, "an inode number lies outside") : err;
     }
     out->raw = out->b->data + offset;
+    u32 place = BIT(offset / fs->inode_size);  // a block has 32 at most
+    if (out->b->inodes_checked & place)
+        return 0;
     if (fs->inode_size > 128 && le16(out->raw + I_EXTRA_ISIZE) > fs->inode_size - 128) {
         raw_put(out);
         return damaged(fs, "an inode is damaged");
@@ -80,6 +83,7 @@ int raw_get(struct extfs *fs, u32 ino, struct raw_inode *out)
         raw_put(out);
         return damaged(fs, "an inode has a wrong checksum");
     }
+    out->b->inodes_checked |= place;
     return 0;
 }
 

@@ -142,6 +142,8 @@ static ssize_t write_page(struct inode *inode, struct uio *from, u64 pos)
             page_put(p);
         }
         moved = err ? err : moved;
+    } else if (unlikely(inode->flags & I_VOLUME)) {
+        inode->ops->page_written(inode, p);
     } else {
         page_set_flags(p, PG_DIRTY);
     }
@@ -161,6 +163,8 @@ static void clear_old_tail(struct inode *inode, u64 size)
         return;
     if (!(p->flags & PG_RESERVED))
         memset((char *)page_address(p) + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
+    if (inode->flags & I_VOLUME)
+        inode->ops->page_written(inode, p);
     page_put(p);
 }
 

@@ -388,7 +388,8 @@ struct inode_ops {
     int (*store_xattrs)(struct inode *inode);
     // A page of the cache that is about to be written, referenced, in the tree, its place on the disk promised.
     struct page *(*page_for_write)(struct inode *inode, u64 index);
-    void (*evict)(struct inode *inode);  // no name and no user any more
+    void (*page_written)(struct inode *inode, struct page *p);  // now it has been
+    void (*evict)(struct inode *inode);                         // no name and no user any more
 };
 
 enum inode_flags {

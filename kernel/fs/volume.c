@@ -354,6 +354,7 @@ static void volume_evict(struct inode *inode)
     }
     if (S_ISLNK(inode->mode))
         kfree((char *)inode->symlink.link);
+    volume_forget_dirty(vi);
     inode->data = NULL;
     kfree(vi);
 }
@@ -528,6 +529,7 @@ static const struct inode_ops volume_inode_ops = {
     .load_xattrs = volume_load_xattrs,
     .store_xattrs = volume_store_xattrs,
     .page_for_write = volume_page_for_write,
+    .page_written = volume_page_written,
 };
 
 // ------------------------------------------------------------------------------- mounts

@@ -11,8 +11,11 @@
 // F3 An inode with a dirty page is on the volume's dirty list or is being written back right now.
 // F4 Beyond the file's end a page that goes to the disk is zero, and a page that comes from it is made so.
 // F5 Under vi->pages the places of the file do not change but by its holder.
+// F6 Whoever writes to a page calls set_dirty behind it: the page then has PG_DIRTY and its bit in dirty_pages, which is what writing
+//    back goes by. A bit may be left of a page that is clean or gone: it is dropped when it is met.
 //
-// Lock order: inode->lock -> vi->pages -> mm->lock; vi->pages -> volume->lock -> volume->list_lock. mm never holds its lock when
+// Lock order: inode->lock -> vi->pages -> mm->lock; vi->pages -> volume->lock -> volume->list_lock; object->tree_lock ->
+// vi->dirty_lock. mm never holds its lock when
 // it asks for a page.
 #include "fs/volume_internal.h"
 
@@ -58,12 +61,59 @@ static int promise(struct vol_inode *vi, struct page *p)
     return 0;
 }
 
+// ------------------------------------------------------------------------------- which pages are dirty
+
+static void note_dirty(struct vol_inode *vi, u64 index)
+{
+    spin_lock(&vi->dirty_lock);
+    u64 bits = (u64)(uintptr_t)radix_get(&vi->dirty_pages, index / 64);
+    void *now = (void *)(uintptr_t)(bits | BIT(index % 64));
+    if (bits)
+        radix_replace(&vi->dirty_pages, index / 64, now);
+    else if (radix_insert(&vi->dirty_pages, index / 64, now))
+        vi->dirty_anywhere = true;
+    spin_unlock(&vi->dirty_lock);
+}
+
+// => the first page of [index, last] that may be dirty, whose bit goes; UINT64_MAX: none [dirty_lock]
+static u64 next_dirty(struct vol_inode *vi, u64 index, u64 last)
+{
+    void *item = NULL;
+    u64 word = radix_next(&vi->dirty_pages, index / 64, &item), bits = (u64)(uintptr_t)item;
+    u64 wanted = word == index / 64 ? bits & ~0ull << index % 64 : bits;
+    if (word == index / 64 && !wanted) {
+        word = radix_next(&vi->dirty_pages, index / 64 + 1, &item);
+        wanted = bits = (u64)(uintptr_t)item;
+    }
+    if (word == UINT64_MAX)
+        return word;
+    u32 bit = (u32)__builtin_ctzll(wanted);
+    if (word * 64 + bit > last)
+        return UINT64_MAX;
+    bits &= ~BIT(bit);
+    if (bits)
+        radix_replace(&vi->dirty_pages, word, (void *)(uintptr_t)bits);
+    else
+        radix_remove(&vi->dirty_pages, word);
+    return word * 64 + bit;
+}
+
+void volume_forget_dirty(struct vol_inode *vi)
+{
+    void *item;
+    for (u64 word; (word = radix_next(&vi->dirty_pages, 0, &item)) != UINT64_MAX;)
+        radix_remove(&vi->dirty_pages, word);
+}
+
 static void set_dirty(struct vol_inode *vi, struct page *p)
 {
     if (!(page_set_flags(p, PG_DIRTY) & PG_DIRTY))
         atomic_add(&vi->volume->n_dirty, 1);
+    note_dirty(vi, p->index);
     volume_mark(vi, false);
 }
+
+void volume_page_written(struct inode *inode, struct page *p) { set_dirty(vol_inode_of(inode), p); }
 
 static int object_page_dirtied(struct vm_object *obj, struct page *p)
 {
@@ -266,31 +316,46 @@ struct round {
     u64 end;                  // behind the last byte that has been given a place
     u32 unwritten[BATCH][2];  // runs of blocks that become written
     u32 n_unwritten;
+    u32 map_lblk, map_n;  // a piece of the map: blocks with places and contents
+    u64 map_pblk;
 };
+
+static void take_page(struct round *r, struct page *p, u64 index)
+{
+    if (page_clear_flags(p, PG_DIRTY) & PG_DIRTY) {
+        page_get(p);
+        r->pages[r->n] = p;
+        r->index[r->n++] = index;
+    }
+}
 
 // Takes up to BATCH dirty pages from *index on, clean from now on, with a reference each.
 static void take_dirty(struct round *r, u64 *index, u64 last)
 {
-    struct vm_object *obj = &r->vi->inode->file.object;
+    struct vol_inode *vi = r->vi;
+    struct vm_object *obj = &vi->inode->file.object;
     u32 looked = 0;
     r->n = 0;
     spin_lock(&obj->tree_lock);
+    spin_lock(&vi->dirty_lock);
     while (r->n < BATCH && *index <= last && looked++ < 4096) {
         void *item;
-        *index = radix_next(&obj->pages, *index, &item);
-        if (*index > last)
+        u64 at = vi->dirty_anywhere ? radix_next(&obj->pages, *index, &item)
+                                    : next_dirty(vi, *index, last);
+        if (at > last) {
+            *index = last + 1;
             break;
-        struct page *p = item;
-        if (page_clear_flags(p, PG_DIRTY) & PG_DIRTY) {
-            page_get(p);
-            r->pages[r->n] = p;
-            r->index[r->n++] = *index;
         }
-        ++*index;
+        if (!vi->dirty_anywhere)
+            item = radix_get(&obj->pages, at);
+        if (item)
+            take_page(r, item, at);
+        *index = at + 1;
     }
+    spin_unlock(&vi->dirty_lock);
     spin_unlock(&obj->tree_lock);
     if (r->n)
-        atomic_sub(&r->vi->volume->n_dirty, r->n);
+        atomic_sub(&vi->volume->n_dirty, r->n);
 }
 
 // Pages that are next to each other can have their places in one go. => blocks from lblk on that this round wants, for page k
@@ -318,15 +383,26 @@ static int note_unwritten(struct round *r, u32 lblk)
     return 0;
 }
 
+static void note_map(struct round *r, u32 lblk, u64 pblk, u32 n)
+{
+    r->map_lblk = lblk;
+    r->map_pblk = pblk;
+    r->map_n = n;
+}
+
 // One block of page k: finds or makes its place and starts writing it. [volume lock, in a transaction]
 static int write_block(struct round *r, u32 k, u32 in_page)
 {
     struct vol_inode *vi = r->vi;
     struct volume *v = vi->volume;
     u32 size = v->disk.block_size, n, lblk = (u32)(r->index[k] * v->blocks_per_page + in_page);
-    u64 pblk;
-    bool unwritten;
-    int err = extfs_map(v->fs, vi->ino, lblk, &pblk, &n, &unwritten);
+    u64 pblk = 0;
+    bool unwritten = false;
+    int err = 0;
+    if (lblk - r->map_lblk < r->map_n)
+        pblk = r->map_pblk + (lblk - r->map_lblk);
+    else
+        err = extfs_map(v->fs, vi->ino, lblk, &pblk, &n, &unwritten);
     if (!err && !pblk) {
         if (!(r->pages[k]->flags & PG_PROMISED))
             return 0;  // a hole whose page was only cleared: it stays one
@@ -337,6 +413,8 @@ static int write_block(struct round *r, u32 k, u32 in_page)
     }
     if (!err && unwritten)
         err = note_unwritten(r, lblk);
+    else if (!err && lblk - r->map_lblk >= r->map_n)
+        note_map(r, lblk, pblk, n);
     if (!err) {
         block_batch_add(&r->batch, sectors_of(v, pblk),
                         (char *)page_address(r->pages[k]) + in_page * size, size);
@@ -403,7 +481,7 @@ static int write_round(struct round *r)
 {
     struct vol_inode *vi = r->vi;
     struct volume *v = vi->volume;
-    r->n_unwritten = 0;
+    r->n_unwritten = r->map_n = 0;
     r->end = 0;
     r->size = READ_ONCE(vi->inode->file.object.size_bytes);
     vm_object_write_protect(&vi->inode->file.object, r->index[0], r->index[r->n - 1]);
@@ -426,8 +504,10 @@ static int write_round(struct round *r)
             page_done(r, k);
         else
             set_dirty(vi, r->pages[k]);
-        if (r->pages[k]->flags & PG_DIRTY)
+        if (r->pages[k]->flags & PG_DIRTY) {  // an entry of a page table said so meanwhile
+            note_dirty(vi, r->index[k]);
             volume_mark(vi, false);
+        }
         page_put(r->pages[k]);
     }
     if (why && why != -EAGAIN) {
@@ -503,8 +583,10 @@ static int shrink(struct vol_inode *vi, u64 size)
     struct page *edge =
         size % PAGE_SIZE ? volume_page_for_write(vi->inode, page_index(size)) : NULL;
     int err = vm_object_truncate(obj, size);
-    if (edge && !IS_ERR(edge))
+    if (edge && !IS_ERR(edge)) {
+        set_dirty(vi, edge);
         page_put(edge);
+    }
     if (err)
         return err;
     mutex_lock(&vi->pages);
@@ -546,7 +628,7 @@ static int zero_edge(struct inode *inode, u64 start, u64 end)
     if (IS_ERR(p))
         return (int)PTR_ERR(p);
     memset((char *)page_address(p) + start % PAGE_SIZE, 0, end - start);
-    page_set_flags(p, PG_DIRTY);
+    set_dirty(vol_inode_of(inode), p);
     page_put(p);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "block/block.h"
 #include "ext4/extfs.h"
 #include "fs/vfs_internal.h"
+#include "mm/radix.h"
 
 #define VOLUME_BUCKETS 256u
 
@@ -42,9 +43,13 @@ struct vol_inode {
     u32 error_count;  // atomic: errors of writing back
     int error;
     bool error_seen;
-    u64 next_read;  // [pages] where a reader who goes on would
-    u32 ahead;      // [pages] pages that are read at once
-    u32 promised;   // atomic: pages of it whose places are promised
+    u64 next_read;               // [pages] where a reader who goes on would
+    u32 ahead;                   // [pages] pages that are read at once
+    u32 promised;                // atomic: pages of it whose places are promised
+    struct spinlock dirty_lock;  // leaf
+    struct radix
+        dirty_pages;  // [dirty_lock] by index / 64: a word with a bit for each page that may be dirty
+    bool dirty_anywhere;  // [dirty_lock] there was no memory for a word: all pages are looked at
 };
 
 static inline struct vol_inode *vol_inode_of(const struct inode *inode) { return inode->data; }
@@ -61,11 +66,13 @@ extern const struct vm_object_ops volume_object_ops;
 void volume_file_init(void);
 extern struct file_ops volume_file_ops;
 struct page *volume_page_for_write(struct inode *inode, u64 index);
+void volume_page_written(struct inode *inode, struct page *p);
 int volume_set_size(struct inode *inode, u64 size);
 // Writes the dirty pages of [first, last] and, when it is due, size and attributes. => an error of the device: it is also kept
 // for fsync
 int volume_write_back(struct vol_inode *vi, u64 first, u64 last);
 u64 volume_dirty_limit(void);
+void volume_forget_dirty(struct vol_inode *vi);  // it goes: frees what dirty_pages has
 
 // ---- volume_xattr.c [inode->lock]
 int volume_load_xattrs(struct inode *inode);
