@@ -58,7 +58,7 @@ $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 # below 400,000 bytes with GCC 12 and 14.
 KNOINLINE := kernel/task/futex.c kernel/task/sigcalls.c kernel/task/timecalls.c \
              $(filter-out $(KCOLD) kernel/fs/epoll.c kernel/fs/pipe.c,$(wildcard kernel/fs/*.c))
-$(foreach f,$(KNOINLINE),$(eval CFLAGS-$f += -fno-inline-functions))
+$(foreach f,$(KNOINLINE),$(eval CFLAGS-$f += -fno-inline-functions -falign-functions=1))
 
 # Loops that begin with their test in the middle, and functions in one piece, are smaller. The hot paths of memory have it the longer way.
 KLONG := $(addprefix kernel/mm/,fault.c mmap.c page_alloc.c pagetable.c syscalls.c tlb.c vma.c) kernel/task/signal.c
