@@ -207,11 +207,8 @@ static long set_times(int dfd, uptr_t path, const struct timespec_user ts[2], in
     int err = times_from(&t, ts);
     if (err)
         return err;
-    if (!path) {  // futimens(3)
-        if (flags & ~AT_EMPTY_PATH)
-            return -EINVAL;
-        return dfd == AT_FDCWD ? -EFAULT : change_fd(dfd, change_times, &t);
-    }
+    if (!path && dfd != AT_FDCWD)  // futimens(3)
+        return flags & ~AT_EMPTY_PATH ? -EINVAL : change_fd(dfd, change_times, &t);
     return change_at(dfd, path,
                      (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
                          (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0),

@@ -682,7 +682,9 @@ long sys_readlinkat(int dfd, uptr_t path, uptr_t buf, int size)
     if (err)
         return err;
     struct inode *inode = d->inode;
-    ssize_t n = -EINVAL;
+    u8 first = 0;
+    get_user_u8(&first, path);
+    ssize_t n = first ? -EINVAL : -ENOENT;  // no link; an empty path that names none
     if (S_ISLNK(inode->mode)) {
         char *text = kmalloc(PATH_MAX);
         n = text ? read_link_text(inode, d, text, PATH_MAX) : -ENOMEM;

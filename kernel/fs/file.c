@@ -373,8 +373,10 @@ static __noinline struct file *open_create_walk(int dfd, const char *path, unsig
             err = walk_parent(&w);
         if (err)
             return ERR_PTR(err);
-        if (w.last_type != LAST_NAME || w.trailing_slash)
-            return ERR_PTR(walk_end(&w, -EISDIR));
+        if (w.last_type != LAST_NAME || w.trailing_slash) {
+            bool exists = (flags & O_EXCL) && w.last_type != LAST_NAME;
+            return ERR_PTR(walk_end(&w, exists ? -EEXIST : -EISDIR));
+        }
         err = walk_last(&w, true);
         if (err < 0)
             return ERR_PTR(err);
