@@ -49,6 +49,9 @@ install: tool kernel
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
 	install -m 755 $(LETHE) $(DESTDIR)$(PREFIX)/bin/lethe
 	install -m 644 $(KERNELS) $(LOADERS) $(DESTDIR)$(PREFIX)/lib/lethe/$(ARCH)
+	install -D -m 644 docs/lethe.1 $(DESTDIR)$(PREFIX)/share/man/man1/lethe.1
+	install -D -m 644 ops/completion/lethe.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lethe
+	install -D -m 644 ops/completion/_lethe $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lethe
 
 ## clean: remove build/
 clean:

@@ -58,6 +58,7 @@ for_test() {
     want libvirt-daemon-driver-qemu libvirt_qemu
     want libvirt-clients has virsh
     want libxml2-utils has xmllint # for virt-xml-validate
+    want mandoc has mandoc
     want musl-tools has musl-gcc
     want golang-go test -x /usr/lib/go/bin/go # the distribution's Go is tested beside any newer one
     want rustc rust_any
