@@ -50,7 +50,7 @@ KCOLD := $(addprefix kernel/fs/,async.c attr.c dev.c dir.c ext4.c fcntl.c gen.c 
          $(addprefix kernel/mm/,attach.c hugetlb.c madvise.c mlock.c mm.c mremap.c pkey.c show.c) kernel/syscall/table.c kernel/syscall/trace.c kernel/syscall/unknown.c libc-shim/printf.c \
          $(wildcard kernel/exec/*.c) kernel/arch/backtrace.c $(addprefix kernel/arch/x86_64/,cache.c cpu.c cpuinfo.c gdt.c idt.c mmu.c smp.c) \
          $(addprefix platform/x86_64/,acpi_x86.c ioapic.c machine.c mptable.c pci.c platform.c pvh.c tsc.c button.c pci_line.c) kernel/task/shutdown.c \
-         $(addprefix kernel/arch/aarch64/,cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
+         $(addprefix kernel/arch/aarch64/,bti.c cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
          $(addprefix platform/aarch64/,acpi_arm.c button.c device_tree.c dt_node.c dt_pci.c its.c machine.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/acpi.c platform/acpi_ged.c platform/firmware.c platform/memory_map.c platform/pci.c platform/pci_irq.c platform/pci_drivers.c platform/random.c platform/uart8250.c $(filter-out %/virtio_net.c %/virtio_event.c,$(wildcard platform/virtio/*.c))
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 

@@ -36,6 +36,7 @@ struct elf_segment {
 
 struct elf_image {
     bool dynamic;     // ET_DYN: the base is ours to choose
+    int prot;         // of the architecture, for code (load.c): PROT_BTI
     bool exec_stack;  // PT_GNU_STACK asks for it
     u64 entry;
     u64 align;       // of the base of an ET_DYN image

@@ -13,6 +13,7 @@
 #include "core/random.h"
 #include "exec/exec_internal.h"
 
+enum { PT_GNU_PROPERTY = 0x6474e553, PROPERTY_MAX = 1024 };  // as much as Linux reads
 #define ELF_DYN_BASE 0x555555554000ul  // two thirds of user space, where Linux puts PIEs
 
 u64 exec_random(u64 mask)
@@ -22,10 +23,10 @@ u64 exec_random(u64 mask)
     return value & mask;
 }
 
-static int segment_prot(const struct elf_segment *s)
+static int segment_prot(const struct elf_segment *s, int code_prot)
 {
-    return (s->flags & PF_R ? PROT_READ : 0) | (s->flags & PF_W ? PROT_WRITE : 0) |
-           (s->flags & PF_X ? PROT_EXEC : 0);
+    return (s->flags & PF_X ? code_prot : 0) | (s->flags & PF_R ? PROT_READ : 0) |
+           (s->flags & PF_W ? PROT_WRITE : 0) | (s->flags & PF_X ? PROT_EXEC : 0);
 }
 
 // Zeroes the rest of the last file page of a writable segment, behind the segment's end too: the dynamic linker
@@ -44,9 +45,9 @@ static int zero_tail(struct mm *mm, vaddr_t from, vaddr_t end)
 }
 
 static int map_segment(struct mm *mm, struct file *file, struct vm_object *object, u64 bias,
-                       const struct elf_segment *s)
+                       const struct elf_segment *s, int code_prot)
 {
-    int prot = segment_prot(s);
+    int prot = segment_prot(s, code_prot);
     u64 start = bias + s->map_start, file_end = bias + s->file_end, mem_end = bias + s->mem_end;
     u64 zero_start = ALIGN_UP(file_end, PAGE_SIZE);
     if (file_end > start) {
@@ -76,9 +77,25 @@ static int map_image(struct mm *mm, struct file *file, const struct elf_image *i
         return -ENOEXEC;
     int err = 0;
     for (u32 i = 0; i < image->n_segments && !err; i++)
-        err = map_segment(mm, file, object, bias, &image->segments[i]);
+        err = map_segment(mm, file, object, bias, &image->segments[i], image->prot);
     vm_object_put(object);
     return err;
+}
+
+// What the file says of its code: its GNU properties. => bits of prot; -ENOEXEC: malformed
+static int read_property(struct file *file, const struct elf_phdr *phdrs, u32 n)
+{
+    u8 note[PROPERTY_MAX];
+    for (u32 i = 0; i < n; i++) {
+        const struct elf_phdr *p = &phdrs[i];
+        if (p->type != PT_GNU_PROPERTY)
+            continue;
+        if (p->filesz > sizeof note)
+            return -ENOEXEC;
+        ssize_t got = file_read_kernel(file, note, p->filesz, p->offset);
+        return got < 0 ? got : arch_elf_prot(note, got);
+    }
+    return 0;
 }
 
 // Reads and checks all headers. => 0, -ENOEXEC (told in the log), -EIO, -ENOMEM
@@ -103,7 +120,11 @@ static int read_headers(struct file *file, struct elf_image *image)
     got = file_read_kernel(file, phdrs, phdrs_size, phdrs_offset);
     if (got == (ssize_t)phdrs_size)
         err = elf_plan(&header, phdrs, size, USER_END, image);
+    int prot = !err && arch_prot_bits() ? read_property(file, phdrs, header.phnum) : 0;
     kfree(phdrs);
+    if (prot < 0)
+        return prot;
+    image->prot = prot;
     if (got != (ssize_t)phdrs_size)
         return got < 0 ? got : -ENOEXEC;
     if (err) {
@@ -189,6 +210,8 @@ int exec_load(struct mm *mm, struct file *file, bool randomize, struct loaded_pr
         out->phdrs = image->phdr_vaddr ? bias + image->phdr_vaddr : 0;
         out->phnum = image->phnum;
         out->exec_stack = image->exec_stack;
+        if (image->interp_size)  // the dynamic linker's business, with mprotect(2)
+            image->prot = 0;
         err = map_image(mm, file, image, bias);
         if (!err) {
             set_bounds(mm, image, bias, randomize);

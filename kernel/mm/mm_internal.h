@@ -96,7 +96,7 @@ struct map_request {
 long map_locked(struct mm *mm, struct map_request *r);
 // A free place for r->len: hint if free, else top-down. => r->addr, set with above; or -ENOMEM
 long find_place(struct mm *mm, struct map_request *r, vaddr_t hint, int flags);
-static inline u64 prot_to_vm(int prot) { return (u64)prot & VM_ACCESS; }
+static inline u64 prot_to_vm(int prot) { return ((u64)prot & VM_ACCESS) | arch_prot_to_vm(prot); }
 bool commit_allowed(u64 pages);  // may so many more pages be promised? (overcommit policy)
 extern s64 vm_committed;         // atomic: pages of all VM_ACCOUNT areas
 static inline bool can_mlock(void)

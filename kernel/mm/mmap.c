@@ -488,7 +488,8 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
                                 u64 prot, int key, struct protect_result *done)
 {
     struct vma *v = *at;
-    u64 old = v->flags, flags = (old & ~(u64)VM_ACCESS) | prot, pages = (end - start) >> PAGE_SHIFT;
+    u64 old = v->flags, flags = (old & ~(VM_ACCESS | ARCH_VM_PROT)) | prot;
+    u64 pages = (end - start) >> PAGE_SHIFT;
     if (unlikely(key != -1))
         flags = pkey_change(mm, v, flags, key);
     if (unlikely(old & (VM_SEALED | VM_HUGETLB))) {
@@ -499,7 +500,7 @@ static inline long protect_part(struct mm *mm, struct vma **at, vaddr_t start, v
     }
     if (flags == old)
         return 0;
-    if (prot & ~(old >> 4))  // VM_MAYREAD and so on are the rights four bits up
+    if (prot & ~ARCH_VM_PROT & ~(old >> 4))  // VM_MAYREAD and so on are the rights four bits up
         return -EACCES;
     if (flags & VM_WRITE) {
         if (!(old & VM_WRITE) && unlikely(!within_rlimit_as(mm, flags, end - start)) &&
@@ -571,7 +572,8 @@ long mm_protect_key(struct mm *mm, vaddr_t addr, size_t len, int prot, int key)
     len = ALIGN_UP(len, PAGE_SIZE);
     if (addr + len <= addr || !len)
         return -ENOMEM;
-    if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP))
+    if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM | PROT_GROWSDOWN | PROT_GROWSUP |
+                 arch_prot_bits()))
         return -EINVAL;
     if (unlikely(key != -1) && !pkey_is_allocated(mm, key))
         return -EINVAL;

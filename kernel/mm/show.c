@@ -191,6 +191,8 @@ static void show_vm_flags(struct seq_buf *out, u64 flags)
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
         if (flags & names[i].flag)
             seq_printf(out, " %s", names[i].name);
+    if (flags & ARCH_VM_PROT)
+        seq_printf(out, " bt");  // aarch64 alone has such a flag: PROT_BTI
     seq_write(out, "\n", 1);
 }
 

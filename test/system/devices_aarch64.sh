@@ -44,4 +44,23 @@ else
     }
     jump max 'exception 0xd in the kernel'
     jump cortex-a57 'the jump was not noticed'
+
+    # The same in a program whose file asks for guarded code, or whose interpreter's does; not in one that does not ask.
+    guarded() { # guarded NAME STATUS CPU OPTION...
+        guarded_name=devices/guard_$1 want=$2 cpu=$3
+        shift 3
+        run timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --qemu-arg -cpu --qemu-arg "$cpu" "$@"
+        if [ "$status" -eq "$want" ]; then pass; else fail "$guarded_name: status $status: $(tail -n 1 "$err")"; fi
+    }
+    link() { holds "devices/link_$1" $compiler -nostdlib -o "$work/bti_$1" $here/bti_probe.S "$2" "$3"; }
+    link guarded -static -DNOTE=1
+    link plain -static -DNOTE=2
+    link interp -static-pie -DNOTE=1
+    link plain_interp -static-pie -UNOTE
+    link dynamic -Wl,-pie,--dynamic-linker=/lib/probe -DNOTE=1
+    guarded program 132 max "$work/bti_guarded"
+    guarded other_feature 0 max "$work/bti_plain"
+    guarded older_cpu 0 cortex-a57 "$work/bti_guarded"
+    guarded interpreter 132 max -f "$work/bti_interp:/lib/probe" "$work/bti_dynamic"
+    guarded interpreters_business 0 max -f "$work/bti_plain_interp:/lib/probe" "$work/bti_dynamic"
 fi

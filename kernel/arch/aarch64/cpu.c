@@ -24,6 +24,8 @@ static void init_registers(void)
     if (sysreg_read(id_aa64pfr0_el1) >> 44 & 15)
         sysreg_write(s3_3_c13_c2_3, 0);  // AMUSERENR_EL0: no activity monitors
     a64_pac_init_cpu();
+    if (a64_features.bti)
+        sysreg_write(sctlr_el1, sysreg_read(sctlr_el1) | SCTLR_BT0);
     if (a64_features.pan)
         __asm__ volatile(".inst 0xd500419f" ::: "memory");  // PAN on
 }
@@ -48,6 +50,8 @@ void a64_log_features(void)
         {"dirty-flag", a64_features.hw_dirty},
         {"atomics", a64_features.hwcap & BIT(8)},  // HWCAP_ATOMICS, for programs
         {"rndr", a64_features.rndr},
+        {"pac", a64_features.pac_address},
+        {"bti", a64_features.bti},
     };
     char text[64];
     size_t n = 0;

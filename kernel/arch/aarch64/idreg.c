@@ -3,7 +3,7 @@
 // Documentation/arch/arm64/cpu-feature-registers.rst), and the reads themselves, which trap.
 //
 // A program sees a field of an ID register only if the feature needs nothing of the kernel, or gets it (pointer
-// authentication, pauth.c). SVE, SME, memory tagging and BTI are hidden: their state would have to be kept.
+// authentication, pauth.c; branch targets, bti.c). SVE, SME and memory tagging are hidden: their state would have to be kept.
 #include "a64_internal.h"
 #include "arch/mmu.h"
 #include "arch/uaccess.h"
@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum id_register { ISAR0, ISAR1, ISAR2, PFR0, MMFR2, N_ID_REGISTERS };
+enum id_register { ISAR0, ISAR1, ISAR2, PFR0, PFR1, MMFR2, N_ID_REGISTERS };
 
 static u64 id_value[N_ID_REGISTERS];  // as programs see them
 
@@ -28,6 +28,7 @@ static const struct {
     {ISAR1, 4},  {ISAR1, 8},  {ISAR2, 12},  // pointer authentication, of three ciphers: addresses
     {ISAR1, 24}, {ISAR1, 28}, {ISAR2, 8},   // and data
     {PFR0, 20},  {PFR0, 16},  {MMFR2, 32},  // AT: unaligned atomics
+    {PFR1, 0},                              // BTI
 };
 
 // The capability `bit` is there when the field is at least `least` (and not 15, "none", for FP and AdvSIMD).
@@ -49,6 +50,7 @@ static const struct {
     {ISAR0, 52, 1, 27, "flagm"},   {ISAR1, 36, 1, 29, "sb"},       {ISAR1, 0, 2, 64, "dcpodp"},
     {ISAR0, 52, 2, 71, "flagm2"},  {ISAR1, 32, 1, 72, "frint"},    {ISAR1, 52, 1, 77, "i8mm"},
     {ISAR1, 44, 1, 78, "bf16"},    {ISAR1, 48, 1, 79, "dgh"},      {ISAR0, 60, 1, 80, "rng"},
+    {PFR1, 0, 1, 81, "bti"},
 };
 #define HWCAP_CPUID BIT(11)  // the reads below work
 
@@ -57,7 +59,7 @@ static void read_id_registers(void)
     const u64 real[N_ID_REGISTERS] = {
         [ISAR0] = sysreg_read(id_aa64isar0_el1), [ISAR1] = sysreg_read(id_aa64isar1_el1),
         [ISAR2] = sysreg_read(s3_0_c0_c6_2),     [PFR0] = sysreg_read(id_aa64pfr0_el1),
-        [MMFR2] = sysreg_read(s3_0_c0_c7_2),
+        [PFR1] = sysreg_read(id_aa64pfr1_el1),   [MMFR2] = sysreg_read(s3_0_c0_c7_2),
     };
     for (unsigned i = 0; i < ARRAY_SIZE(visible); i++)
         id_value[visible[i].reg] |= real[visible[i].reg] & (u64)15 << visible[i].shift;
@@ -86,6 +88,7 @@ void a64_detect(struct a64_features *f)
     }
     f->pac_address = f->hwcap >> 30 & 1;
     f->pac_generic = f->hwcap >> 31 & 1;
+    f->bti = f->hwcap2 >> 17 & 1;
 }
 
 size_t a64_hwcap_names(char *buf, size_t size)
@@ -120,6 +123,7 @@ static bool id_register(unsigned crm, unsigned op2, u64 *value)
     case 0x05: *value = MPIDR_SAFE; return true;
     case 0x06: *value = sysreg_read(revidr_el1); return true;
     case 0x40: *value = id_value[PFR0]; return true;
+    case 0x41: *value = id_value[PFR1]; return true;
     case 0x50: *value = 6; return true;  // ID_AA64DFR0: the debug architecture of v8.0
     case 0x60: *value = id_value[ISAR0]; return true;
     case 0x61: *value = id_value[ISAR1]; return true;
@@ -141,5 +145,6 @@ bool a64_emulate(struct regs *r)
     if ((insn & 31) != 31)
         r->x[insn & 31] = value;
     r->pc += 4;
+    r->pstate &= ~(u64)PSTATE_BTYPE;
     return true;
 }

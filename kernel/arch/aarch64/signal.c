@@ -129,6 +129,8 @@ int arch_signal_deliver(struct regs *r, const struct siginfo *info, const struct
     r->sp = at;
     r->pc = action->handler;
     r->pstate &= ~(u64)(PSTATE_SS | PSTATE_BTYPE);
+    if (a64_features.bti)  // as if it were called
+        r->pstate |= PSTATE_BTYPE_CALL;
     r->syscall_nr = -1;
     return 0;
 }
@@ -180,7 +182,7 @@ int arch_signal_return(struct regs *r, u64 *mask, struct stack_user *stack)
         r->x[i] = uc.mc.x[i];
     r->sp = uc.mc.sp;
     r->pc = uc.mc.pc;
-    r->pstate = uc.mc.pstate & PSTATE_NZCV;
+    r->pstate = uc.mc.pstate & (PSTATE_NZCV | (a64_features.bti ? PSTATE_BTYPE : 0));
     r->syscall_nr = -1;
     *mask = uc.sigmask;
     *stack = uc.stack;

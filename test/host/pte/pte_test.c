@@ -14,6 +14,8 @@
     } while (0)
 
 static unsigned now_prot;
+#define KEY_1 \
+    (1u << PTE_KEY_SHIFT)  // the lowest bit of the protection key, which aarch64 guards pages with
 
 #define ACCESS (PTE_READ | PTE_WRITE | PTE_EXEC)
 static const phys_t frames[] = {0, 0x1000, 0x40200000, 0x3fffffffe000, 0x123456789000};
@@ -29,8 +31,8 @@ static void check_entry(pte_t e, phys_t pa, unsigned prot, bool huge)
     CHECK(!pte_young(e) == !(prot & PTE_YOUNG));
     if (prot & ACCESS)
         CHECK(!pte_writable(e) == !(prot & PTE_WRITE));
-    CHECK((pte_prot(e) & (PTE_DIRTY | PTE_YOUNG | PTE_USER)) ==
-          (prot & (PTE_DIRTY | PTE_YOUNG | PTE_USER)));
+    CHECK((pte_prot(e) & (PTE_DIRTY | PTE_YOUNG | PTE_USER | KEY_1)) ==
+          (prot & (PTE_DIRTY | PTE_YOUNG | PTE_USER | KEY_1)));
     CHECK((pte_prot(e) & ACCESS) == (prot & ACCESS));
 }
 
@@ -101,11 +103,11 @@ int main(void)
         phys_t pa = frames[i], huge_pa = ALIGN_DOWN(pa, HUGE_SIZE);
         pte_t table = pte_make_table(pa);
         CHECK(pte_is_table(table) && !pte_is_huge(table) && pte_phys(table) == pa);
-        for (unsigned prot = 0; prot < 256; prot++) {
+        for (unsigned prot = 0; prot < 2 * KEY_1; prot++) {
             // A right to write or to execute is one to read; kernel entries always have rights.
             if (((prot & ACCESS) && !(prot & PTE_READ)) || (!(prot & ACCESS) && !(prot & PTE_USER)))
                 continue;
-            if ((prot & PTE_GLOBAL) && (prot & PTE_USER))
+            if (prot & (prot & PTE_USER ? PTE_GLOBAL : KEY_1))
                 continue;
             now_prot = prot;
             check_entry(pte_make(pa, prot), pa, prot, false);

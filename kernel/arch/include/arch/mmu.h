@@ -27,6 +27,17 @@
 #define ARCH_TLB_BROADCAST 0
 #endif
 
+// Bits of mmap(2)'s and mprotect(2)'s prot that only this architecture has, as far as the CPU does, and flags of an area for them,
+// which lie where the protection key does: ARCH_VM_PROT, arch_prot_bits() and arch_prot_to_vm(prot) of arch_impl/mmu.h.
+#ifndef ARCH_VM_PROT
+#define ARCH_VM_PROT 0ull
+static inline int arch_prot_bits(void) { return 0; }
+static inline u64 arch_prot_to_vm(int prot) { return 0; }
+#endif
+// Those that the code of an ELF file gets whose PT_GNU_PROPERTY segment is data[0..n). => -ENOEXEC: it is malformed.
+// Only where there are such bits.
+int arch_elf_prot(const u8 *data, size_t n);
+
 struct mm;
 
 // What an address space carries for the architecture (page-table root, ASID/PCID).

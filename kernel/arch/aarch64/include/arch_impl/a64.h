@@ -9,6 +9,7 @@
 #define PSTATE_DAIF 0x3c0
 #define PSTATE_NZCV 0xf0000000
 #define PSTATE_BTYPE 0xc00
+#define PSTATE_BTYPE_CALL 0x800  // behind a BLR
 #define PSTATE_SS 0x200000
 
 // SCTLR_EL1 (D24.2.174). The bits that are 1 on a CPU without the feature that gives them a meaning.
@@ -26,6 +27,7 @@
 #define SCTLR_SPAN 0x800000
 #define SCTLR_UCI 0x4000000
 #define SCTLR_ENDA 0x8000000
+#define SCTLR_BT0 0x800000000ul  // programs: PACIASP is a landing pad of calls alone
 #define SCTLR_ENIB 0x40000000
 #define SCTLR_ENIA 0x80000000ul
 #define SCTLR_KERNEL                                                                           \

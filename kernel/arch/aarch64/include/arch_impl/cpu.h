@@ -17,6 +17,7 @@ struct a64_features {
     bool hw_dirty;          // and the dirty flag
     bool pac_address;       // pointer authentication: of addresses
     bool pac_generic;       // and of data (PACGA)
+    bool bti;               // branch target identification
     bool rndr;              // random numbers (FEAT_RNG)
     bool code_needs_clean;  // instruction fetches do not see data caches (CTR_EL0.IDC is 0)
     bool code_needs_inval;  // instruction caches hold on to old contents (CTR_EL0.DIC is 0)

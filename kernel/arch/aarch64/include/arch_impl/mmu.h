@@ -16,6 +16,15 @@
 #define KERNEL_MMIO_BASE 0xffffff8000000000ul
 #define KERNEL_IMAGE_BASE 0xffffffff80000000ul
 
+// PROT_BTI, and VM_PKEY's lowest bit: the pages are guarded (bti.c).
+#define ARCH_VM_PROT (1ull << 32)
+#define ARCH_PROT_TO_VM 28
+static inline int arch_prot_bits(void) { return a64_features.bti ? 0x10 : 0; }
+static inline u64 arch_prot_to_vm(int prot)
+{
+    return (u64)(prot & arch_prot_bits()) << ARCH_PROT_TO_VM;
+}
+
 // Where boot.S found the image: a multiple of 2 MiB.
 extern phys_t kernel_image_phys;
 

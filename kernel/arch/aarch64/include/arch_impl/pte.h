@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // aarch64 half of arch/pte.h: descriptors of translation stage 1, 4 KiB granule (DDI 0487, D8.3).
 //
-//   63..59 58   57   56      55    54  53  52  51  50..48 47....12 11 10 9 8 7  6  5 4..2 1    0
-//   -      none soft special dirty UXN PXN 0   DBM 0      frame    nG AF  SH RO EL0 - attr leaf valid
+//   63..59 58   57   56      55    54  53  52  51  50 49 48 47....12 11 10 9 8 7  6  5 4..2 1    0
+//   -      none soft special dirty UXN PXN 0   DBM GP 0     frame    nG AF  SH RO EL0 - attr leaf valid
 //
 // bit 1 is 1 for a table and for a 4 KiB page, 0 for a larger block. DBM says that the page may be written.
 // Dirty is a flag of ours, or DBM with RO clear: a CPU that keeps dirty flags (FEAT_HAFDBS) clears RO on the
@@ -32,7 +32,10 @@ typedef u64 pte_t;
 #define A64_PTE_SHARED (3ull << 8)  // inner shareable
 #define A64_PTE_AF BIT(10)
 #define A64_PTE_NG BIT(11)
+#define A64_PTE_GUARDED BIT(50)  // indirect branches into it end at landing pads
 #define A64_PTE_DBM BIT(51)
+#define A64_KEY_GUARDED \
+    (1u << PTE_KEY_SHIFT)  // as the contract has it: a protection key (arch_impl/mmu.h)
 #define A64_PTE_PXN BIT(53)
 #define A64_PTE_UXN BIT(54)
 #define A64_PTE_DIRTY BIT(55)
@@ -73,6 +76,8 @@ static inline pte_t a64_pte_bits(unsigned prot)
         e |= A64_PTE_NG;
     if (prot & PTE_UNCACHED)
         e |= A64_PTE_DEVICE;
+    if (prot & A64_KEY_GUARDED)
+        e |= A64_PTE_GUARDED;
     return e;
 }
 
@@ -116,6 +121,8 @@ static inline unsigned pte_prot(pte_t p)
         prot |= PTE_USER;
     if (p & A64_PTE_DEVICE)
         prot |= PTE_UNCACHED;
+    if (p & A64_PTE_GUARDED)
+        prot |= A64_KEY_GUARDED;
     if (pte_dirty(p))
         prot |= PTE_DIRTY;
     if (pte_young(p))
