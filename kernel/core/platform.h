@@ -45,6 +45,8 @@ void platform_panicked(void) __weak;
 // Control channel (docs/machine.md); false when the machine has none.
 bool platform_control_write(const char *text, size_t len);
 
+// A file that the monitor gives: its first bytes, at most max. => how many; -ENOENT: no such file, or nobody who has any. Weak.
+ssize_t platform_config_read(const char *name, void *to, size_t max) __weak;
 // Interrupt lines of devices. handler runs in interrupt context.
 int platform_irq_request(unsigned line, void (*handler)(void *), void *arg);
 // A message-signalled interrupt of a PCI function: what it has to write where. => 0, -ENODEV: none free, or no such thing

@@ -11,6 +11,8 @@
 
 // net/device.c, in the kernel with a network: waits a moment for the machine's addresses.
 void net_wait_configured(void) __weak;
+// net/cloud.c: host name and environment from outside. => memory of the new environment, to be freed
+char *cloud_apply(struct run_config *c) __weak;
 
 struct config_text {
     char *text, *args, *env;
@@ -102,6 +104,7 @@ static void init_main(void *unused __unused)
         mount_volume(t.config.mounts[i]);
     if (t.config.hostname)
         set_hostname(t.config.hostname);
+    char *cloud = cloud_apply ? cloud_apply(&t.config) : NULL;
     struct process *p = process_create(NULL);
     if (!p)
         noboot("too little memory for the first process");
@@ -115,6 +118,7 @@ static void init_main(void *unused __unused)
     const char *slash = strrchr(t.config.program, '/');
     thread_set_comm(thread, slash ? slash + 1 : t.config.program);
     config_free(&t);
+    kfree(cloud);
     if (net_wait_configured)
         net_wait_configured();
     control_line("boot-ok");

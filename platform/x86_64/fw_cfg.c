@@ -40,7 +40,7 @@ static bool find(const char *name, struct entry *e)
     return false;
 }
 
-ssize_t fw_cfg_read(const char *name, void *to, size_t max)
+ssize_t platform_config_read(const char *name, void *to, size_t max)
 {
     struct entry e;
     if (!find(name, &e))
@@ -54,6 +54,6 @@ ssize_t fw_cfg_read(const char *name, void *to, size_t max)
 void fw_cfg_pvpanic(u8 what)
 {
     u16 port;
-    if (fw_cfg_read("etc/pvpanic-port", &port, sizeof(port)) == sizeof(port) && port)
+    if (platform_config_read("etc/pvpanic-port", &port, sizeof(port)) == sizeof(port) && port)
         outb(port, what);
 }

@@ -47,7 +47,6 @@ x86_64)
     card vmxnet3_msix q35 vmxnet3 --smp 2
     card e1000e_timer pc e1000e --append pci=timer
     card virtio_behind_bridge q35 virtio-net-pci,bus=root --qemu-arg=-device --qemu-arg=pcie-root-port,id=root
-    link e1000_link pc e1000
     link vmxnet3_link pc vmxnet3
     link e1000e_link q35 e1000e
     ;;
