@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "core/log.h"
 #include "core/random.h"
 #include "lwip/ip.h"
 #include "lwip/ip4.h"
@@ -272,15 +273,23 @@ static bool port_unused(const struct inet_sock *i, u16 port)
 static u16 choose_port(const struct inet_sock *i)
 {
     const u32 n = PORT_RANGE_LAST - PORT_RANGE_FIRST + 1;
+    const bool connects = i->s.type == SOCK_STREAM && i->remote_port;
     static u32 next;
     u32 at = (next ? next : net_random()) % n;
     for (u32 k = 0; k < n; k++, at = (at + 1) % n) {
         u16 port = (u16)(PORT_RANGE_FIRST + at);
-        if (port_unused(i, port)) {
+        if (port_unused(i, port) &&
+            (!connects || tcp_way_is_free(&i->remote, i->remote_port, port))) {
             next = at + 1;
             return port;
         }
     }
+    static bool told;
+    if (!told)
+        log_error(
+            "network: all %u ports for sockets without one of their own are taken: bind and connect fail until one is free",
+            n);
+    told = true;
     return 0;
 }
 

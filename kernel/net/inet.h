@@ -103,5 +103,15 @@ void tcp_fill_row(struct socket *s, struct inet_row *row);  // [stack lock]
 void udp_fill_row(struct socket *s, struct inet_row *row);  // [stack lock]
 u32 tcp_time_wait_count(void);
 u32 tcp_established_count(void);
+// Whether no connection from a local port to this peer is in the way. One in TIME-WAIT for a second or more is ended when the peer
+// is this machine (Linux's default, net.ipv4.tcp_tw_reuse = 2). [stack lock]
+bool tcp_way_is_free(const ip_addr_t *remote, u16 remote_port, u16 local_port);
 // Whether a connection in TIME-WAIT has this local port. [stack lock]
 bool tcp_port_waits(u16 port);
+// tcp_cookie.c: SYN cookies sent, and acknowledgements that were one or only looked like it; SYNs that found the queue full
+struct tcp_cookie_counts {
+    u64 sent, received, failed, overflows;
+};
+void tcp_cookie_counts(struct tcp_cookie_counts *out);
+bool tcp_cookie_number(
+    u32 *number);  // => true: a connection that is just being made begins with it. [stack lock]

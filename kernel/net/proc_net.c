@@ -266,6 +266,14 @@ static int show_netstat(struct seq_buf *out, u64 arg)
         sent += i.counters.tx_bytes;
         multicast += i.counters.rx_multicast;
     }
+    struct tcp_cookie_counts c;
+    tcp_cookie_counts(&c);
+    seq_printf(
+        out,
+        "TcpExt: SyncookiesSent SyncookiesRecv SyncookiesFailed ListenOverflows ListenDrops\n"
+        "TcpExt: %llu %llu %llu %llu %llu\n",
+        number(c.sent), number(c.received), number(c.failed), number(c.overflows),
+        number(c.overflows));
     seq_printf(out, "IpExt: InMcastPkts InOctets OutOctets\nIpExt: %llu %llu %llu\n",
                number(multicast), number(in), number(sent));
     return 0;

@@ -93,7 +93,11 @@ u32_t net_random(void)
     return value;
 }
 
-u32_t net_tcp_isn(void) { return net_random(); }
+u32_t net_tcp_isn(void)
+{
+    u32 number;
+    return tcp_cookie_number(&number) ? number : net_random();
+}
 
 void net_assert_failed(const char *text, const char *file, int line)
 {

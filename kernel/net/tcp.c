@@ -29,9 +29,10 @@
 
 #define CHUNK_SMALL (2048 - sizeof(struct tx_chunk))
 #define CHUNK_LARGE (4 * PAGE_SIZE - sizeof(struct tx_chunk))
-#define SYN_RETRIES 6        // net.ipv4.tcp_syn_retries
-#define WINDOW_LEAST 65535u  // what a SYN has announced
-#define SILENT_READS 2       // so many, and the reader is one that does not answer
+#define SYN_RETRIES 6                                // net.ipv4.tcp_syn_retries
+#define REUSE_TICKS (1000u / TCP_SLOW_INTERVAL + 1)  // of TIME-WAIT
+#define WINDOW_LEAST 65535u                          // what a SYN has announced
+#define SILENT_READS 2  // so many, and the reader is one that does not answer
 
 static const struct socket_ops tcp_ops;
 
@@ -399,6 +400,27 @@ struct tcp_pcb *tcp_new_pcb(struct tcp_sock *t)
 
 // ---- connect
 
+bool tcp_way_is_free(const ip_addr_t *remote, u16 remote_port, u16 local_port)
+{
+    struct tcp_pcb *lists[] = {NULL, NULL};
+    tcp_flow_select(remote, local_port, remote_port);
+    lists[0] = tcp_active_pcbs;
+    lists[1] = tcp_tw_pcbs;
+    for (int waits = 0; waits < 2; waits++) {
+        for (struct tcp_pcb *pcb = lists[waits], *next; pcb; pcb = next) {
+            next = pcb->next;
+            if (pcb->local_port != local_port || pcb->remote_port != remote_port ||
+                !ip_addr_eq(&pcb->remote_ip, remote))
+                continue;
+            if (!waits || !(ip_addr_isloopback(remote) || ip_addr_eq(&pcb->local_ip, remote)) ||
+                tcp_ticks - pcb->tmr < REUSE_TICKS)
+                return false;
+            tcp_abort(pcb);
+        }
+    }
+    return true;
+}
+
 // [stack lock]
 static int start_connecting(struct tcp_sock *t, const ip_addr_t *ip, u16 port)
 {
@@ -409,17 +431,21 @@ static int start_connecting(struct tcp_sock *t, const ip_addr_t *ip, u16 port)
     else if (IP_IS_V4(ip) != IP_IS_V4(&i->local))
         return -ENETUNREACH;
     err = inet_route_check(i, ip);
-    if (!err && !i->port_held)
-        err = inet_port_take(i, &i->local, 0);
     if (err)
-        return err == -EADDRINUSE ? -EADDRNOTAVAIL : err;
-    struct tcp_pcb *pcb = tcp_new_pcb(t);
-    if (IS_ERR(pcb))
-        return (int)PTR_ERR(pcb);
-    t->state = TCP_CONNECTING;
-    tcp_attach(t, pcb);
+        return err;
     i->remote = *ip;
     i->remote_port = port;
+    if (!i->port_held)
+        err = inet_port_take(i, &i->local, 0);
+    else if (!tcp_way_is_free(ip, port, i->local_port))
+        err = -EADDRNOTAVAIL;
+    struct tcp_pcb *pcb = err ? ERR_PTR(err) : tcp_new_pcb(t);
+    if (IS_ERR(pcb)) {
+        i->remote_port = 0;
+        return PTR_ERR(pcb) == -EADDRINUSE ? -EADDRNOTAVAIL : (int)PTR_ERR(pcb);
+    }
+    t->state = TCP_CONNECTING;
+    tcp_attach(t, pcb);
     tcp_flow_select(ip, i->local_port, port);
     err_t e = tcp_connect(pcb, ip, port, on_connected);
     if (e != ERR_OK) {

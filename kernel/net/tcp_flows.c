@@ -70,7 +70,7 @@ void tcp_flow_use(const struct tcp_pcb *pcb)
     tcp_flow_select(&pcb->remote_ip, pcb->local_port, pcb->remote_port);
 }
 
-// Sees each TCP segment before lwIP's TCP. => 0: it is not taken
+// Sees each TCP segment before lwIP's TCP. => 1: it is taken
 static u8_t before_tcp(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_addr_t *from)
 {
     u16 ports[2];
@@ -80,7 +80,7 @@ static u8_t before_tcp(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_
     else if (pbuf_copy_partial(p, ports, sizeof(ports), at) != sizeof(ports))
         return 0;
     select_bucket(bucket_of(ip_current_src_addr(), lwip_ntohs(ports[0]), lwip_ntohs(ports[1])));
-    return 0;
+    return tcp_cookie_input(p);
 }
 
 int tcp_flows_init(void)

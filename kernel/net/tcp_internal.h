@@ -96,6 +96,9 @@ void tcp_large_segments(struct tcp_sock *t);
 // A segment that t's device is to cut goes to IP.
 void net_large_begin(const struct tcp_sock *t, const struct tcp_pcb *pcb);
 
+// tcp_cookie.c
+// Sees each segment before lwIP; the bucket of its connection is selected. => true: it has been taken. [stack lock]
+bool tcp_cookie_input(struct pbuf *p);
 // tcp_listen.c
 int tcp_listen_socket(struct socket *s, int backlog);
 struct socket *tcp_accept_socket(struct socket *s, bool nonblock);

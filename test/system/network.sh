@@ -77,6 +77,47 @@ for kind in ${machines#* }; do
     stop
 done
 
+# A server with the calls of nginx and redis-server, on this host first.
+$compiler -static -O2 -Wall -o "$work/server" "$here/server.c" || fail 'network/set-up: server.c does not build'
+if [ "$ARCH" = "$(uname -m)" ]; then
+    free_port
+    "$work/server" $port >"$work/server.out" 2>&1 &
+    host=$!
+    for _ in $(seq 50); do grep -qs serving "$work/server.out" && break; sleep 0.1; done
+    holds network/server_host load server "127.0.0.1:$port" 10 5
+    kill -TERM $host
+    wait $host || fail "network/server_host: status $?"
+fi
+for cpus in 1 2 4; do
+    name=network/server_$cpus
+    free_port
+    serve serving -p "$port:8080" --smp $cpus "$work/server" || continue
+    holds "$name" load server "127.0.0.1:$port" 10 $([ $cpus = 2 ] && echo 10 || echo 3)
+    stop
+done
+
+# Peers that mean no good, on a wire of their own: floods of SYNs, silence, and those who never read.
+if [ "$ARCH" = x86_64 ]; then
+    for cpus in 1 2; do
+        name=network/hostile_$cpus
+        free_port
+        near=$port
+        free_port
+        serve serving --smp $cpus -m 128 --kernel "build/$ARCH/lethe-kernel-full" --append ip=10.9.0.2/16 \
+            --qemu-arg=-netdev --qemu-arg="socket,id=wire,udp=127.0.0.1:$near,localaddr=127.0.0.1:$port" \
+            --qemu-arg=-device --qemu-arg=virtio-net-device,netdev=wire,mac=52:54:00:09:09:09 "$work/server" || continue
+        holds "$name" load hostile $near $port
+        stop
+    done
+fi
+
+# A full accept queue and a full table of ports: each is told once, and the program goes on.
+$compiler -static -O2 -Wall -o "$work/full" "$here/full_probe.c" || fail 'network/set-up: full_probe.c does not build'
+name=network/full
+run lethe --net user -m 512 "$work/full"
+[ "$status" -eq 0 ] && grep -q 'goes on' "$out" && grep -q 'wait to be accepted' "$out" "$err" && grep -q 'all [0-9]* ports' "$out" "$err" && pass ||
+    fail "$name: status $status: $(tail -n 1 "$out")"
+
 # A fixed address; a server that nobody can reach still runs and ends.
 name=network/fixed
 free_port

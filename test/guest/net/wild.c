@@ -231,6 +231,7 @@ TEST(ports_come_to_an_end)
     }
     CHECK_EQ(error, EADDRINUSE);
     CHECK_RANGE(n, 20000, 65000);
+    CHECK_ERRNO(connect(fd[n], (void *)&at, len), EADDRNOTAVAIL);
     // One that comes free is found.
     close(fd[n / 2]);
     CHECK_OK(bind(fd[n], (void *)&at, len));
@@ -239,4 +240,31 @@ TEST(ports_come_to_an_end)
             close(fd[i]);
     }
     free(fd);
+}
+
+// A port that waits after a connection's end serves again for the same peer on this machine, a second later.
+TEST(time_wait_makes_room)
+{
+    struct tcp_pair p;
+    struct sockaddr_storage own;
+    socklen_t len = loopback(&own, AF_INET, 0);
+    char c;
+    p.listener = bound(AF_INET, SOCK_STREAM, &p.name, &p.len);
+    REQUIRE_OK(listen(p.listener, 8));
+    REQUIRE_OK(p.client = socket(AF_INET, SOCK_STREAM, 0));
+    CHECK_OK(set_int(p.client, SOL_SOCKET, SO_REUSEADDR, 1));
+    REQUIRE_OK(bind(p.client, (void *)&own, len));
+    REQUIRE_OK(getsockname(p.client, (void *)&own, &len));
+    REQUIRE_OK(connect(p.client, (void *)&p.name, p.len));
+    REQUIRE_OK(p.server = accept(p.listener, NULL, NULL));
+    close(p.client);
+    CHECK_EQ(read(p.server, &c, 1), 0);
+    close(p.server);
+    sleep_ns(2200 * MS);
+    REQUIRE_OK(p.client = socket(AF_INET, SOCK_STREAM, 0));
+    CHECK_OK(set_int(p.client, SOL_SOCKET, SO_REUSEADDR, 1));
+    CHECK_OK(bind(p.client, (void *)&own, len));
+    CHECK_OK(connect(p.client, (void *)&p.name, p.len));
+    close(p.client);
+    close(p.listener);
 }

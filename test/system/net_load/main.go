@@ -10,6 +10,8 @@
 //	net_load serve PORT                           HTTP and names for a guest (serve.go)
 //	net_load certificate FOLDER                   makes cert.pem and key.pem there, for localhost (tls.go)
 //	net_load h2 ADDRESS FOLDER REQUESTS           so many requests at once on one HTTP/2 connection (tls.go)
+//	net_load server ADDRESS CONNECTIONS ROUNDS    all that server.c can do (server.go)
+//	net_load hostile PORT PORT                    peers that mean no good, as frames (frames.go)
 //	net_load hold ADDRESS                         a connection, until the other end goes away
 //	net_load digest BYTES                         the SHA-256 of so much of the sequence
 package main
@@ -214,6 +216,10 @@ func main() {
 		upload(address, number(3))
 	case "udp":
 		datagrams(address, number(3))
+	case "hostile":
+		hostile(number(2), number(3))
+	case "server":
+		serverTest(address, number(3), number(4))
 	case "echo":
 		echo(address, number(3), number(4))
 	}
