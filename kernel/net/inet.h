@@ -89,8 +89,9 @@ struct socket *udp_create(int family);
 // tcp_flows.c. [stack lock]
 int tcp_flows_init(void);   // => 0, -ENOMEM
 bool tcp_flows_tick(void);  // every TCP_TMR_INTERVAL. => false: no connection is left
-void tcp_flows_address_gone(const ip_addr_t *old);  // ends the connections from it
-void tcp_flows_send(void);                          // the device has room again (tcp.c)
+void tcp_flows_address_gone(const ip_addr_t *old);    // ends the connections from it
+void tcp_flows_send(void);                            // the device has room again (tcp.c)
+void tcp_direct_count(struct interface_counters *c);  // adds what all CPUs have sent past lwIP
 struct net_device;
 void net_large_end(struct net_device *d);  // tcp_large.c. [stack lock]
 // A line of /proc/net/tcp and its kin; the addresses are the inet_sock's.

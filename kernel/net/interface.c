@@ -107,6 +107,7 @@ static void fill(struct net_stack *st, struct netif *netif, struct interface *ou
         out->flags = IFF_LOOPBACK;
         out->type = ARPHRD_LOOPBACK;
         out->counters = st->loopback_counters;
+        tcp_direct_count(&out->counters);
     } else {
         fill_device(netif->state, out);
         out->gateway = netif_ip4_gw(netif)->addr;

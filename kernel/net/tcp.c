@@ -18,7 +18,10 @@
 //   I3  What a connection may receive is bounded by its window (receive_buffer), what it may have queued by send_buffer.
 //   I4  A connection that is not accepted yet counts against its listener's backlog; beyond that a SYN is dropped (tcp_listen.c).
 //
-// Locks: read_mutex or write_mutex -> stack lock. Callbacks run under the stack lock.
+//   I5  What the reader has before it is rx_lock's alone: reading takes the stack's lock only when lwIP has something to do, an eighth
+//       of the window to open or an acknowledgement to send. The end of a stream (rx_fin) is set behind its last byte.
+//
+// Locks: read_mutex or write_mutex -> stack lock -> peer_lock -> the peer's rx_lock. Callbacks run under the stack lock.
 #include <string.h>
 
 #include "lwip/priv/tcp_priv.h"
@@ -75,10 +78,13 @@ struct socket *tcp_create(int family)
 
 static void drop_rx(struct tcp_sock *t)
 {
-    if (t->rx)
-        pbuf_free(t->rx);
+    spin_lock(&t->rx_lock);
+    struct pbuf *p = t->rx;
     t->rx = NULL;
     t->rx_bytes = t->rx_direct = t->rx_room = 0;
+    spin_unlock(&t->rx_lock);
+    if (p)
+        pbuf_free(p);
 }
 
 static void drop_chunks(struct tcp_sock *t)
@@ -135,18 +141,22 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
         pbuf_free(p);
         return ERR_OK;
     }
-    t->rx_bytes += p->tot_len;
     // Several frames in one (coalesce.c, or the device): as each second one, they are acknowledged at once (RFC 5681, 4.2).
     if (p->tot_len > t->wire_mss && (pcb->flags & TF_ACK_DELAY))
         tcp_ack_now(pcb);
-    if (t->rx) {
+    t->ack_waits = pcb->flags & TF_ACK_DELAY;
+    struct pbuf *last = p;
+    while (last->next)
+        last = last->next;
+    spin_lock(&t->rx_lock);
+    t->rx_bytes += p->tot_len;
+    if (t->rx)
         t->rx_last->next = p;
-    } else {
+    else
         t->rx = p;
-    }
-    while (p->next)
-        p = p->next;
-    t->rx_last = p;
+    t->rx_last = last;
+    t->rx_room = 0;
+    spin_unlock(&t->rx_lock);
     socket_wake_readers(s);
     return ERR_OK;
 }
@@ -729,58 +739,90 @@ static ssize_t copy_out(struct pbuf *p, u32 offset, u32 available, struct uio *t
     return total;
 }
 
-// Takes n bytes off rx and opens the window. [stack lock, read_mutex]
-static void consume(struct tcp_sock *t, u32 n)
+// Takes n bytes off rx. => pbufs that are to be freed, each by itself. [rx_lock, read_mutex]
+static struct pbuf *take_off(struct tcp_sock *t, u32 n)
 {
-    u32 left = n;
+    struct pbuf *done = NULL, **end = &done;
     t->rx_bytes -= n;
-    while (left) {
+    while (n) {
         struct pbuf *p = t->rx;
-        u32 here = MIN(left, (u32)p->len - t->rx_offset);
-        left -= here;
+        u32 here = MIN(n, (u32)p->len - t->rx_offset);
+        n -= here;
         t->rx_offset += here;
         if (t->rx_offset < p->len)
             break;
         t->rx_offset = 0;
-        if (!left && tcp_direct_keep(t, p))
+        if (!n && tcp_direct_keep(t, p))
             break;
         t->rx = p->next;
-        p->next = NULL;
-        p->tot_len = p->len;
-        pbuf_free(p);
+        *end = p;
+        end = &p->next;
     }
     while (t->rx && t->rx->len == 0 && t->rx->next) {  // empty ones do not stay in front
-        struct pbuf *p = t->rx;
-        t->rx = p->next;
-        p->next = NULL;
-        p->tot_len = p->len;
-        pbuf_free(p);
+        *end = t->rx;
+        end = &t->rx->next;
+        t->rx = t->rx->next;
     }
-    left = tcp_direct_taken(t, n);
-    if (!t->pcb)
-        return;
-    for (; left; left -= MIN(left, 0xffffu))
+    *end = NULL;
+    return done;
+}
+
+// Tells lwIP what was read of segments: the window opens again. [stack lock, read_mutex]
+static void open_window(struct tcp_sock *t)
+{
+    u32 left = t->rx_untold;
+    t->rx_untold = 0;
+    for (; t->pcb && left; left -= MIN(left, 0xffffu))
         tcp_recved(t->pcb, (u16)MIN(left, 0xffffu));
 }
 
-// The reader has read everything. Who answers soon has the acknowledgement travel with the answer; who only reads
-// acknowledges at once, or the sender's small rest (Nagle's rule) or small buffer would wait for a timer. [stack lock, read_mutex]
-static void all_is_read(struct tcp_sock *t)
+// n bytes have been read. => true: all is read. [read_mutex]
+static bool consume(struct tcp_sock *t, u32 n)
 {
-    if (t->n_silent_reads < SILENT_READS) {
+    spin_lock(&t->rx_lock);
+    struct pbuf *done = take_off(t, n);
+    t->rx_untold += tcp_direct_taken(t, n);
+    bool all = t->rx_bytes == 0, peer_waits = t->rx_full;
+    spin_unlock(&t->rx_lock);
+    for (struct pbuf *p = done, *next; p; p = next) {
+        next = p->next;
+        p->next = NULL;
+        p->tot_len = p->len;
+        pbuf_free(p);
+    }
+    if (peer_waits)
+        tcp_direct_has_room(t);
+    return all;
+}
+
+// The reader has read something, and perhaps everything. The window opens by an eighth at a time. Who answers soon has the
+// acknowledgement travel with the answer; who only reads acknowledges at once, or the sender's small rest (Nagle's rule) or small buffer
+// would wait for a timer. The stack's lock is taken only when lwIP has something to do. [read_mutex]
+static void tell_stack(struct tcp_sock *t, bool all)
+{
+    bool window = t->rx_untold && t->rx_untold >= t->window / 8, ack = false;
+    if (all && t->n_silent_reads < SILENT_READS)
         t->n_silent_reads++;
-    } else if (t->pcb && (t->pcb->flags & TF_ACK_DELAY)) {
+    else if (all)
+        ack = t->ack_waits;
+    if (!window && !ack)
+        return;
+    net_lock(t->i.stack);
+    open_window(t);
+    if (ack && t->pcb && (t->pcb->flags & TF_ACK_DELAY)) {
         tcp_ack_now(t->pcb);
         tcp_output(t->pcb);
     }
+    t->ack_waits = t->pcb && (t->pcb->flags & TF_ACK_DELAY);
+    net_unlock(t->i.stack);
 }
 
 static ssize_t receive_now(struct tcp_sock *t, struct message *m)
 {
-    net_lock(t->i.stack);
+    spin_lock(&t->rx_lock);
     struct pbuf *p = t->rx;
     u32 available = t->rx_bytes, offset = t->rx_offset;
-    net_unlock(t->i.stack);
+    spin_unlock(&t->rx_lock);
     if (!available)
         return 0;
     ssize_t n;
@@ -790,13 +832,8 @@ static ssize_t receive_now(struct tcp_sock *t, struct message *m)
     } else {
         n = copy_out(p, offset, available, m->uio);
     }
-    if (n > 0 && !(m->flags & MSG_PEEK)) {
-        net_lock(t->i.stack);
-        consume(t, (u32)n);
-        if (!t->rx_bytes)
-            all_is_read(t);
-        net_unlock(t->i.stack);
-    }
+    if (n > 0 && !(m->flags & MSG_PEEK))
+        tell_stack(t, consume(t, (u32)n));
     return n;
 }
 
@@ -804,7 +841,10 @@ static ssize_t receive_now(struct tcp_sock *t, struct message *m)
 // Else a sender that waits for it with a small rest (Nagle's rule) waits for a timer.
 static void acknowledge(struct tcp_sock *t)
 {
+    if (!t->ack_waits)
+        return;
     net_lock(t->i.stack);
+    t->ack_waits = false;
     if (t->pcb && t->state == TCP_CONNECTED && (t->pcb->flags & TF_ACK_DELAY)) {
         tcp_ack_now(t->pcb);
         tcp_output(t->pcb);
@@ -835,6 +875,8 @@ static ssize_t tcp_receive_message(struct socket *s, struct message *m)
         if (total && ((size_t)total >= target || (m->flags & MSG_DONTWAIT)))
             break;
         n = no_input(t);
+        if (n == 0 && atomic_load(&t->rx_bytes))
+            continue;  // came before the end did, behind our back
         if (n <= 0)
             break;
         acknowledge(t);
@@ -892,6 +934,7 @@ void tcp_abort_connection(struct tcp_sock *t)
 
 int tcp_disconnect(struct tcp_sock *t)
 {
+    mutex_lock(&t->read_mutex);
     net_lock(t->i.stack);
     if (t->state == TCP_LISTENING) {
         tcp_stop_listening(t);
@@ -909,7 +952,9 @@ int tcp_disconnect(struct tcp_sock *t)
         inet_port_release(&t->i);
         t->i.local_port = 0;
     }
+    t->rx_untold = 0;
     net_unlock(t->i.stack);
+    mutex_unlock(&t->read_mutex);
     socket_wake_all(&t->i.s);
     return 0;
 }
@@ -925,8 +970,8 @@ static bool all_acknowledged(void *arg)
 static void close_connection(struct tcp_sock *t)
 {
     struct tcp_pcb *pcb = t->pcb;
-    bool unread = t->rx_bytes != 0;
     tcp_direct_part(t);
+    bool unread = t->rx_bytes != 0;
     tcp_detach(t);
     tcp_flow_use(pcb);
     if (t->state == TCP_CONNECTING || unread || t->i.s.linger_s == 0) {

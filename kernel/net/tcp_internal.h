@@ -37,18 +37,23 @@ struct tcp_sock {
     u16 wire_mss;  // [stack lock] of what comes to the wire: the pcb's own may be longer (tcp_large.c)
     struct net_device *device;  // [stack lock] that cuts its segments; NULL: none
     struct mutex read_mutex, write_mutex;
-    struct pbuf *rx, *rx_last;  // [stack lock to change; read_mutex to remove]
+    struct spinlock rx_lock;    // what lies before the reader
+    struct pbuf *rx, *rx_last;  // [rx_lock to change; read_mutex to remove]
     u32 rx_offset;              // [read_mutex] bytes taken of the first
-    u32 rx_bytes;               // [stack lock to change]
+    u32 rx_bytes;               // [rx_lock to change]
+    u32 rx_untold;   // [read_mutex] bytes of segments that were read and lwIP has not been told of
+    bool ack_waits;  // a hint: lwIP holds an acknowledgement back
     struct list chunks;         // [stack lock] struct tx_chunk
     struct tx_chunk *filling;   // [stack lock] a writer copies into it
     u32 tx_bytes;               // [stack lock to change]
-    struct tcp_sock *peer;      // [stack lock] joined with it (tcp_direct.c)
-    u32 tx_direct;              // [stack lock to change]
-    u32 rx_direct;              // [stack lock]
-    u32 rx_room;                // [stack lock] bytes behind the last of rx for small messages
-    struct list accept_queue;   // [stack lock] struct tcp_sock, by accept_link
-    u32 n_accept;               // [stack lock]
+    struct spinlock peer_lock;  // keeps the peer
+    struct tcp_sock *peer;     // [stack lock and peer_lock to change] joined with it (tcp_direct.c)
+    u32 tx_direct;             // [peer's rx_lock to change]
+    u32 rx_direct;             // [rx_lock]
+    u32 rx_room;               // [rx_lock] bytes behind the last of rx for small messages
+    bool rx_full;              // [rx_lock] the peer waits for room
+    struct list accept_queue;  // [stack lock] struct tcp_sock, by accept_link
+    u32 n_accept;              // [stack lock]
     struct list accept_link;
     // Listeners (tcp_listen.c); all [stack lock]
     u32 backlog;
@@ -73,15 +78,17 @@ static inline bool tcp_room_to_tell(const struct tcp_sock *t)
     return tcp_queued(t) <= t->i.s.send_buffer / 3 * 2;
 }
 
-// tcp_direct.c, under the stack lock unless it says otherwise.
+// tcp_direct.c; join and part under the stack lock.
 // A connection has been made: joined with its other end, when that is a socket of this machine.
 void tcp_direct_join(struct tcp_sock *t);
 void tcp_direct_part(struct tcp_sock *t);
 // Sends a piece to the peer. => bytes; -EAGAIN: no room, or parted meanwhile; -EFAULT, -ENOBUFS. [write_mutex; without the stack lock]
 ssize_t tcp_direct_send(struct tcp_sock *t, struct message *m);
-// The reader has taken n bytes. => how many of them came in segments
+// The reader has taken n bytes. => how many of them came in segments. [rx_lock]
 u32 tcp_direct_taken(struct tcp_sock *t, u32 n);
-// p, all read, is about to be freed. => true: kept, empty, for the next small message
+// The reader has made room for a peer that waits for it (rx_full).
+void tcp_direct_has_room(struct tcp_sock *t);
+// p, all read, is about to be freed. => true: kept, empty, for the next small message. [rx_lock]
 bool tcp_direct_keep(struct tcp_sock *t, struct pbuf *p);
 
 // tcp_flows.c, under the stack lock. Before lwIP is called for a pcb that is connected, or about to be.

@@ -242,3 +242,23 @@ TEST(sysctls_tell_the_limits)
     CHECK_RANGE(atoi(text_of("/proc/sys/net/ipv4/tcp_keepalive_time")), 1, 1 << 20);
     CHECK_EQ(atoi(text_of("/proc/sys/net/unix/max_dgram_qlen")), 10);
 }
+
+TEST(lo_counts_what_a_connection_sends)
+{
+    struct tcp_pair p = tcp_connected(AF_INET);
+    int fds[2] = {p.client, p.server};
+    char block[10000] = {0};
+    unsigned long long before = lo_bytes();
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQ(write(fds[0], block, sizeof block), (ssize_t)sizeof block);
+        for (size_t got = 0; got < sizeof block;) {
+            ssize_t n = read(fds[1], block, sizeof block - got);
+            REQUIRE(n > 0);
+            got += (size_t)n;
+        }
+    }
+    unsigned long long after = lo_bytes();
+    CHECK(after >= before + 1000000);
+    CHECK(strtoull(text_of("/sys/class/net/lo/statistics/tx_bytes"), NULL, 10) >= after);
+    tcp_close(&p);
+}

@@ -317,3 +317,60 @@ TEST_LIMIT(what_is_read_is_acknowledged_at_once, 30)
     }
     CHECK(late < N / 2);
 }
+
+// ---- several connections at once, each with its own bytes; the end comes behind the last of them
+
+enum { PAIRS = 4, ENDS = 60, END_BYTES = 20000 };
+
+static void *end_writer(void *argument)
+{
+    const int *fds = argument;
+    char block[END_BYTES];
+    for (int i = 0; i < END_BYTES; i++)
+        block[i] = (char)(fds[0] + i * 7);
+    for (int at = 0, step = 1; at < END_BYTES; step = step * 3 % 4001 + 1) {
+        ssize_t n =
+            write(fds[0], block + at, (size_t)(END_BYTES - at < step ? END_BYTES - at : step));
+        if (n <= 0)
+            return (void *)1;
+        at += (int)n;
+    }
+    return (void *)(long)(shutdown(fds[0], SHUT_WR) != 0);
+}
+
+static void *end_pairs(void *argument)
+{
+    long bad = 0;
+    for (int round = 0; round < ENDS; round++) {
+        struct tcp_pair p = tcp_connected(AF_INET);
+        int fds[2] = {p.client, p.server};
+        pthread_t writer;
+        void *failed;
+        if (pthread_create(&writer, NULL, end_writer, fds))
+            return (void *)-1;
+        char block[3000];
+        int got = 0;
+        ssize_t n;
+        while ((n = read(fds[1], block, sizeof block)) > 0) {
+            for (ssize_t i = 0; i < n; i++)
+                bad += block[i] != (char)(fds[0] + (got + (int)i) * 7);
+            got += (int)n;
+        }
+        pthread_join(writer, &failed);
+        bad += got != END_BYTES || n != 0 || failed;
+        tcp_close(&p);
+    }
+    return (void *)bad;
+}
+
+TEST_LIMIT(the_end_comes_behind_the_last_byte, 60)
+{
+    pthread_t threads[PAIRS];
+    for (int i = 0; i < PAIRS; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, end_pairs, NULL) == 0);
+    for (int i = 0; i < PAIRS; i++) {
+        void *bad;
+        pthread_join(threads[i], &bad);
+        CHECK_EQ((long)bad, 0);
+    }
+}

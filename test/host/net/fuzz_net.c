@@ -35,6 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 char *fake_ram;
 struct cpu *fake_cpu;
+u32 n_cpus = 1;
+struct cpu *cpus[MAX_CPUS];
 struct page *page_array;
 int log_level = 0;
 static u64 clock_ns = 1000000000;
@@ -599,7 +601,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static size_t ram_base;
     if (!fake_ram) {
         fake_ram = aligned_alloc(PAGE_SIZE, RAM_BYTES);
-        fake_cpu = calloc(1, sizeof(*fake_cpu));
+        cpus[0] = fake_cpu = calloc(1, sizeof(*fake_cpu));
         fake_cpu->current = calloc(1, 1 << 16);
         page_array = calloc(RAM_BYTES >> PAGE_SHIFT, sizeof(*page_array));
         net_stack_start(st);
