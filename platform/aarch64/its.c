@@ -210,9 +210,9 @@ static int find_device(u32 id)
 
 int its_request(u32 device, void (*handler)(void *), void *arg, u64 *address, u32 *data)
 {
-    enum { BUS_FUNCTIONS = 256 };
+    enum { FUNCTIONS = 16 * 256 };  // of so many buses from 0 on
     if (!its.state) {
-        int err = start(machine.pci.msi_base + BUS_FUNCTIONS);
+        int err = start(machine.pci.msi_base + FUNCTIONS);
         its.state = err ? err : 1;
         if (err)
             log_warn("the interrupt translation service is not used: error %d", -err);

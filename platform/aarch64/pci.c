@@ -12,15 +12,18 @@
 #define V2M_BYTES 0x1000
 #define FIRST_SPI 32
 
-// Bus 0 is all that anybody asks for. => NULL: no such function, or no bus
+// => NULL: no such function, or no bus
 static volatile char *config(u32 function)
 {
-    static volatile char *bus0;
-    if (function >= 256 || machine.pci.ecam.size < 256 * PAGE_SIZE)
+    enum { FUNCTIONS = 256, BUSES = 256 };  // of a bus
+    static volatile char *buses[BUSES];
+    u32 bus = function / FUNCTIONS;
+    if (bus >= BUSES || machine.pci.ecam.size < (bus + 1) * FUNCTIONS * PAGE_SIZE)
         return NULL;
-    if (!bus0)
-        bus0 = arch_map_device(machine.pci.ecam.base, 256 * PAGE_SIZE);
-    return bus0 + function * PAGE_SIZE;
+    if (!buses[bus])
+        buses[bus] = arch_map_device(machine.pci.ecam.base + bus * FUNCTIONS * PAGE_SIZE,
+                                     FUNCTIONS * PAGE_SIZE);
+    return buses[bus] + function % FUNCTIONS * PAGE_SIZE;
 }
 
 u32 pci_read32(u32 function, u32 offset)
@@ -55,6 +58,8 @@ int platform_intx_line(u32 function)
     const struct pci_host *pci = &machine.pci;
     u32 pin = pci_read32(function, INTERRUPT_PIN) >> 8 & 0xff;
     u32 key = (function << 8 | pin) & pci->intx_mask;
+    if (function >= 256)  // bridges turn the pins of what lies behind them; messages go straight
+        return -ENODEV;
     for (u32 i = 0; pin && i < pci->n_intx; i++) {
         if (pci->intx[i].key == key)
             return (int)pci->intx[i].line;
