@@ -15,7 +15,9 @@
 //   I3  queued_size is the sum of the sizes of the packets in the queue. A stream's sender stops at its send_buffer, a
 //       datagram's at UNIX_DGRAM_QUEUE packets: memory is bounded by the number of sockets.
 //
-// Locks: read_mutex or write_mutex -> names_lock (mutex) -> lock of one socket, or of a listener and then of the new end.
+//   I4  A stream that is fresh becomes connected or a listener once: state_lock decides between threads that try both, or two peers.
+//
+// Locks: read_mutex or write_mutex -> names_lock (mutex) -> lock of one socket, or of a listener and then of the new end -> state_lock.
 // Two sockets' locks are otherwise never held together, except by unix_pair on sockets that nobody else knows.
 #include "net/unix_internal.h"
 
@@ -27,6 +29,8 @@
 #define SIOCOUTQ 0x5411
 
 enum { SO_PASSCRED = 16, SO_PEERCRED = 17, SO_PEERSEC = 31 };
+
+static struct spinlock state_lock;
 
 static struct unix_sock *unix_new(int type)
 {
@@ -93,6 +97,7 @@ static int unix_listen(struct socket *s, int backlog)
     unix_addr_put(a);
     int err = 0;
     spin_lock(&u->lock);
+    spin_lock(&state_lock);
     if (u->state == UNIX_FRESH || u->state == UNIX_LISTENING) {
         u->state = UNIX_LISTENING;
         s->listening = true;
@@ -103,6 +108,7 @@ static int unix_listen(struct socket *s, int backlog)
     } else {
         err = -EINVAL;
     }
+    spin_unlock(&state_lock);
     spin_unlock(&u->lock);
     if (!err)
         unix_wake_senders(u);
@@ -155,6 +161,7 @@ static int queue_connection(struct unix_sock *u, struct unix_sock *listener, str
 {
     int err = 0;
     spin_lock(&listener->lock);
+    spin_lock(&state_lock);
     if (listener->state != UNIX_LISTENING || !socket_may(&listener->s, SHUTDOWN_RCV))
         err = -ECONNREFUSED;
     else if (listener->n_queued > listener->backlog)
@@ -169,6 +176,7 @@ static int queue_connection(struct unix_sock *u, struct unix_sock *listener, str
         list_push_back(&listener->queue, &end->accept_link);
         listener->n_queued++;
     }
+    spin_unlock(&state_lock);
     spin_unlock(&listener->lock);
     return err;
 }
@@ -214,14 +222,16 @@ static int connect_stream(struct unix_sock *u, const struct sock_addr *addr, u32
     return err;
 }
 
-static void disconnect_dgram(struct unix_sock *u)
+// From now on datagrams go to this peer (referenced, taken over), or to none.
+static void set_dgram_peer(struct unix_sock *u, struct unix_sock *peer)
 {
     unix_stop_waiting(u);
     spin_lock(&u->lock);
     struct unix_sock *old = u->peer;
-    u->peer = NULL;
-    if (u->state == UNIX_CONNECTED)
-        u->state = UNIX_FRESH;
+    u->peer = peer;
+    u->state = peer ? UNIX_CONNECTED : UNIX_FRESH;
+    if (peer)
+        u->peer_cred = cred_of(&peer->s);
     spin_unlock(&u->lock);
     if (old)
         socket_put(&old->s);
@@ -240,12 +250,7 @@ static int connect_dgram(struct unix_sock *u, const struct sock_addr *addr, u32 
         socket_put(&peer->s);
         return -EPERM;
     }
-    disconnect_dgram(u);
-    spin_lock(&u->lock);
-    u->peer = peer;
-    u->state = UNIX_CONNECTED;
-    u->peer_cred = cred_of(&peer->s);
-    spin_unlock(&u->lock);
+    set_dgram_peer(u, peer);
     return 0;
 }
 
@@ -254,7 +259,7 @@ static int unix_connect(struct socket *s, const struct sock_addr *addr, u32 len,
     struct unix_sock *u = unix_of(s);
     if (s->type == SOCK_DGRAM) {
         if (addr->family == AF_UNSPEC) {
-            disconnect_dgram(u);
+            set_dgram_peer(u, NULL);
             return 0;
         }
         return connect_dgram(u, addr, len);

@@ -344,8 +344,9 @@ ssize_t unix_send(struct socket *s, struct message *m)
     bool has_cred = false;
     if (m->flags & SEND_FLAGS_REFUSED)
         return -EOPNOTSUPP;
-    if (unlikely(m->control_len || s->pass_cred || (u->peer && u->peer->s.pass_cred) ||
-                 s->type == SOCK_DGRAM)) {
+    // Only a stream's peer stays.
+    if (unlikely(m->control_len || s->pass_cred || s->type == SOCK_DGRAM ||
+                 (u->peer && u->peer->s.pass_cred))) {
         int err = unix_scm_load(m, &fds, &cred, &has_cred);
         if (err)
             return err;

@@ -664,3 +664,55 @@ TEST(wild_pointers)
     CHECK_ERRNO(setsockopt(pair[0], 4711, 1, in, 4), EOPNOTSUPP);
     close_pair();
 }
+
+// ---- two threads on one socket
+
+static struct {
+    struct sockaddr_un names[2];
+    socklen_t lens[2];
+    pthread_barrier_t barrier;
+    int fd, rounds, results[2];
+} twice;
+
+static void *connect_too(void *argument)
+{
+    long id = (long)argument;
+    for (int i = 0; i < twice.rounds; i++) {
+        pthread_barrier_wait(&twice.barrier);
+        int failed = connect(twice.fd, (void *)&twice.names[id], twice.lens[id]);
+        twice.results[id] = failed ? errno : 0;
+        pthread_barrier_wait(&twice.barrier);
+    }
+    return NULL;
+}
+
+// One of two connects to different listeners wins, and the other listener gets nobody.
+TEST_LIMIT(two_connects_at_once, 30)
+{
+    int listeners[2];
+    pthread_t threads[2];
+    twice.rounds = harness_rounds(4000);
+    REQUIRE(pthread_barrier_init(&twice.barrier, NULL, 3) == 0);
+    for (int i = 0; i < 2; i++) {
+        twice.lens[i] = abstract_name(&twice.names[i], i ? "twice-1" : "twice-0");
+        REQUIRE_OK(listeners[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        CHECK_OK(bind(listeners[i], (void *)&twice.names[i], twice.lens[i]));
+        CHECK_OK(listen(listeners[i], 4));
+    }
+    for (long i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, connect_too, (void *)i) == 0);
+    for (int i = 0; i < twice.rounds; i++) {
+        twice.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        pthread_barrier_wait(&twice.barrier);
+        pthread_barrier_wait(&twice.barrier);
+        int winner = twice.results[0] != 0, server;
+        CHECK_EQ(twice.results[winner], 0);
+        CHECK_EQ(twice.results[!winner], EISCONN);
+        CHECK_ERRNO(accept(listeners[!winner], NULL, NULL), EAGAIN);
+        CHECK_OK(server = accept(listeners[winner], NULL, NULL));
+        close(server), close(twice.fd);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL), close(listeners[i]);
+    pthread_barrier_destroy(&twice.barrier);
+}
