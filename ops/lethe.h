@@ -75,6 +75,7 @@ struct mount {    // a volume in the guest's tree
     char *text;   // as it was given
     char *image;  // file on this machine
     char *path;   // in the guest
+    char *folder;  // of this machine, packed into the image when the guest starts; or NULL
     bool read_only;
 };
 

@@ -36,7 +36,7 @@ static const char help_text[] =
     "  -f, --file HOST[:GUEST]  add a file, or a directory with all below it\n"
     "      --rootfs DIR|TAR   a whole root tree, such as an exported container image; PROGRAM is a path in it\n"
     "      --sysroot DIR      where a dynamic program's interpreter and libraries are looked up (default /)\n"
-    "      --mount NAME:/PATH[:ro]  a volume, or an image file (a NAME with '/' in it), as a directory\n"
+    "      --mount NAME:/PATH[:ro]  a volume, or an image file or folder (a NAME with '/' in it), as a directory\n"
     "  -w, --cwd DIR          the program's working directory (default /)\n"
     "      --hostname NAME    the guest's host name\n"
     "  -it                    run: this terminal, for interactive programs (^] three times ends the guest)\n"

@@ -323,6 +323,10 @@ void options_parse(struct job *job, int argc, char **argv)
     }
     if (job->terminal && (taken != run_letters || job->disk))
         die("-t is for `lethe run PROGRAM`: the kernel of an image was told about its terminal when it was built");
+    for (size_t i = 0; i < job->n_mounts; i++)
+        if (job->mounts[i].folder && (taken != run_letters || job->disk))
+            die("--mount %s: a folder can be mounted by `lethe run PROGRAM`; for an image pack it with -f",
+                job->mounts[i].text);
     if (optind < argc)
         job->args.count = 0;  // arguments given here replace those of ops.conf
     for (; optind < argc; optind++)

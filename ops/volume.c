@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Volumes: ext4 images that outlive the guest. `lethe volume` makes, lists and deletes them in a directory of the user's;
-// --mount gives one, or an image file named by its path, to a guest as a virtio disk.
+// --mount gives one, or an image file named by its path, to a guest as a virtio disk; a folder as well, read-only, packed into an
+// image in memory.
 //
 // The image of a mounted volume is locked (flock), against other runs and against deletion; QEMU inherits the lock, so it lasts as long
 // as the guest does, however the tool ends.
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -235,7 +237,22 @@ int verb_volume(int argc, char **argv)
 
 // ---- mounting
 
-// NAME:PATH[:ro]; NAME is a volume's, or, with a '/', an image file's path.
+// A folder's image will be a memory file, which QEMU inherits as it does the root image.
+static void mount_folder(struct mount *m, const char *option)
+{
+    int low = memfd_create("lethe-folder", MFD_CLOEXEC), fd = fcntl(low, F_DUPFD, 16);
+
+    if (!m->read_only)
+        die("%s %s: a folder is mounted read-only: write %s:%s:ro", option, m->text, m->image,
+            m->path);
+    if (fd < 0)
+        die_status(STATUS_NOBOOT, "cannot make the image: %s", strerror(errno));
+    close(low);
+    m->folder = m->image;
+    m->image = format("/proc/self/fd/%d", fd);
+}
+
+// NAME:PATH[:ro]; NAME is a volume's, or, with a '/', the path of an image file or a folder.
 void volume_add_mount(struct job *job, const char *text, bool from_config)
 {
     const char *option = from_config ? "Mounts" : "--mount";
@@ -258,8 +275,10 @@ void volume_add_mount(struct job *job, const char *text, bool from_config)
                 option, text, m.image, m.image);
         m.image = volume_path(m.image);
     }
+    if (!stat(m.image, &st) && S_ISDIR(st.st_mode))
+        mount_folder(&m, option);
     if (stat(m.image, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
-        die("%s %s: %s is no image file", option, text, m.image);
+        die("%s %s: %s is no image file and no folder", option, text, m.image);
     if (access(m.image, m.read_only ? R_OK : R_OK | W_OK))
         die("%s %s: cannot open %s for %s (%s)", option, text, m.image,
             m.read_only ? "reading" : "writing", strerror(errno));
@@ -276,11 +295,16 @@ void volume_add_mount(struct job *job, const char *text, bool from_config)
     job->mounts[job->n_mounts++] = m;
 }
 
-// Locks the images for the guest's life: the descriptors stay open in QEMU.
+// Packs folders, and locks the images for the guest's life: the descriptors stay open in QEMU.
 void volume_settle(const struct job *job)
 {
     for (size_t i = 0; i < job->n_mounts; i++) {
         const struct mount *m = &job->mounts[i];
+        if (m->folder) {
+            struct node *root = tree_new();
+            tree_add_root(root, m->folder);
+            image_write(m->image, root, 0);
+        }
         int fd = open_locked(m->image, m->read_only);
         if (fd < 0)
             die("--mount %s: the volume is in use by another guest", m->text);

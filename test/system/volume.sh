@@ -35,6 +35,24 @@ expect volume/mount-how 2 'write NAME:/PATH' "$LETHE" run "$work/volume" --mount
 expect volume/mount-twice 2 'mounted on /data already' "$LETHE" run "$work/volume" --mount data:/data --mount data:/data
 expect volume/mount-not-file 2 'is no image file' "$LETHE" run "$work/volume" --mount ./nowhere.img:/data
 
+# ---- folders of this machine
+mkdir -p "$work/folder/sub/empty"
+echo 'a line' > "$work/folder/text"
+ln -s sub/large "$work/folder/link"
+head -c 3000000 /dev/urandom > "$work/folder/sub/large"
+touch -d '2001-02-03 04:05:06 UTC' "$work/folder/text"
+expect volume/folder-written 2 'a folder is mounted read-only: write .*/folder:/data:ro' "$LETHE" run "$PROBE" --mount "$work/folder:/data"
+expect volume/folder-in-image 2 'a folder can be mounted by' "$LETHE" build "$PROBE" --mount "$work/folder:/data:ro" -o "$work/x.img"
+run timeout -k 5 60 "$LETHE" run --timeout 50 "$PROBE" --mount "$work/folder:/deep/data:ro" -- cat /deep/data/link
+holds volume/folder-read cmp "$work/folder/sub/large" "$out"
+expect_output volume/folder-stat 0 '100644 0:0 7' "$LETHE" run --timeout 50 "$PROBE" --mount "$work/folder:/data:ro" -- stat /data/text
+if busybox=$(command -v busybox); then
+    expect_output volume/folder-read-only 1 "sh: can't create /data/new: Read-only file system" "$LETHE" run --timeout 50 "$busybox" --mount "$work/folder:/data:ro" -- \
+        sh -c 'exec 2>&1; echo x > /data/new'
+    expect_output volume/folder-time 0 '981173106 a line' "$LETHE" run --timeout 50 "$busybox" --mount "$work/folder:/data:ro" -- \
+        sh -c 'echo $(busybox stat -c %Y /data/text) $(busybox cat /data/text)'
+fi
+
 # ---- from one guest to the next
 expect_output volume/write 0 written on --mount data:/data -- tree /data write
 holds volume/written-sound sound "$volumes/data.ext4"
