@@ -129,5 +129,8 @@ int verb_run_disk(struct job *job)
     command = machine_disk_command(job, job->disk, disk_format_name, "/dev/fdset/1");
     if (job->dry_run || job->verbose)
         print_command(job->dry_run ? stdout : stderr, &command);
-    return job->dry_run ? 0 : guest_run(job, &command, open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (job->dry_run)
+        return 0;
+    volume_settle(job);
+    return guest_run(job, &command, open("/dev/null", O_RDONLY | O_CLOEXEC));
 }

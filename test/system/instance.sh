@@ -96,6 +96,8 @@ for n in 1 2; do
 done
 expect_output instance/hold 0 hold instance create hold --mount kept:/data
 expect instance/volume_in_use 2 'the volume is in use by another guest' instance create count --mount kept:/data
+expect instance/volume_in_use_run 2 'the volume is in use by another guest' timeout -k 5 100 "$LETHE" run --timeout 60 \
+    --disk "$d/data/lethe/images/count.img" --mount kept:/data
 run "$LETHE" volume list --json
 holds instance/volume_list sh -c "tr -d ' \t\n' < '$out' | grep -q '\"name\":\"kept\",\"bytes\":12582912,.*\"in_use\":true'"
 run instance stop hold
