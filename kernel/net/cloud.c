@@ -18,6 +18,7 @@
 #include "exec/exec.h"
 #include "net/device.h"
 #include "net/inet.h"
+#include "net/ntp.h"
 
 #define ANSWER_MAX (32 << 10)  // bytes with head; EC2 gives no more than 16 KiB
 #define SERVICE_PORT 80
@@ -258,6 +259,7 @@ static char *ask_service(const struct provider *p, struct run_config *c, char *b
 char *cloud_apply(struct run_config *c)
 {
     char who[24];
+    ntp_start();
     if (!cmdline_get("cloud", who, sizeof(who)))
         return NULL;
     char *buf = kmalloc(ANSWER_MAX + 1), *env = NULL;

@@ -50,3 +50,35 @@ holds cloud/nobody grep -q 'no answer from the service of gcp' "$out"
 
 expect_output cloud/fwcfg 0 'of-the-host|fw|ours|x' told --append cloud=fwcfg --qemu-arg=-fw_cfg --qemu-arg=name=opt/lethe/hostname,string=of-the-host \
     --qemu-arg=-fw_cfg --qemu-arg="name=opt/lethe/user-data,file=$work/user-data"
+
+# The time of day from a server on this host that lives in 2031; answers to other questions come first and do not count.
+cat > "$work/when.c" <<'END'
+#include <stdio.h>
+#include <time.h>
+int main(void)
+{
+    for (int i = 0; i < 1000; i++) {
+        time_t now = time(NULL);
+        if (gmtime(&now)->tm_year == 131)
+            return puts("2031"), 0;
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    return 1;
+}
+END
+gcc -static -O2 -Wall -o "$work/when" "$work/when.c" || exit 1
+perl -MIO::Socket::INET -e '$| = 1; my $s = IO::Socket::INET->new(Proto => "udp", LocalAddr => "127.0.0.1:0") or die; print $s->sockport, "\n";
+    alarm 60;
+    while ($s->recv(my $q, 100)) {
+        next if length $q != 48 || ord($q) != 35;
+        my $answer = sub { pack "C4 x20 a8 x8 N2", 36, $_[0], 0, 0, $_[1], $_[2] + 2208988800, 0 };
+        $s->send($answer->(2, "x" x 8, 1700000000));
+        $s->send($answer->(0, substr($q, 40, 8), 1700000000));
+        $s->send("short");
+        $s->send($answer->(2, substr($q, 40, 8), 1940000000));
+    }' > "$work/ntp_port" &
+server=$!
+for _ in $(seq 50); do [ -s "$work/ntp_port" ] && break; sleep 0.1; done
+expect_output cloud/ntp 0 2031 timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --net user --append "ntp=10.0.2.2:$(cat "$work/ntp_port")" "$work/when"
+kill $server
+wait $server 2>/dev/null
