@@ -339,7 +339,9 @@ static void put_error(const struct nl_sock *n, const struct nl_header *h, int er
     struct nl_writer w =
         nl_begin(out, h, NLMSG_ERROR, capped ? NLM_F_CAPPED : 0, &body, sizeof(body));
     if (!capped && h->len > sizeof(*h)) {
-        seq_write(out, h + 1, NL_ALIGN(h->len) - sizeof(*h));
+        static const u8 zeros[4];
+        seq_write(out, h + 1, h->len - sizeof(*h));
+        seq_write(out, zeros, NL_ALIGN(h->len) - h->len);
     }
     nl_end(&w);
     if (!out->failed)
@@ -392,6 +394,7 @@ static void serve_all(struct nl_sock *n, u8 *data, size_t len)
         size_t step = MIN(NL_ALIGN(h->len), len - at);
         serve(n, h);
         at += step;
+        sched_point();
     }
 }
 

@@ -345,3 +345,24 @@ TEST(ioctls_tell_of_interfaces)
     CHECK_RANGE(c.ifc_len, sizeof r, 10000);
     close(fd);
 }
+
+// An error brings the request back, and behind one of odd length zeros, not what the kernel's memory held before.
+TEST(an_echoed_request_is_padded_with_zeros)
+{
+    int fd = netlink_socket();
+    char filler[64], answer[512];
+    memset(filler, 0xa5, sizeof filler);
+    for (size_t odd = 1; odd < 4; odd++) {
+        struct request r = make_request(RTM_NEWNSID + 400, 0, filler, 24 + odd);
+        for (int i = 0; i < 8; i++)
+            send(fd, filler, NLMSG_ALIGN(r.h.nlmsg_len), 0);  // no message, as long
+        CHECK_EQ(ask(fd, &r), r.h.nlmsg_len);
+        ssize_t n = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+        const struct nlmsghdr *h = (const void *)answer;
+        CHECK_EQ(h->nlmsg_type, NLMSG_ERROR);
+        size_t end = NLMSG_HDRLEN + sizeof(int) + r.h.nlmsg_len;
+        REQUIRE(n >= (ssize_t)end);
+        CHECK_BYTES(answer + end, 0, (size_t)n - end);
+    }
+    close(fd);
+}
