@@ -146,10 +146,12 @@ static void write_inode(struct vol_inode *vi)
     unlock_volume(v);
 }
 
-// Writes what is dirty now; what becomes dirty meanwhile is for the next time.
+// Writes what is dirty now; what becomes dirty meanwhile is for the next time. One at a time: what another has taken off the list
+// is on the disk too when this returns.
 static void write_all(struct volume *v)
 {
     struct list batch = LIST_INIT(batch);
+    mutex_lock(&v->writing);
     spin_lock(&v->list_lock);
     list_splice_back(&batch, &v->dirty);
     while (!list_empty(&batch)) {
@@ -162,6 +164,7 @@ static void write_all(struct volume *v)
         spin_lock(&v->list_lock);
     }
     spin_unlock(&v->list_lock);
+    mutex_unlock(&v->writing);
 }
 
 static int volume_sync(struct superblock *sb)
@@ -638,6 +641,7 @@ static struct superblock *create_on(struct block_device *device, u32 flags)
         return ERR_PTR(-ENOMEM);
     }
     mutex_init(&v->lock);
+    mutex_init(&v->writing);
     wait_queue_init(&v->wake);
     list_init(&v->dirty);
     list_init(&v->all);

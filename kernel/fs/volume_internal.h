@@ -15,6 +15,7 @@ struct volume {
     struct superblock *sb;
     struct extfs *fs;
     struct mutex lock;                       // around every call of fs but extfs_reserve
+    struct mutex writing;                    // of all that is dirty; before every other
     struct spinlock list_lock;               // leaf
     struct list dirty;                       // [list_lock] inodes with something to write
     struct vol_inode *hash[VOLUME_BUCKETS];  // [list_lock] by number
