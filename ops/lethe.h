@@ -289,6 +289,7 @@ uint64_t machine_least_bytes(const struct job *job, uint64_t image_bytes);
 int verb_volume(int argc, char **argv);
 void volume_add_mount(struct job *job, const char *text, bool image_only);
 void volume_settle(const struct job *job);
+bool volume_needs_pci(const struct job *job);
 void volume_command(const struct job *job, struct strings *command, const char *bus);
 
 // ---- network.c

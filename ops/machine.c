@@ -113,7 +113,10 @@ void machine_settle(struct job *job)
     bool network = network_settle(job);
 
     if (!job->machine)
-        job->machine = arm ? "virt" : "microvm";
+        job->machine = arm ? "virt" : volume_needs_pci(job) ? "q35" : "microvm";
+    if (volume_needs_pci(job) && !strncmp(job->machine, "microvm", 7))
+        die("--disk-bus %s needs a PCI bus, which microvm has not: choose --machine pc or q35",
+            job->disk_bus);
     if (arm != !strncmp(job->machine, "virt", 4))
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");

@@ -312,6 +312,40 @@ void volume_settle(const struct job *job)
     }
 }
 
+// The device of volume i, and the controller of those that share one with the first of them.
+static void add_device(const struct job *job, struct strings *command, size_t i, const char *bus)
+{
+    enum { AHCI_PORTS = 6 };
+    const char *kind = job->disk_bus ? job->disk_bus : disk_buses[0];
+    char *controller = NULL, *disk;
+
+    if (!strcmp(kind, "scsi")) {
+        controller = i ? NULL : format("virtio-scsi-%s,id=volumes", bus);
+        disk = format("scsi-hd,bus=volumes.0,drive=volume%zu,serial=volume%zu", i, i);
+    } else if (!strcmp(kind, "nvme")) {
+        disk = format("nvme,drive=volume%zu,serial=volume%zu", i, i);
+    } else if (!strcmp(kind, "ahci")) {
+        controller = i % AHCI_PORTS ? NULL : format("ahci,id=volumes%zu", i / AHCI_PORTS);
+        disk = format("ide-hd,bus=volumes%zu.%zu,drive=volume%zu,serial=volume%zu", i / AHCI_PORTS,
+                      i % AHCI_PORTS, i, i);
+    } else {
+        disk = format("virtio-blk-%s,drive=volume%zu,serial=volume%zu", bus, i, i);
+    }
+    if (controller) {
+        strings_add(command, "-device");
+        strings_take(command, controller);
+    }
+    strings_add(command, "-device");
+    strings_take(command, disk);
+}
+
+// Whether the volumes' controller has to be on a PCI bus.
+bool volume_needs_pci(const struct job *job)
+{
+    return job->n_mounts && job->disk_bus &&
+           (!strcmp(job->disk_bus, "nvme") || !strcmp(job->disk_bus, "ahci"));
+}
+
 void volume_command(const struct job *job, struct strings *command, const char *bus)
 {
     for (size_t i = 0; i < job->n_mounts; i++) {
@@ -321,7 +355,6 @@ void volume_command(const struct job *job, struct strings *command, const char *
             command,
             format("if=none,id=volume%zu,format=raw,file=%s,cache=writeback,discard=unmap%s", i,
                    m->image, m->read_only ? ",read-only=on" : ""));
-        strings_add(command, "-device");
-        strings_take(command, format("virtio-blk-%s,drive=volume%zu,serial=volume%zu", bus, i, i));
+        add_device(job, command, i, bus);
     }
 }

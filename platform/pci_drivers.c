@@ -21,6 +21,14 @@ static const struct {
     {0x07b015ad, vmxnet3_start}, {0x00111b36, pvpanic_start}, {0x25ab8086, i6300esb_start},
 };
 
+// Those of a whole class of devices.
+static const struct {
+    u32 class;  // class, subclass, programming interface
+    int (*start)(u32 function);
+} class_drivers[] = {
+    {0x010802, nvme_start},
+};
+
 static void behind_bridge(u32 function, void (*found)(u32 function, void *arg))
 {
     static u32 n_followed;
@@ -31,13 +39,15 @@ static void behind_bridge(u32 function, void (*found)(u32 function, void *arg))
 
 void pci_driver_start(u32 function, void (*found)(u32 function, void *arg))
 {
-    u32 id = pci_read32(function, 0);
-    if (pci_read32(function, CLASS) >> 8 == CLASS_BRIDGE)
+    u32 id = pci_read32(function, 0), class = pci_read32(function, CLASS) >> 8;
+    int err = 0;
+    if (class == CLASS_BRIDGE)
         behind_bridge(function, found);
-    for (u32 i = 0; i < ARRAY_SIZE(drivers); i++) {
-        int err = drivers[i].id == id ? drivers[i].start(function) : 0;
-        if (err < 0)
-            log_warn("PCI %02x:%02x.%x (%04x:%04x) is not used: error %d", function >> 8,
-                     function >> 3 & 31, function & 7, id & 0xffff, id >> 16, -err);
-    }
+    for (u32 i = 0; i < ARRAY_SIZE(drivers); i++)
+        err = drivers[i].id == id ? drivers[i].start(function) : err;
+    for (u32 i = 0; i < ARRAY_SIZE(class_drivers); i++)
+        err = class_drivers[i].class == class ? class_drivers[i].start(function) : err;
+    if (err < 0)
+        log_warn("PCI %02x:%02x.%x (%04x:%04x) is not used: error %d", function >> 8,
+                 function >> 3 & 31, function & 7, id & 0xffff, id >> 16, -err);
 }

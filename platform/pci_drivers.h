@@ -13,3 +13,4 @@ int e1000_start(u32 function);
 int vmxnet3_start(u32 function);
 int pvpanic_start(u32 function);
 int i6300esb_start(u32 function);
+int nvme_start(u32 function);

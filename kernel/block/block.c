@@ -13,7 +13,7 @@
 #include "mm/page.h"
 #include "task/thread.h"
 
-#define FIRST_MAJOR 254u  // "virtblk" has what Linux gives out from the top; ours is fixed
+#define MINORS 16u  // of a disk: its own, and 15 partitions
 
 static struct spinlock block_lock;
 static struct block_disk *disks[BLOCK_MAX_DISKS];
@@ -21,9 +21,9 @@ static u32 n_disks;
 static struct mutex scan_lock = MUTEX_INIT(scan_lock);
 static bool scanned;
 
-static u32 device_number(u32 disk, u32 partition)
+static u32 device_number(const struct block_disk *d, u32 partition)
 {
-    return FIRST_MAJOR << 20 | (disk * 16 + partition);
+    return d->major << 20 | (d->minor + partition);
 }
 
 int block_disk_add(struct block_disk *d)
@@ -32,15 +32,14 @@ int block_disk_add(struct block_disk *d)
         return -ENOSPC;
     u32 same = 0;
     for (u32 i = 0; i < n_disks; i++)
-        same += strcmp(disks[i]->prefix, d->prefix) == 0;
-    d->index = n_disks;
-    d->whole = (struct block_device){
-        .disk = d,
-        .dev = device_number(n_disks, 0),
-        .sectors = d->sectors,
-        .read_only = d->read_only,
-    };
-    snprintf(d->whole.name, sizeof(d->whole.name), "%s%c", d->prefix, 'a' + same);
+        same += disks[i]->major == d->major;
+    d->minor = same * MINORS;
+    d->whole.disk = d;
+    d->whole.dev = device_number(d, 0);
+    d->whole.sectors = d->sectors;
+    d->whole.read_only = d->read_only;
+    if (d->prefix)
+        snprintf(d->whole.name, sizeof(d->whole.name), "%s%c", d->prefix, 'a' + same);
     disks[n_disks++] = d;
     return 0;
 }
@@ -58,8 +57,10 @@ void block_scan(void)
             struct block_device *part = &d->parts[p];
             part->disk = d;
             part->read_only = d->read_only;
-            part->dev = device_number(i, part->partition);
-            snprintf(part->name, sizeof(part->name), "%.8s%u", d->whole.name, part->partition);
+            part->dev = device_number(d, part->partition);
+            bool digit = !d->prefix;  // nvme0n1p1, but vda1
+            snprintf(part->name, sizeof(part->name), "%.10s%s%u", d->whole.name, digit ? "p" : "",
+                     part->partition);
         }
     }
     scanned = true;
@@ -112,6 +113,16 @@ void block_release(struct block_device *b)
 
 // ------------------------------------------------------------------------------- requests
 
+static bool meet_at_pages(const struct block_request *r)
+{
+    for (u32 i = 1; i < r->n_segments; i++) {
+        const struct block_segment *before = &r->segments[i - 1];
+        if ((before->at + before->bytes) % PAGE_SIZE || r->segments[i].at % PAGE_SIZE)
+            return false;
+    }
+    return true;
+}
+
 static int check(const struct block_device *b, const struct block_request *r)
 {
     if (r->op == BLOCK_FLUSH)
@@ -126,19 +137,23 @@ static int check(const struct block_device *b, const struct block_request *r)
     if ((r->op == BLOCK_DISCARD && !b->disk->has_discard) ||
         (r->op == BLOCK_ZERO && !b->disk->has_zero))
         return -EOPNOTSUPP;
-    return 0;
+    return b->disk->whole_pages && !meet_at_pages(r) ? -EIO : 0;
 }
+
+void block_kick(struct block_device *b) { b->disk->ops->kick(b->disk); }
 
 void block_submit(struct block_device *b, struct block_request *r, bool more)
 {
     r->result = check(b, r);
     if (r->result || (r->op == BLOCK_FLUSH && !b->disk->has_flush)) {
         r->done(r);
-        return;
+    } else {
+        r->disk = b->disk;
+        r->sector += b->first;
+        b->disk->ops->submit(b->disk, r);
     }
-    r->disk = b->disk;
-    r->sector += b->first;
-    b->disk->ops->submit(b->disk, r, more);
+    if (!more)
+        block_kick(b);
 }
 
 // Counts as /proc/diskstats does: by kind, with the time under way.
@@ -213,8 +228,15 @@ int block_io(struct block_device *b, enum block_op op, u64 sector,
 
 int block_range(struct block_device *b, enum block_op op, u64 sector, u64 n_sectors)
 {
-    struct sync_request s = {.r = {.op = op, .sector = sector, .n_sectors = n_sectors}};
-    return run(b, &s);
+    u64 max = b->disk->max_range ? b->disk->max_range : UINT32_MAX;
+    int err = 0;
+    for (u64 n; !err && n_sectors; sector += n, n_sectors -= n) {
+        n = MIN(n_sectors, ALIGN_DOWN(max, (u64)(b->disk->block_bytes / SECTOR_SIZE)));
+        struct sync_request s = {.r = {.op = op, .sector = sector, .n_sectors = n}};
+        err = run(b, &s);
+        sched_point();
+    }
+    return err;
 }
 
 int block_flush(struct block_device *b)
@@ -262,7 +284,7 @@ static void batch_done(struct block_request *r)
         thread_wake(waiter);
 }
 
-static void batch_flush(struct block_batch *b, bool more)
+static void batch_flush(struct block_batch *b)
 {
     struct batch_part *part = b->open;
     b->open = NULL;
@@ -272,7 +294,8 @@ static void batch_flush(struct block_batch *b, bool more)
     part->start_ns = ktime_ns();
     atomic_add(&b->pending, 1);
     atomic_add(&b->device->in_flight, 1);
-    block_submit(b->device, &part->r, more);
+    b->untold = true;
+    block_submit(b->device, &part->r, true);
 }
 
 void block_batch_start(struct block_batch *b, struct block_device *device, bool write)
@@ -280,14 +303,21 @@ void block_batch_start(struct block_batch *b, struct block_device *device, bool 
     *b = (struct block_batch){.device = device, .waiter = current, .write = write, .pending = 1};
 }
 
+// Whether the memory at `at` may be one more segment of the part.
+static bool goes_on(const struct block_disk *d, const struct batch_part *part, phys_t at)
+{
+    const struct block_segment *last = &part->segments[part->r.n_segments - 1];
+    return part->r.n_segments < MIN((u32)BATCH_SEGMENTS, d->max_segments) &&
+           (!d->whole_pages || (at | (last->at + last->bytes)) % PAGE_SIZE == 0);
+}
+
 // Room for a segment behind what the open part holds; else a new part. => NULL: no memory
-static struct batch_part *part_for(struct block_batch *b, u64 sector)
+static struct batch_part *part_for(struct block_batch *b, u64 sector, phys_t at)
 {
     struct batch_part *part = b->open;
-    u32 max = MIN((u32)BATCH_SEGMENTS, b->device->disk->max_segments);
-    if (part && part->r.n_segments < max && part->r.sector + part->r.n_sectors == sector)
+    if (part && goes_on(b->device->disk, part, at) && part->r.sector + part->r.n_sectors == sector)
         return part;
-    batch_flush(b, true);
+    batch_flush(b);
     part = kmalloc(sizeof(*part));
     if (!part)
         return NULL;
@@ -311,7 +341,7 @@ static void add_piece(struct block_batch *b, u64 sector, phys_t at, u32 bytes)
         last->bytes + bytes <= b->device->disk->max_segment_bytes) {
         last->bytes += bytes;
     } else {
-        part = part_for(b, sector);
+        part = part_for(b, sector, at);
         if (!part) {
             batch_error(b, -ENOMEM);
             return;
@@ -335,7 +365,9 @@ void block_batch_add(struct block_batch *b, u64 sector, void *buf, u32 bytes)
 
 int block_batch_wait(struct block_batch *b)
 {
-    batch_flush(b, false);
+    batch_flush(b);
+    if (b->untold)
+        block_kick(b->device);
     if (atomic_sub(&b->pending, 1) != 0)
         wait_until_zero(&b->pending, 0);
     return b->error;

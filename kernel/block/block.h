@@ -38,8 +38,8 @@ struct block_request {
 };
 
 struct block_disk_ops {
-    // Takes the request; full queues keep it. more: another one follows at once, the device need not be told yet.
-    void (*submit)(struct block_disk *d, struct block_request *r, bool more);
+    void (*submit)(struct block_disk *d, struct block_request *r);  // full queues keep it
+    void (*kick)(struct block_disk *d);  // tells the device of what was submitted, by any CPU
 };
 
 enum { BLOCK_STAT_READ, BLOCK_STAT_WRITE, BLOCK_STAT_DISCARD, BLOCK_STAT_FLUSH, BLOCK_N_STATS };
@@ -63,13 +63,17 @@ struct block_device {
 
 #define BLOCK_MAX_PARTITIONS 15
 #define BLOCK_MAX_DISKS 24
+enum { BLOCK_MAJOR_SD = 8, BLOCK_MAJOR_VD = 254, BLOCK_MAJOR_NVME = 259 };
 struct block_disk {
     const struct block_disk_ops *ops;
-    const char *prefix;  // "vd": the disk is vda, vdb, ...
+    const char *prefix;  // "vd": the disk is vda, vdb, ...; NULL: the driver has written whole.name
+    u32 major;           // of its device numbers: BLOCK_MAJOR_*
     u64 sectors;
     u32 block_bytes;        // smallest write the medium does: 512 or 4096, a multiple of 512
     u32 max_segments;       // of one request
     u32 max_segment_bytes;  // of one segment; a multiple of 512
+    u32 max_range;          // sectors of one BLOCK_DISCARD or BLOCK_ZERO; 0: all
+    bool whole_pages;       // two segments of a request meet at the border of a page in both
     bool read_only;
     bool has_flush;    // a write is stable only after one
     bool has_discard;  // else BLOCK_DISCARD is -EOPNOTSUPP
@@ -77,7 +81,7 @@ struct block_disk {
     char serial[21];
     void *driver;
     // The block layer's:
-    u32 index;
+    u32 minor;
     u32 n_parts;
     struct block_device whole, parts[BLOCK_MAX_PARTITIONS];
 };
@@ -95,7 +99,9 @@ int block_claim(struct block_device *b);
 void block_release(struct block_device *b);
 
 // r->sector counts from the start of b. => done will be called with r->result, once, perhaps before this returns
+// more: another follows at once, or block_kick: the device need not be told yet
 void block_submit(struct block_device *b, struct block_request *r, bool more);
+void block_kick(struct block_device *b);
 // One request and its end. => 0, -EIO (also beyond the end), -EROFS, -EOPNOTSUPP. May sleep
 int block_io(struct block_device *b, enum block_op op, u64 sector,
              const struct block_segment *segments, u32 n);
@@ -113,7 +119,7 @@ struct block_batch {
     u32 pending;              // atomic
     int error;
     struct thread *waiter;
-    bool write;
+    bool write, untold;  // untold: the device does not know of all
 };
 void block_batch_start(struct block_batch *b, struct block_device *device, bool write);
 void block_batch_add(struct block_batch *b, u64 sector, void *buf, u32 bytes);

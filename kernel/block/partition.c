@@ -111,9 +111,10 @@ static u32 read_mbr(struct block_disk *d, u8 *buf, u32 unit)
     for (u32 i = 0; i < 4; i++) {
         const u8 *e = buf + 446 + i * 16;
         u64 first = (u64)get32(e + 8) * unit, sectors = (u64)get32(e + 12) * unit;
-        if (is_extended(e[4]) && !extended)
-            extended = first;
-        else if (e[4])
+        if (is_extended(e[4]) && !extended) {
+            extended = first;  // as a partition no more than room for a boot loader, as on Linux
+            add(d, &n, i + 1, first, MIN(sectors, (u64)MAX(unit, 2u)), NULL);
+        } else if (e[4])
             add(d, &n, i + 1, first, sectors, NULL);
     }
     if (extended)

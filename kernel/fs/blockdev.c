@@ -233,6 +233,16 @@ static int show_size(struct seq_buf *out, u64 arg)
     seq_printf(out, "%llu\n", (unsigned long long)((const struct block_device *)arg)->sectors);
     return 0;
 }
+static int show_start(struct seq_buf *out, u64 arg)
+{
+    seq_printf(out, "%llu\n", (unsigned long long)((const struct block_device *)arg)->first);
+    return 0;
+}
+static int show_partition(struct seq_buf *out, u64 arg)
+{
+    seq_printf(out, "%u\n", ((const struct block_device *)arg)->partition);
+    return 0;
+}
 static int show_ro(struct seq_buf *out, u64 arg)
 {
     seq_printf(out, "%d\n", ((const struct block_device *)arg)->read_only);
@@ -257,7 +267,8 @@ static int show_serial(struct seq_buf *out, u64 arg)
 
 static const struct gen_ops partitions_ops = {.show = show_partitions},
                             diskstats_ops = {.show = show_diskstats},
-                            size_ops = {.show = show_size}, ro_ops = {.show = show_ro},
+                            size_ops = {.show = show_size}, start_ops = {.show = show_start},
+                            partition_ops = {.show = show_partition}, ro_ops = {.show = show_ro},
                             dev_ops = {.show = show_dev}, stat_ops = {.show = show_stat},
                             serial_ops = {.show = show_serial};
 
@@ -283,8 +294,12 @@ static void add_device(const struct block_device *b)
     add_file(path, "ro", &ro_ops, b);
     add_file(path, "dev", &dev_ops, b);
     add_file(path, "stat", &stat_ops, b);
-    if (!b->partition)
+    if (b->partition) {
+        add_file(path, "start", &start_ops, b);
+        add_file(path, "partition", &partition_ops, b);
+    } else {
         add_file(path, "serial", &serial_ops, b);
+    }
 }
 
 void blockdev_init(void)

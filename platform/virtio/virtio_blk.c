@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // virtio_blk.c: disks (VIRTIO 1.2, 5.2) below block/block.h.
 //
-// A queue is cut into slots of SLOT_DESC descriptors each: a request takes a slot, whose first descriptor is the header, then the
-// segments, then the byte that says how it went. So chains are linked once and never searched for. Requests that find no free
-// slot wait in a list. With several queues each CPU has its own, modulo their number; one interrupt serves all of them.
+// A queue is cut into slots of SLOT_DESC descriptors each: a request's tag is its slot, whose first descriptor is the header, then the
+// segments, then the byte that says how it went. So chains are linked once and never searched for. With several queues each CPU has
+// its own, modulo their number; one interrupt serves all of them.
 //
-// V1 [queue lock] a slot is free, or its request is with the device; slot->request tells. V2 The device owns header, segments
-// and status of a slot from virtqueue_add until virtqueue_take hands its id back. What it says is not believed: ids and
-// lengths are checked by virtqueue_take, an id that begins no slot or a status that is none stops the device, and every
-// request that it had ends with EIO.
+// V1 The device owns header, segments and status of a slot from virtqueue_add until virtqueue_take hands its id back. What it says
+// is not believed: ids and lengths are checked by virtqueue_take, an id that begins no slot or a status that is none stops the
+// device, and every request that it had ends with EIO.
 #include <stdio.h>
 #include <string.h>
 
@@ -18,11 +17,11 @@
 #include "core/cpu.h"
 #include "core/log.h"
 #include "mm/page.h"
+#include "platform/disk/disk_queue.h"
 #include "platform/virtio/virtio.h"
 #include "platform/virtio/virtio_ring.h"
 
 #define SLOT_DESC 18u  // header, 16 segments, status
-#define MAX_QUEUES 4u
 #define QUEUE_DESC 128u
 #define N_SLOTS (QUEUE_DESC / SLOT_DESC)
 
@@ -42,6 +41,8 @@ enum {  // words of the configuration
     CONFIG_SEG_MAX = 12,
     CONFIG_BLK_SIZE = 20,
     CONFIG_QUEUES = 32,  // the high half is num_queues
+    CONFIG_DISCARD_MAX = 36,
+    CONFIG_ZEROES_MAX = 48,
 };
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_ZEROES = 13 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
@@ -55,16 +56,13 @@ struct slot {
         u64 sector;
         u32 n_sectors, flags;
     } range;
-    struct block_request *request;  // [queue lock] NULL: free
     volatile u8 status;
 };
 
 struct blk_queue {
-    struct spinlock lock;
+    struct disk_queue q;  // first
     struct virtqueue vq;
     struct slot *slots;
-    struct list waiting;  // [lock] requests without a slot
-    u32 n_slots;
     u32 len[QUEUE_DESC];
 };
 
@@ -72,8 +70,7 @@ struct virtio_blk {
     struct block_disk disk;
     struct virtio_device *virtio;
     u32 n_queues;
-    u32 broken;  // atomic
-    struct blk_queue *queues[MAX_QUEUES];
+    struct blk_queue *queues[DISK_MAX_QUEUES];
 };
 
 // ------------------------------------------------------------------------------- requests
@@ -116,50 +113,35 @@ static u32 fill_slot(struct blk_queue *q, u32 slot, const struct block_request *
     return written;
 }
 
-static u32 free_slot(const struct blk_queue *q)
-{
-    u32 i = 0;
-    while (i < q->n_slots && q->slots[i].request)
-        i++;
-    return i;
-}
-
 // virtqueue_add writes the first descriptor as a whole buffer; here it leads on to the others, and what may come back as
-// written is the sum of theirs. [queue lock]
-static void post(struct blk_queue *q, u32 slot, struct block_request *r)
+// written is the sum of theirs.
+static void post(struct disk_queue *dq, u32 slot, const struct block_request *r)
 {
+    struct blk_queue *q = (struct blk_queue *)dq;
     struct slot *s = &q->slots[slot];
-    u32 id = slot * SLOT_DESC;
-    s->request = r;
     s->status = 0xff;
     s->header.type = types[r->op];
     s->header.reserved = 0;
     s->header.sector = r->op == BLOCK_READ || r->op == BLOCK_WRITE ? r->sector : 0;
-    virtqueue_add_chain(&q->vq, id, virt_to_phys(&s->header), sizeof(s->header),
+    virtqueue_add_chain(&q->vq, slot * SLOT_DESC, virt_to_phys(&s->header), sizeof(s->header),
                         fill_slot(q, slot, r));
 }
 
-static void submit(struct block_disk *d, struct block_request *r, bool more)
+static void kick(struct disk_queue *q) { virtqueue_kick(&((struct blk_queue *)q)->vq); }
+
+static const struct disk_queue_ops queue_ops = {.post = post, .kick = kick};
+
+static void submit(struct block_disk *d, struct block_request *r)
 {
     struct virtio_blk *v = d->driver;
-    struct blk_queue *q = v->queues[this_cpu()->id % v->n_queues];
-    spin_lock(&q->lock);
-    if (v->broken) {
-        spin_unlock(&q->lock);
-        r->result = -EIO;
-        r->done(r);
-        return;
-    }
-    u32 slot = free_slot(q);
-    if (slot < q->n_slots) {
-        post(q, slot, r);
-        if (!more)
-            virtqueue_kick(&q->vq);
-    } else {
-        list_push_back(&q->waiting, &r->link);
-        virtqueue_kick(&q->vq);
-    }
-    spin_unlock(&q->lock);
+    disk_queue_submit(&v->queues[this_cpu()->id % v->n_queues]->q, r);
+}
+
+static void kick_all(struct block_disk *d)
+{
+    struct virtio_blk *v = d->driver;
+    for (u32 i = 0; i < v->n_queues; i++)
+        disk_queue_kick(&v->queues[i]->q);
 }
 
 // ------------------------------------------------------------------------------- completion
@@ -169,7 +151,7 @@ static int result_of(u8 status)
     return status == S_OK ? 0 : status == S_UNSUPP ? -EOPNOTSUPP : -EIO;
 }
 
-// Takes back what the device has done and starts what waited. => finished requests, chained through link; [queue lock]
+// Takes back what the device has done and starts what waited. => false: it breaks the rules; [queue lock]
 static bool take_finished(struct blk_queue *q, struct list *finished)
 {
     u32 len;
@@ -178,50 +160,22 @@ static bool take_finished(struct blk_queue *q, struct list *finished)
         if (id == -EAGAIN)
             break;
         u32 slot = (u32)id / SLOT_DESC;
-        if (id < 0 || (u32)id % SLOT_DESC || slot >= q->n_slots || !q->slots[slot].request)
+        if (id < 0 || (u32)id % SLOT_DESC || slot >= N_SLOTS)
             return false;
-        struct slot *s = &q->slots[slot];
-        struct block_request *r = s->request;
-        u8 status = s->status;
-        if (status > S_UNSUPP)
+        u8 status = q->slots[slot].status;
+        if (status > S_UNSUPP || !disk_queue_finish(&q->q, slot, result_of(status), finished))
             return false;
-        s->request = NULL;
-        r->result = result_of(status);
-        list_push_back(finished, &r->link);
     }
-    bool posted = false;
-    for (u32 slot; !list_empty(&q->waiting) && (slot = free_slot(q)) < q->n_slots; posted = true)
-        post(q, slot, list_entry(list_pop_front(&q->waiting), struct block_request, link));
-    if (posted)
-        virtqueue_kick(&q->vq);
+    disk_queue_go_on(&q->q);
     return true;
 }
 
 static void break_device(struct virtio_blk *v, struct list *finished)
 {
-    if (atomic_xchg(&v->broken, 1))
-        return;
     log_error("%s: the device breaks the rules and is not used any more", v->disk.whole.name);
     virtio_stop(v->virtio);
-    for (u32 i = 0; i < v->n_queues; i++) {
-        struct blk_queue *q = v->queues[i];
-        spin_lock(&q->lock);
-        for (u32 slot = 0; slot < q->n_slots; slot++) {
-            struct block_request *r = q->slots[slot].request;
-            q->slots[slot].request = NULL;
-            if (r) {
-                r->result = -EIO;
-                list_push_back(finished, &r->link);
-            }
-        }
-        while (!list_empty(&q->waiting)) {
-            struct block_request *r =
-                list_entry(list_pop_front(&q->waiting), struct block_request, link);
-            r->result = -EIO;
-            list_push_back(finished, &r->link);
-        }
-        spin_unlock(&q->lock);
-    }
+    for (u32 i = 0; i < v->n_queues; i++)
+        disk_queue_break(&v->queues[i]->q, finished);
 }
 
 static void interrupt(void *arg)
@@ -232,16 +186,13 @@ static void interrupt(void *arg)
     bool good = true;
     for (u32 i = 0; i < v->n_queues; i++) {
         struct blk_queue *q = v->queues[i];
-        spin_lock(&q->lock);
-        good &= v->broken || take_finished(q, &finished);
-        spin_unlock(&q->lock);
+        spin_lock(&q->q.lock);
+        good &= q->q.broken || take_finished(q, &finished);
+        spin_unlock(&q->q.lock);
     }
     if (!good)
         break_device(v, &finished);
-    while (!list_empty(&finished)) {
-        struct block_request *r = list_entry(list_pop_front(&finished), struct block_request, link);
-        r->done(r);
-    }
+    disk_finish(&finished);
 }
 
 // ------------------------------------------------------------------------------- bring-up
@@ -256,9 +207,8 @@ static int add_queue(struct virtio_blk *v, u32 index)
     if (!q || !ring || !slots)
         return -ENOMEM;
     _Static_assert(N_SLOTS * sizeof(struct slot) <= 4096, "the slots lie in a page");
-    list_init(&q->waiting);
+    disk_queue_init(&q->q, &queue_ops, N_SLOTS);
     q->slots = page_address(slots);
-    q->n_slots = N_SLOTS;
     v->queues[index] = q;
     return virtqueue_init_large(&q->vq, v->virtio, index, page_address(ring), QUEUE_DESC, q->len);
 }
@@ -290,9 +240,12 @@ static void read_config(struct virtio_blk *v)
     d->has_flush = features & BIT(F_FLUSH);
     d->has_discard = features & BIT(F_DISCARD);
     d->has_zero = features & BIT(F_ZEROES);
+    u32 discard = d->has_discard ? config32(v, CONFIG_DISCARD_MAX) : 0;
+    u32 zero = d->has_zero ? config32(v, CONFIG_ZEROES_MAX) : 0;
+    d->max_range = discard && zero ? MIN(discard, zero) : discard | zero;
     v->n_queues = 1;
     if (features & BIT(F_MQ))
-        v->n_queues = MAX(MIN(config32(v, CONFIG_QUEUES) >> 16, MAX_QUEUES), 1u);
+        v->n_queues = MAX(MIN(config32(v, CONFIG_QUEUES) >> 16, DISK_MAX_QUEUES), 1u);
 }
 
 // The 20 bytes by which the host names the disk. Nobody else uses the queue yet, and the answer comes at once or not at all.
@@ -317,7 +270,7 @@ static void read_serial(struct virtio_blk *v)
         memcpy(v->disk.serial, text, 20);
 }
 
-static const struct block_disk_ops blk_ops = {.submit = submit};
+static const struct block_disk_ops blk_ops = {.submit = submit, .kick = kick_all};
 
 static int start(struct virtio_blk *v)
 {
@@ -341,6 +294,7 @@ int virtio_blk_start(struct virtio_device *d)
     v->virtio = d;
     v->disk.ops = &blk_ops;
     v->disk.prefix = "vd";
+    v->disk.major = BLOCK_MAJOR_VD;
     v->disk.driver = v;
     int err = start(v);
     if (err) {

@@ -79,3 +79,10 @@ monitor() { # monitor COMMAND
         $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print $s "$ARGV[1]\n"; $s->flush;
         $_ = ""; sysread $s, $_, 4096, length until /\(qemu\) $/; print' "$work/monitor" "$1"
 }
+
+# cut_power IMAGE: kills the QEMU that has it
+cut_power() {
+    for machine in $(processes "$1"); do
+        case $(cat "/proc/$machine/comm" 2>/dev/null) in qemu-system-*) kill -9 "$machine" ;; esac
+    done
+}

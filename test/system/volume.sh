@@ -8,12 +8,6 @@ volumes=$XDG_DATA_HOME/lethe/volumes
 gcc -static -O2 -Wall -pthread -o "$work/volume" "$here/volume.c" || fail 'volume/set-up: volume.c does not build'
 on() { timeout -k 5 130 "$LETHE" run --accel tcg --timeout 120 "$work/volume" "$@"; }
 sound() { e2fsck -fn "$1"; }
-# cut_power IMAGE: kills the QEMU that has it
-cut_power() {
-    for machine in $(processes "$1"); do
-        [ "$(cat "/proc/$machine/comm" 2>/dev/null)" = qemu-system-x86 ] && kill -9 "$machine"
-    done
-}
 
 expect volume/no-verb 2 'name what to do' "$LETHE" volume
 expect volume/bad-verb 2 "the nearest is 'volume create'" "$LETHE" volume creat x 1g
