@@ -156,7 +156,7 @@ int virtqueue_take(struct virtqueue *q, u32 *len)
 
 // ---------------------------------------------------------------- finding devices
 
-#define MAX_DEVICES 8
+#define MAX_DEVICES 32
 static struct virtio_device devices[MAX_DEVICES];
 static u32 n_devices;
 
@@ -173,6 +173,8 @@ static void start_driver(struct virtio_device *d)
         err = virtio_net_start(d);
     else if (d->id == VIRTIO_ID_BLOCK && virtio_blk_start)
         err = virtio_blk_start(d);
+    else if (d->id == VIRTIO_ID_SCSI && virtio_scsi_start)
+        err = virtio_scsi_start(d);
     if (err)
         log_warn("virtio: a device of kind %d is not used: error %d", d->id, -err);
 }

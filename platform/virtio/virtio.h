@@ -16,7 +16,8 @@ enum virtio_id {
     VIRTIO_ID_BLOCK = 2,
     VIRTIO_ID_CONSOLE = 3,
     VIRTIO_ID_RNG = 4,
-    VIRTIO_ID_BALLOON = 5
+    VIRTIO_ID_BALLOON = 5,
+    VIRTIO_ID_SCSI = 8
 };
 #define VIRTIO_F_ANY_LAYOUT BIT(27)
 #define VIRTIO_F_EVENT_IDX BIT(29)
@@ -124,3 +125,4 @@ int virtio_balloon_start(struct virtio_device *d);
 bool virtio_console_write(const char *text, size_t len);
 int virtio_net_start(struct virtio_device *d) __weak;  // of the kernel with the network and disks
 int virtio_blk_start(struct virtio_device *d) __weak;
+int virtio_scsi_start(struct virtio_device *d) __weak;

@@ -9,11 +9,11 @@
 #define VENDOR_VIRTIO 0x1af4
 #define DEVICE_MODERN \
     0x1040  // plus the kind; transitional devices have numbers of their own from 0x1000 on
-#define DEVICE_TRANSITIONAL_NET 0x1000
-#define DEVICE_TRANSITIONAL_BLOCK 0x1001
-#define DEVICE_TRANSITIONAL_BALLOON 0x1002
-#define DEVICE_TRANSITIONAL_RNG 0x1005
+#define DEVICE_TRANSITIONAL 0x1000
 
+#define DRIVEN                                                                                 \
+    (BIT(VIRTIO_ID_RNG) | BIT(VIRTIO_ID_BALLOON) | BIT(VIRTIO_ID_NET) | BIT(VIRTIO_ID_BLOCK) | \
+     BIT(VIRTIO_ID_SCSI))
 #define MAX_VENDOR_CAPS 16
 
 enum { CAP_COMMON = 1, CAP_NOTIFY = 2, CAP_ISR = 3, CAP_DEVICE = 4 };
@@ -106,14 +106,10 @@ static void set_config(struct virtio_device *d, u32 offset, u32 value)
 // The kind of device behind a PCI device number, or 0.
 static u32 kind_of(u32 device)
 {
-    if (device == DEVICE_TRANSITIONAL_RNG)
-        return VIRTIO_ID_RNG;
-    if (device == DEVICE_TRANSITIONAL_BALLOON)
-        return VIRTIO_ID_BALLOON;
-    if (device == DEVICE_TRANSITIONAL_NET)
-        return VIRTIO_ID_NET;
-    if (device == DEVICE_TRANSITIONAL_BLOCK)
-        return VIRTIO_ID_BLOCK;
+    static const u8 transitional[] = {VIRTIO_ID_NET,     VIRTIO_ID_BLOCK, VIRTIO_ID_BALLOON,
+                                      VIRTIO_ID_CONSOLE, VIRTIO_ID_SCSI,  VIRTIO_ID_RNG};
+    if (device - DEVICE_TRANSITIONAL < ARRAY_SIZE(transitional))
+        return transitional[device - DEVICE_TRANSITIONAL];
     return device > DEVICE_MODERN ? device - DEVICE_MODERN : 0;
 }
 
@@ -146,8 +142,7 @@ int virtio_pci_probe(struct virtio_device *d, u32 function)
         return -ENODEV;
     *d = (struct virtio_device){.ops = &pci_ops, .function = function};
     d->id = kind_of(device);
-    if (d->id != VIRTIO_ID_RNG && d->id != VIRTIO_ID_BALLOON && d->id != VIRTIO_ID_NET &&
-        d->id != VIRTIO_ID_BLOCK)
+    if (!(BIT(d->id) & DRIVEN))
         return -ENODEV;
     u8 caps[MAX_VENDOR_CAPS];
     u32 n = pci_caps(function, PCI_CAP_VENDOR, caps, MAX_VENDOR_CAPS);
