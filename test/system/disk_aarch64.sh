@@ -36,8 +36,8 @@ image=$d/net_probe.img
 acpi net_mmio 0 --machine virt --net user
 acpi net_v2m 0 --machine virt --qemu-arg -netdev --qemu-arg user,id=n --qemu-arg -device --qemu-arg virtio-net-pci,netdev=n
 acpi net_its 0 --machine virt,gic-version=3 --qemu-arg -netdev --qemu-arg user,id=n --qemu-arg -device --qemu-arg virtio-net-pci,netdev=n
-acpi net_bridge 0 --machine virt,gic-version=3 --qemu-arg -netdev --qemu-arg user,id=n --qemu-arg -device --qemu-arg pcie-root-port,id=port,chassis=1 \
-    --qemu-arg -device --qemu-arg virtio-net-pci,netdev=n,bus=port
+acpi net_bridge 0 --machine virt,gic-version=3 --qemu-arg -netdev --qemu-arg user,id=n --qemu-arg -device --qemu-arg pcie-root-port,id=rp,chassis=1 \
+    --qemu-arg -device --qemu-arg virtio-net-pci,netdev=n,bus=rp
 holds disk_aarch64/acpi_its grep -q 'interrupt 8193 is line' "$out"
 
 button() { # button NAME MACHINE: the program is told, and its status is kept

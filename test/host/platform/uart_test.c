@@ -67,7 +67,7 @@ static void set(u32 reg, u32 value)
     }
 }
 
-void console_input(const char *bytes, size_t len)
+void console_input(char *bytes, size_t len)
 {
     memcpy(m.got + m.n_got, bytes, len);
     m.n_got += len;
