@@ -168,6 +168,7 @@ const char *cmdline_next(const char *at, const char *word, char *value, size_t s
     return NULL;
 }
 const char *get_hostname(void) { return "fuzz"; }
+int set_hostname(const char *name) { return 0; }
 bool capable(int capability) { return true; }
 struct file *file_open_kernel(const char *path, int flags) { return ERR_PTR(-ENOENT); }
 void file_put(struct file *f) {}
