@@ -71,10 +71,10 @@ struct place {
     char *guest, *host;
 };
 
-struct mount {    // a volume in the guest's tree
-    char *text;   // as it was given
-    char *image;  // file on this machine
-    char *path;   // in the guest
+struct mount {     // a volume in the guest's tree
+    char *text;    // as it was given
+    char *image;   // file on this machine
+    char *path;    // in the guest
     char *folder;  // of this machine, packed into the image when the guest starts; or NULL
     bool read_only;
 };
