@@ -245,10 +245,6 @@ int machine_folder_create(struct job *job)
         die("-t %s makes a folder: say where with -o", f->name);
     if (f->mounts && job->n_mounts)
         die("-t %s has no volumes: %s", f->name, f->mounts);
-    for (size_t i = 0; i < job->n_mounts; i++)
-        if (job->mounts[i].folder)
-            die("--mount %s: a folder is packed when lethe starts the guest; use -f with -t %s",
-                job->mounts[i].text, f->name);
     job->full_kernel = true;
     job_settle(job);
     if (strcmp(job->arch, "x86_64"))

@@ -60,7 +60,7 @@ expect machines/mount 0 '' make_folder build/examples/c-hello -t cloud-hyperviso
 schema cloud-hypervisor "$d/mount/cloud-hypervisor.json"
 holds machines/mount_serial grep -q '"volume0"' "$d/mount/cloud-hypervisor.json"
 expect machines/mount_firecracker 2 'firecracker has no volumes' make_folder build/examples/c-hello -t firecracker -o "$d/x" --mount "$d/volume:/data"
-expect machines/mount_folder 2 'use -f with -t cloud-hypervisor' make_folder build/examples/c-hello -t cloud-hypervisor -o "$d/x" --mount "$d:/data:ro"
+expect machines/mount_folder 2 'for an image pack it with -f' make_folder build/examples/c-hello -t cloud-hypervisor -o "$d/x" --mount "$d:/data:ro"
 expect machines/no_output 2 'makes a folder: say where with -o' make_folder build/examples/c-hello -t firecracker
 expect machines/convert 2 'is made of a program' "$work/lethe" image convert "$d/volume" -t firecracker -o "$d/x"
 expect machines/no_folder 2 'cannot make the directory' make_folder build/examples/c-hello -t firecracker -o "$d/none/x"
