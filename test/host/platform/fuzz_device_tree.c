@@ -12,6 +12,7 @@
 
 #include "arch/mmu.h"
 #include "core/log.h"
+#include "ends.h"
 #include "platform/aarch64/platform_a64.h"
 
 enum { TREE = 0x48000000, TREE_MAX = 2 << 20, SEED_BYTES = 4096, GIC = 0x8001, GPIO = 0x8002 };
@@ -22,8 +23,6 @@ char kernel_start[1], kernel_end[1];
 
 static unsigned char seed_tree[SEED_BYTES], *tree;
 static size_t tree_bytes;
-static jmp_buf stop;
-static char reason[256];
 
 void *phys_to_virt(phys_t pa) { return tree + (pa - TREE); }
 phys_t virt_to_phys(const void *kva) { return kva == kernel_start ? 0x40200000 : 0x40300000; }
@@ -33,23 +32,6 @@ void klog_line(int level, const char *fmt, ...) { (void)level, (void)fmt; }
 void uart_init(void) {}
 static phys_t acpi_rsdp;
 void acpi_machine_read(phys_t rsdp) { acpi_rsdp = rsdp; }
-void noboot(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(reason, sizeof(reason), fmt, args);
-    va_end(args);
-    longjmp(stop, 1);
-}
-void panic(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    puts("");
-    abort();
-}
 
 static void cells(void *f, const char *name, unsigned n, const u32 *values)
 {

@@ -4,13 +4,13 @@
 // asked for, so that one byte read too many is seen. The kernel lies at KERNEL_AT.
 #pragma once
 
+#include "ends.h"
+
 enum { RAM_BYTES = 16 << 20, VOID_BYTES = 4 << 20, COPIES_MAX = 100000 };
 
 static u8 ram[RAM_BYTES], nothing[VOID_BYTES];
 static void *copies[COPIES_MAX];
 static unsigned n_copies;
-static jmp_buf stop;
-static char reason[256];  // why the machine was refused
 int log_level = LOG_ERROR;
 char kernel_start[1], kernel_end[1];
 
@@ -26,23 +26,6 @@ void *arch_map_device(phys_t pa, size_t len)
     return nothing;
 }
 void klog_line(int level, const char *fmt, ...) { (void)level, (void)fmt; }
-void noboot(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(reason, sizeof(reason), fmt, args);
-    va_end(args);
-    longjmp(stop, 1);
-}
-void panic(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vprintf(fmt, args);
-    va_end(args);
-    puts("");
-    abort();
-}
 
 // The name that the parsers call; firmware.c is compiled with its function renamed.
 const void *checked_firmware_map(phys_t pa, size_t len);
