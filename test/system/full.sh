@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Whatever is written: a disk that is full, a folder that may not be written to, a program that is missing. One line, and nothing left.
-d=$work/full
+d=$work/full-target
 mkdir -p "$d/small" "$d/bin"
 kernel=$PWD/build/x86_64/lethe-kernel-full
 hello=$PWD/build/examples/c-hello
