@@ -154,7 +154,7 @@ static int call(unsigned which, const char *p)
     case 26: return access(p, F_OK);
     case 27: return chmod(p, 0755);
     case 28: return chown(p, -1, -1);
-    case 29: return utimensat(AT_FDCWD, p, NULL, AT_SYMLINK_NOFOLLOW);
+    case 29: return (int)syscall(SYS_utimensat, AT_FDCWD, p, NULL, AT_SYMLINK_NOFOLLOW);
     default: return statfs(p, &fs);
     }
 }
