@@ -300,6 +300,9 @@ void volume_settle(const struct job *job)
 {
     for (size_t i = 0; i < job->n_mounts; i++) {
         const struct mount *m = &job->mounts[i];
+        if (m->read_only && job->disk_bus && !strcmp(job->disk_bus, "ahci"))
+            die("--mount %s: QEMU has no read-only disks behind ahci; choose another --disk-bus",
+                m->text);
         if (m->folder) {
             struct node *root = tree_new();
             tree_add_root(root, m->folder);

@@ -27,6 +27,7 @@ static const struct {
     int (*start)(u32 function);
 } class_drivers[] = {
     {0x010802, nvme_start},
+    {0x010601, ahci_start},
 };
 
 static void behind_bridge(u32 function, void (*found)(u32 function, void *arg))

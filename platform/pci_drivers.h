@@ -14,3 +14,4 @@ int vmxnet3_start(u32 function);
 int pvpanic_start(u32 function);
 int i6300esb_start(u32 function);
 int nvme_start(u32 function);
+int ahci_start(u32 function);

@@ -15,6 +15,7 @@ on_disk() {
     case $1 in
     virtio) devices='--qemu-arg=-device --qemu-arg=virtio-blk-pci,drive=back' ;;
     scsi) devices='--qemu-arg=-device --qemu-arg=virtio-scsi-pci --qemu-arg=-device --qemu-arg=scsi-hd,drive=back,serial=back' ;;
+    ahci) devices='--qemu-arg=-device --qemu-arg=ahci,id=own --qemu-arg=-device --qemu-arg=ide-hd,bus=own.0,drive=back,serial=back' ;;
     nvme) devices='--qemu-arg=-device --qemu-arg=nvme,drive=back,serial=back' ;;
     esac
     back=$2
@@ -28,13 +29,14 @@ plain() { echo "driver=raw,node-name=back,discard=unmap,file.driver=file,file.fi
 bad() { echo "driver=raw,node-name=back,file.driver=blkdebug,file.image.driver=file,file.image.filename=$1,$2"; }
 rule() { echo "file.inject-error.$1.event=none,file.inject-error.$1.iotype=$2,file.inject-error.$1.errno=5${3:+,file.inject-error.$1.sector=$3}"; }
 
-for bus in virtio nvme scsi; do
+for bus in virtio nvme scsi ahci; do
     disk=$(name_of $bus)
     # a volume: written by one guest, found by the next
     truncate -s 64M "$d/v.img" && mke2fs -qF -t ext4 "$d/v.img"
     expect_output disks/$bus/write 0 written "$LETHE" run --accel tcg --timeout 60 --machine $pci --disk-bus $bus --mount "$d/v.img:/data" "$d/volume" -- tree /data write
     holds disks/$bus/sound e2fsck -fn "$d/v.img"
-    expect_output disks/$bus/found 0 found "$LETHE" run --accel tcg --timeout 60 --smp 2 --machine $pci --disk-bus $bus --mount "$d/v.img:/data:ro" "$d/volume" -- tree /data check
+    case $bus in ahci) how='' ;; *) how=:ro ;; esac
+    expect_output disks/$bus/found 0 found "$LETHE" run --accel tcg --timeout 60 --smp 2 --machine $pci --disk-bus $bus --mount "$d/v.img:/data$how" "$d/volume" -- tree /data check
     # the device file, from four threads
     truncate -s 16M "$d/raw.img"
     expect_output disks/$bus/raw 0 'raw good' on_disk $bus "$(plain "$d/raw.img")" --smp 2 -- raw "$disk"
@@ -87,4 +89,6 @@ partitions gpt virtio "$d/gpt.img" "$gpt"
 partitions gpt_backup virtio "$d/backup.img" "$gpt"
 partitions mbr virtio "$d/mbr.img" "$mbr"
 partitions gpt_nvme nvme "$d/gpt.img" "$gpt"
+expect disks/ahci_read_only 2 'no read-only disks behind ahci' "$LETHE" run --disk-bus ahci --mount "$d/v.img:/data:ro" "$d/volume"
+[ "$ARCH" != x86_64 ] || expect disks/microvm 2 'needs a PCI bus' "$LETHE" run --machine microvm --disk-bus nvme --mount "$d/v.img:/data" "$d/volume"
 rm -rf "$d"

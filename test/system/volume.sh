@@ -92,9 +92,10 @@ released() { flock -n -x "$volumes/crash.ext4" true; }
 cut=0 cpus=1
 while [ $cut -lt "${CUTS:-10}" ]; do
     cut=$((cut + 1)) cpus=$((3 - cpus))
+    case $((cut % 5)) in 1) bus=nvme ;; 2) bus=scsi ;; 3) bus=ahci ;; *) bus=virtio ;; esac
     "$LETHE" volume delete crash 2>/dev/null
     "$LETHE" volume create crash 48m
-    timeout -k 5 60 "$LETHE" run --accel tcg --smp $cpus --timeout 50 "$work/volume" --mount crash:/data -- load /data $cut > "$work/acks" 2>"$work/err" &
+    timeout -k 5 60 "$LETHE" run --accel tcg --smp $cpus --disk-bus $bus --timeout 50 "$work/volume" --mount crash:/data -- load /data $cut > "$work/acks" 2>"$work/err" &
     tool=$!
     for i in $(seq 150); do grep -q ack "$work/acks" && break; sleep 0.1; done
     sleep "$(awk -v s="$cut.$$" 'BEGIN { srand(s * 1000); print 0.1 + rand() * 3 }')"
@@ -102,7 +103,7 @@ while [ $cut -lt "${CUTS:-10}" ]; do
     wait "$tool"
     for i in $(seq 50); do released && break; sleep 0.1; done
     acks=$(grep -c ^ack "$work/acks")
-    [ "$acks" -gt 0 ] || fail "volume/cut-$cut: the load wrote nothing: $(tail -n 1 "$work/acks" "$work/err" | tr '\n' '|')"
+    [ "$acks" -gt 0 ] || fail "volume/cut-$cut ($bus): the load wrote nothing: $(tail -n 1 "$work/acks" "$work/err" | tr '\n' '|')"
     cp "$volumes/crash.ext4" "$work/cut.img"
     e2fsck -p "$work/cut.img" >"$work/held" 2>&1
     [ $? -le 1 ] && sound "$work/cut.img" >"$work/held" 2>&1 && pass ||
