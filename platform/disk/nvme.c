@@ -436,7 +436,7 @@ static int add_namespace(struct nvme *n, u32 id)
         return -EIO;
     u32 format = get32(data + 128 + 4 * (data[26] & 15)), shift = (format >> 16 & 0xff) - 9;
     u64 blocks = get32(data) | (u64)get32(data + 4) << 32;
-    if (!blocks)
+    if (!blocks || id > UINT16_MAX)  // more than a name has room for
         return 0;
     if (shift > 3 || blocks > BIT(50) || (format & 0xffff)) {
         log_warn("nvme%un%u: blocks of 512 to 4096 bytes without metadata can be used", n->number,
@@ -451,7 +451,7 @@ static int add_namespace(struct nvme *n, u32 id)
     ns->shift = shift;
     describe(&ns->disk, n, blocks << shift, shift);
     ns->disk.read_only = data[99] & 1;
-    snprintf(ns->disk.whole.name, sizeof(ns->disk.whole.name), "nvme%un%u", n->number, id);
+    snprintf(ns->disk.whole.name, sizeof(ns->disk.whole.name), "nvme%un%u", (u8)n->number, (u16)id);
     int err = block_disk_add(&ns->disk);
     n->n_disks += !err;
     return err;

@@ -248,8 +248,9 @@ static void read_config(struct virtio_blk *v)
         v->n_queues = MAX(MIN(config32(v, CONFIG_QUEUES) >> 16, DISK_MAX_QUEUES), 1u);
 }
 
-// The 20 bytes by which the host names the disk. Nobody else uses the queue yet, and the answer comes at once or not at all.
-static void read_serial(struct virtio_blk *v)
+// The 20 bytes by which the host names the disk. Nobody else uses the queue yet, and the answer comes at once or not at all. => -EIO: the
+// device does not answer, or breaks the rules
+static int read_serial(struct virtio_blk *v)
 {
     struct blk_queue *q = v->queues[0];
     struct slot *s = &q->slots[0];
@@ -268,6 +269,7 @@ static void read_serial(struct virtio_blk *v)
     }
     if (id == 0 && s->status == S_OK)
         memcpy(v->disk.serial, text, 20);
+    return id == 0 ? 0 : -EIO;
 }
 
 static const struct block_disk_ops blk_ops = {.submit = submit, .kick = kick_all};
@@ -297,12 +299,14 @@ int virtio_blk_start(struct virtio_device *d)
     v->disk.major = BLOCK_MAJOR_VD;
     v->disk.driver = v;
     int err = start(v);
+    if (!err) {
+        virtio_ready(d);
+        err = read_serial(v);
+    }
     if (err) {
         virtio_stop(d);
         return err;  // its memory may be the device's still: it is lost
     }
-    virtio_ready(d);
-    read_serial(v);
     for (u32 i = 0; i < v->n_queues; i++)
         virtqueue_set_interrupts(&v->queues[i]->vq, true);
     return block_disk_add(&v->disk);

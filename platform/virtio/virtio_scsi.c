@@ -67,6 +67,7 @@ struct scsi_queue {
 struct virtio_scsi {
     struct scsi_adapter adapter;  // first
     struct virtio_device *virtio;
+    bool silent;  // it left a command unanswered while disks were looked for: slot 0 is its own
     u32 n_queues;
     struct scsi_queue *queues[DISK_MAX_QUEUES];
     struct virtqueue unused[FIRST_REQUEST_QUEUE];
@@ -215,12 +216,15 @@ static int execute(struct scsi_adapter *a, u32 target, u32 lun, const u8 *cdb, u
     struct slot *s = &q->slots[0];
     struct block_segment in = {virt_to_phys(data), bytes};
     int slot;
+    if (v->silent)
+        return -EIO;
     put_command(s, 0, target, lun, cdb);
     add_chain(q, 0, &in, bytes ? 1 : 0, true);
     virtqueue_kick(&q->vq);
     for (u64 end = ktime_ns() + ANSWER_NS; (slot = take(q)) == -EAGAIN && ktime_ns() < end;)
         arch_cpu_relax();
-    if (slot)
+    v->silent = slot != 0;
+    if (v->silent)
         return -EIO;
     memcpy(sense, (const void *)s->answer.sense, SENSE_BYTES);
     u8 response = s->answer.response;
@@ -288,9 +292,12 @@ int virtio_scsi_start(struct virtio_device *d)
         virtio_ready(d);
         err = scsi_find_disks(&v->adapter);
     }
-    if (err) {
+    if (err || v->silent) {
+        struct list none = LIST_INIT(none);
         virtio_stop(d);
-        return err;  // its memory may be the device's still: it is lost
+        for (u32 i = 0; i < v->n_queues; i++)  // of disks that were found
+            disk_queue_break(&v->queues[i]->q, &none);
+        return err ? err : -EIO;  // its memory may be the device's still: it is lost
     }
     for (u32 i = 0; i < v->n_queues; i++)
         virtqueue_set_interrupts(&v->queues[i]->vq, true);
