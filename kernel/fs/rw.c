@@ -876,6 +876,14 @@ __cold long sys_sync_file_range(int fd, loff_t offset, loff_t len, u32 flags)
     return err;
 }
 
+// Brings [offset, offset + len) of a file into memory, as far as there is plenty; len 0: all from offset on.
+static void read_ahead(struct inode *inode, loff_t offset, u64 len)
+{
+    if ((inode->flags & I_VOLUME) && S_ISREG(inode->mode) && offset >= 0)
+        volume_read_ahead(inode, (u64)offset, len ? (u64)offset + len : UINT64_MAX);
+}
+
+#define POSIX_FADV_WILLNEED 3
 #define POSIX_FADV_DONTNEED 4
 #define POSIX_FADV_NOREUSE 5
 
@@ -893,6 +901,8 @@ __cold long sys_fadvise64(int fd, loff_t offset, loff_t len, int advice)
     else if (advice == POSIX_FADV_DONTNEED && (inode->flags & I_VOLUME) && S_ISREG(inode->mode))
         vm_object_drop(&inode->file.object, DIV_ROUND_UP((u64)offset, PAGE_SIZE),
                        len ? page_index((u64)(offset + len)) - 1 : UINT64_MAX - 1);
+    else if (advice == POSIX_FADV_WILLNEED)
+        read_ahead(inode, offset, (u64)len);
     fd_put(f);
     return err;  // what is in memory already has nothing that could be read ahead or dropped
 }
@@ -905,6 +915,8 @@ __cold long sys_readahead(int fd, loff_t offset, size_t len)
         err = -EBADF;
     else if (!f.file->inode || !S_ISREG(f.file->inode->mode))
         err = -EINVAL;
+    else if (len)
+        read_ahead(f.file->inode, offset, len);
     fd_put(f);
     return err;
 }

@@ -653,6 +653,7 @@ void volumes_sync(void) __weak;      // sync(2)
 void volumes_shutdown(void) __weak;  // the machine ends: everything durable and marked clean
 int volume_fsync(struct file *f, bool data_only) __weak;
 int volume_write_range(struct inode *inode, u64 start, u64 end) __weak;  // sync_file_range(2)
+void volume_read_ahead(struct inode *inode, u64 start, u64 end) __weak;  // readahead(2)
 const struct file_ops *blkdev_find(u32 rdev) __weak;                     // open of an S_IFBLK inode
 void blockdev_init(void) __weak;  // finds partitions, makes /dev nodes, /proc and /sys files
 // Sets the name of an open mount in the list of mounts; used by init for the run configuration.

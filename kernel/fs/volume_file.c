@@ -276,6 +276,33 @@ static struct page *object_get_page(struct vm_object *obj, u64 index, bool write
     return err ? ERR_PTR(err) : p;
 }
 
+// posix_fadvise(WILLNEED), readahead(2). An error is left to whoever reads the page. => may sleep until all is there
+void volume_read_ahead(struct inode *inode, u64 start, u64 end)
+{
+    struct vol_inode *vi = vol_inode_of(inode);
+    struct vm_object *obj = &inode->file.object;
+    u64 index = page_index(start), stop = end < start ? UINT64_MAX : page_index(end - 1) + 1;
+    int err = 0;
+    while (!err && page_memory_plentiful() && !thread_signal_pending()) {
+        struct page *there = NULL;
+        u32 n = 0;
+        mutex_lock(&vi->pages);
+        stop = MIN(stop, DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE));
+        u32 most = index < stop ? (u32)MIN(stop - index, (u64)BATCH) : 0;
+        while (n < most && !(there = vm_object_find(obj, index + n)))
+            n++;
+        if (n)
+            err = read_pages(vi, index, n);
+        mutex_unlock(&vi->pages);
+        if (there)
+            page_put(there);
+        if (!most)
+            break;
+        index += n + (there != NULL);
+        sched_point();
+    }
+}
+
 // A page that read or write finds missing; beyond the end and in holes it is made, not read. [inode->lock]
 struct page *volume_page_for_write(struct inode *inode, u64 index)
 {

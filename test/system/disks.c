@@ -8,6 +8,7 @@
 //   disks volume-eio DEV     the same of an ext4 volume, which is read-only afterwards
 //   disks sync DEV           many small files on a slow ext4 volume; "synced" when sync(2) has returned, then it waits to be killed
 //   disks synced DEV         all of them are there
+//   disks ahead DEV          of the file "large" on an ext4 volume what is asked for beforehand is in memory, and no more
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -204,6 +206,46 @@ static int sync_small(int check)
     return 0;
 }
 
+// ---- reading ahead
+
+#define LARGE (16u << 20)
+
+// Whether all (1), none (0) or some (-1) of the megabyte at `at` is in memory.
+static int resident(void *map, size_t at)
+{
+    unsigned char in[256];
+    int n = 0;
+    NEED(mincore((char *)map + at, 1 << 20, in) == 0);
+    for (int i = 0; i < 256; i++)
+        n += in[i] & 1;
+    return n == 256 ? 1 : n ? -1 : 0;
+}
+
+static int ahead(void)
+{
+    mount_it();
+    int fd = open("large", O_RDONLY);
+    void *map = mmap(NULL, LARGE, PROT_READ, MAP_SHARED, fd, 0);
+    NEED(fd >= 0 && map != MAP_FAILED && resident(map, 0) == 0);
+    NEED(posix_fadvise(fd, 1 << 20, 1 << 20, POSIX_FADV_WILLNEED) == 0);
+    NEED(readahead(fd, 4 << 20, 1 << 20) == 0);
+    NEED(madvise((char *)map + (7 << 20), 1 << 20, MADV_WILLNEED) == 0);
+    for (int i = 0; i < 100 && resident(map, 7 << 20) != 1; i++)
+        usleep(20000);
+    for (size_t mib = 0; mib < 7; mib += 1)
+        NEED(resident(map, mib << 20) == (mib == 1 || mib == 4));
+    NEED(resident(map, 7 << 20) == 1 && resident(map, 12 << 20) == 0);
+    NEED(posix_fadvise(fd, 15 << 20, 0, POSIX_FADV_WILLNEED) == 0);
+    NEED(resident(map, 15 << 20) == 1);
+    NEED(posix_fadvise(fd, 1 << 20, 1 << 20, POSIX_FADV_DONTNEED) == 0);
+    NEED(resident(map, 1 << 20) == 0);
+    for (size_t at = 0; at < LARGE; at += 4096)
+        NEED(*(uint32_t *)((char *)map + at) == at);
+    NEED(readahead(fd, 100 << 20, 1 << 20) == 0 && readahead(fd, 0, 0) == 0);
+    puts("ahead");
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *verb = argc > 1 ? argv[1] : "";
@@ -219,5 +261,7 @@ int main(int argc, char **argv)
         return flush_eio();
     if (!strcmp(verb, "volume-eio"))
         return volume_eio();
+    if (!strcmp(verb, "ahead"))
+        return ahead();
     return sync_small(!strcmp(verb, "synced"));
 }

@@ -59,6 +59,11 @@ cut_power "$d/v.img"
 wait $tool
 expect_output disks/synced 0 synced on_disk virtio "$(plain "$d/v.img")" -- synced /dev/vda
 
+mkdir -p "$d/large"
+perl -e 'print pack("V", $_ * 4096) . "x" x 4092 for 0 .. 4095' > "$d/large/large"
+truncate -s 64M "$d/l.img" && mke2fs -qF -t ext4 -d "$d/large" "$d/l.img"
+expect_output disks/ahead 0 ahead on_disk virtio "$(plain "$d/l.img")" -- ahead /dev/vda
+
 # ---- partitions: GPT with its first table whole and broken, MBR with logical ones; names and sizes as Linux has them
 truncate -s 64M "$d/gpt.img"
 sgdisk -n 1:2048:+8M -n 2:0:+100K -n 5:40960:50000 "$d/gpt.img" >/dev/null
