@@ -43,7 +43,7 @@ ALL_OBJS        := $(sort $(KERNEL_OBJS) $(KERNEL_FULL_OBJS))
 
 # ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and
 # end threads and processes pass through it, and the slow paths of locks.
-KCOLD := $(addprefix kernel/fs/,async.c attr.c dev.c dir.c ext4.c fcntl.c gen.c inotify.c locks.c memfd.c memfs.c mount.c pidfd.c poll.c proc.c proc_pid.c proc_sys.c \
+KCOLD := $(addprefix kernel/fs/,async.c attr.c dir.c ext4.c fcntl.c gen.c inotify.c locks.c memfd.c memfs.c mount.c pidfd.c poll.c proc.c proc_pid.c proc_sys.c \
              rootfs.c signalfd.c splice.c sysfs.c sysv_shm.c timerfd.c tty.c tty_host.c xattr.c) \
          $(addprefix kernel/task/,clone.c creds.c exit.c groups.c misc.c proc_info.c process.c rseq.c schedcalls.c timers.c wait.c) \
          $(addprefix kernel/core/,cmdline.c debug.c kallsyms.c kmain.c lock.c log.c random.c seq_buf.c smp.c) \
