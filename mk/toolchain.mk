@@ -32,7 +32,7 @@ KCFLAGS := -std=gnu11 -ffreestanding -O2 -g \
            -fno-strict-aliasing -fno-strict-overflow -fno-delete-null-pointer-checks -fno-common \
            -fno-omit-frame-pointer -momit-leaf-frame-pointer -fno-stack-protector \
            -fno-pic -fno-pie -fno-asynchronous-unwind-tables -fno-unwind-tables \
-           -falign-functions=4 -fno-align-loops -fno-align-jumps -fno-tree-pre -fno-tree-ch -fno-reorder-blocks-and-partition -ffunction-sections -fdata-sections -Wframe-larger-than=2048 \
+           -falign-functions=$(if $(filter x86_64,$(ARCH)),2,4) -fno-align-loops -fno-align-jumps -fno-tree-pre -fno-tree-ch -fno-reorder-blocks-and-partition -ffunction-sections -fdata-sections -Wframe-larger-than=2048 \
            -mgeneral-regs-only $(WARNINGS) $(REPRODUCIBLE)
 
 KCFLAGS_x86_64  := -m64 -march=x86-64 -mcmodel=kernel -mno-red-zone -fcf-protection=none \
