@@ -335,7 +335,8 @@ static void step_protect(struct job *job)
 {
     struct range r = pick_range(job);
     int protection = pick_protection(job);
-    static const int extras[] = {0, 0, 0, 0, 0, 0, 8 /* SEM */, 0x10};
+    // The last is a bit that no architecture knows; 0x10 and 0x20 are Arm's BTI and MTE.
+    static const int extras[] = {0, 0, 0, 0, 0, 0, 8 /* SEM */, 0x40};
     protection |= extras[next_random(job, COUNT(extras))];
     uint64_t key = next_random(job, 16);
     say_range(job, key ? "mprotect" : "pkey_mprotect", &r);
