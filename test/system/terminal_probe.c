@@ -4,6 +4,7 @@
 //
 //   terminal_probe size | keys | line | jobs
 #include <errno.h>
+#include <poll.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -18,11 +19,26 @@
 static volatile sig_atomic_t last_signal;
 static void note(int sig) { last_signal = sig; }
 
+// Notes the signal from now on, but only while wait_input waits: one that came just before a read would leave it waiting.
 static void catch (int sig)
 {
     struct sigaction action = {.sa_handler = note};
+    sigset_t set;
 
+    sigemptyset(&set);
+    sigaddset(&set, sig);
+    sigprocmask(SIG_BLOCK, &set, NULL);
     sigaction(sig, &action, NULL);
+}
+
+// => whether there is input; false after a signal that is caught.
+static bool wait_input(void)
+{
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    sigset_t none;
+
+    sigemptyset(&none);
+    return ppoll(&input, 1, NULL, &none) >= 0 || errno != EINTR;
 }
 
 static void say_size(const char *when)
@@ -38,12 +54,10 @@ static void say_size(const char *when)
 // The window at the start and after each change, until a line is typed.
 static void sizes(void)
 {
-    char c;
-
     catch (SIGWINCH);
     printf("term %s\n", getenv("TERM"));
     say_size("start");
-    while (read(0, &c, 1) < 0 && errno == EINTR)
+    while (!wait_input())
         say_size("now");
 }
 
@@ -80,13 +94,12 @@ static void lines(void)
     printf("ready\n");
     fflush(stdout);
     for (;;) {
-        n = read(0, line, sizeof(line));
-        if (n < 0 && errno == EINTR)
+        if (!wait_input())
             printf("signal %d\n", (int)last_signal);
-        else if (n <= 0)
-            break;
-        else
+        else if ((n = read(0, line, sizeof(line))) > 0)
             printf("line of %zd: %.*s", n, (int)n, line);
+        else
+            break;
         fflush(stdout);
     }
     printf("end of input\n");
