@@ -75,10 +75,10 @@ static void map_zero_around(struct fault *f)
     pte_t *slot = f->slot - ((f->addr - first) >> PAGE_SHIFT);
     pte_t *end = f->slot + ((last - f->addr) >> PAGE_SHIFT);
     // The neighbours stay "not accessed": replacing them later needs no flush.
-    pte_replace(f->slot, PTE_NONE, pte_mk_young(zero));
-    for (; slot < end; slot++)
+    pt_fill(f->mm, f->addr, f->slot, pte_mk_young(zero));
+    for (; slot < end; slot++, first += PAGE_SIZE)
         if (pte_is_none(READ_ONCE(*slot)))
-            pte_replace(slot, PTE_NONE, zero);
+            pt_fill(f->mm, first, slot, zero);
 }
 
 static bool huge_fits(const struct vma *v, vaddr_t addr)
@@ -98,7 +98,7 @@ static bool map_huge(struct fault *f)
         return false;
     }
     pte_t leaf = pte_make_huge(page_to_phys(p), data_prot(f->vma) | PTE_DIRTY);
-    if (!pte_replace(f->level1, PTE_NONE, leaf)) {
+    if (!pt_fill(f->mm, f->addr, f->level1, leaf)) {
         page_free(p, PAGE_MAX_ORDER);
         return true;
     }
@@ -126,7 +126,7 @@ static enum fault_kind map_cluster(struct fault *f, unsigned n)
                 installed = installed ? installed : -1;
             break;
         }
-        if (pte_replace(slot, PTE_NONE, own_entry(v, p)))
+        if (pt_fill(f->mm, va, slot, own_entry(v, p)))
             installed++;
         else
             page_free(p, 0);
@@ -153,7 +153,7 @@ static enum fault_kind anon_first_write(struct fault *f)
     struct page *p = page_alloc(0, PAGE_ZERO | PAGE_USER);
     if (!p)
         return FK_OOM;
-    if (likely(pte_replace(f->slot, PTE_NONE, own_entry(f->vma, p))))
+    if (likely(pt_fill(f->mm, f->addr, f->slot, own_entry(f->vma, p))))
         atomic_add(&f->mm->rss_anon, 1);
     else
         page_free(p, 0);
@@ -242,9 +242,9 @@ static inline struct page *sync_code(const struct vma *v, struct page *p)
 }
 
 // Installs a page whose reference the caller gives away. => false: it lost against another entry
-static inline bool install_cached(pte_t *slot, struct page *p, pte_t e)
+static inline bool install_cached(struct mm *mm, vaddr_t va, pte_t *slot, struct page *p, pte_t e)
 {
-    if (likely(pte_replace(slot, PTE_NONE, e)))
+    if (likely(pt_fill(mm, va, slot, e)))
         return true;
     page_put(p);
     return false;
@@ -284,7 +284,8 @@ static void map_cached_around(struct fault *f, u64 index, const struct object_ri
         if (!pte_is_none(READ_ONCE(*slot)) || (p->flags & PG_POISON))
             page_put(p);
         else
-            installed += install_cached(slot, sync_code(v, p), object_entry(r, p));
+            installed += install_cached(f->mm, first + (i << PAGE_SHIFT), slot, sync_code(v, p),
+                                        object_entry(r, p));
     }
     if (installed)
         atomic_add(cached_rss(f->mm, obj), installed);
@@ -375,7 +376,7 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
         if (!own)
             return FK_OOM;
         sync_code(v, own);
-        if (pte_replace(f->slot, PTE_NONE, own_entry(v, own)))
+        if (pt_fill(f->mm, f->addr, f->slot, own_entry(v, own)))
             atomic_add(&f->mm->rss_anon, 1);
         else
             page_free(own, 0);
@@ -386,7 +387,7 @@ static enum fault_kind object_missing(struct fault *f, u64 index)
         return kind;
     }
     struct object_rights r = object_rights(v);
-    if (install_cached(f->slot, sync_code(v, p), pte_mk_young(object_entry(&r, p))))
+    if (install_cached(f->mm, f->addr, f->slot, sync_code(v, p), pte_mk_young(object_entry(&r, p))))
         atomic_add(cached_rss(f->mm, v->object), 1);
     map_cached_around(f, index, &r);
     return FK_OK;
@@ -421,6 +422,8 @@ static enum fault_kind huge_present(struct fault *f, pte_t e)
 {
     if (f->vma->flags & VM_HUGETLB)
         return hugetlb_fault(f->mm, f->vma, f->addr, is_write(f));
+    if (pte_is_splitting(e))
+        return FK_OK;  // the access is repeated
     if (is_write(f) && !pte_writable(e) && (f->vma->flags & VM_WRITE)) {
         pte_t new = pte_mk_dirty(pte_mk_young(pte_with_prot(e, pt_prot_of(f->vma->flags))));
         pte_replace(f->level1, e, new);
@@ -459,6 +462,7 @@ static enum fault_kind resolve(struct fault *f)
         bool eager = (f->access & FAULT_POPULATE) || (v->flags & VM_HUGEPAGE);
         if (eager && is_write(f) && huge_fits(v, f->addr) && thp_allowed(v) && map_huge(f))
             return FK_OK;
+        pt_before_fill(f->mm, f->addr, f->level1);
         if (!pt_make_table(f->mm, f->level1))
             return FK_OOM;
         e1 = READ_ONCE(*f->level1);

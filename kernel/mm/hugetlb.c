@@ -184,9 +184,9 @@ static struct page *object_page(struct vm_object *obj, u64 index)
 
 // ---- faults
 
-static bool install(struct mm *mm, pte_t *slot, pte_t expected, struct page *p, unsigned prot)
+static bool install(struct mm *mm, vaddr_t va, pte_t *slot, struct page *p, unsigned prot)
 {
-    if (pte_replace(slot, expected, pte_make_huge(page_to_phys(p), prot | PTE_YOUNG | PTE_DIRTY)))
+    if (pt_fill(mm, va, slot, pte_make_huge(page_to_phys(p), prot | PTE_YOUNG | PTE_DIRTY)))
         return true;
     page_put(p);
     return false;
@@ -238,7 +238,7 @@ enum fault_kind hugetlb_fault(struct mm *mm, struct vma *v, vaddr_t addr, bool w
     }
     if (!p)
         return FK_SIGBUS;
-    if (install(mm, slot, PTE_NONE, p, pt_prot_of(v->flags)))
+    if (install(mm, addr, slot, p, pt_prot_of(v->flags)))
         atomic_add(&mm->n_hugetlb, 1);
     return FK_OK;
 }

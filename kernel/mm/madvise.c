@@ -168,9 +168,9 @@ static bool free_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end
     struct free_walk *fw = container_of(w, struct free_walk, walk);
     if (end - start < HUGE_SIZE)
         return pt_split_huge(fw->g->mm, slot, start);
-    pte_t e = READ_ONCE(*slot);
+    pte_t e = pt_read_level1(slot);
     while (pte_is_huge(e) && !pte_replace(slot, e, pte_mk_clean(e)))
-        e = READ_ONCE(*slot);
+        e = pt_read_level1(slot);
     if (!pte_is_huge(e))
         return pte_is_table(e);
     fw->n += PT_ENTRIES;
@@ -214,7 +214,7 @@ static void reclaim_run(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t e
 static bool reclaim_huge(struct pt_walk *w, pte_t *slot, vaddr_t start, vaddr_t end)
 {
     struct free_walk *fw = container_of(w, struct free_walk, walk);
-    pte_t e = READ_ONCE(*slot);
+    pte_t e = pt_read_level1(slot);
     if (!pte_is_huge(e) || (pte_dirty(e) && !fw->droppable) || end - start < HUGE_SIZE ||
         !pte_replace(slot, e, PTE_NONE))
         return false;
@@ -232,6 +232,7 @@ static u64 reclaim_from(struct mm *mm, u64 wanted)
     if (!rwlock_try_read(&mm->lock))
         return 0;
     tlb_gather_init(&g, mm);
+    pt_zap_begin(mm);
     for (struct vma *v = mm->first; v && fw.n < wanted; v = v->next) {
         fw.droppable = v->flags & VM_DROPPABLE;
         if (!v->object && !(v->flags & (VM_SPECIAL | VM_HUGETLB)))
@@ -240,6 +241,7 @@ static u64 reclaim_from(struct mm *mm, u64 wanted)
     if (fw.n < wanted)
         atomic_store(&mm->n_lazyfree, 0);
     tlb_gather_finish(&g);
+    pt_zap_end(mm);
     rwlock_read_done(&mm->lock);
     return fw.n;
 }
@@ -590,18 +592,22 @@ static bool advise_range_ok(vaddr_t start, size_t len_in, vaddr_t *end)
 
 static void advise_lock(struct mm *mm, enum lock_kind kind)
 {
-    if (kind == LOCK_READ)
+    if (kind == LOCK_READ) {
         rwlock_read(&mm->lock);
-    else if (kind == LOCK_WRITE)
+        pt_zap_begin(mm);
+    } else if (kind == LOCK_WRITE) {
         rwlock_write(&mm->lock);
+    }
 }
 
 static void advise_unlock(struct mm *mm, enum lock_kind kind)
 {
-    if (kind == LOCK_READ)
+    if (kind == LOCK_READ) {
+        pt_zap_end(mm);
         rwlock_read_done(&mm->lock);
-    else if (kind == LOCK_WRITE)
+    } else if (kind == LOCK_WRITE) {
         rwlock_write_done(&mm->lock);
+    }
 }
 
 long madvise_vector(struct mm *mm, const struct advise_part *parts, size_t n, int advice)

@@ -70,6 +70,8 @@ struct mm {
     struct rb_root vmas;       // [lock]
     struct vma *first, *last;  // [lock] ends of the list
     u32 n_vmas;                // [lock]
+    u32 n_zapping;  // atomic, where ARCH_BREAK_BEFORE_MAKE: whoever empties entries with the lock
+                    // held for reading, and has not flushed yet
     struct arch_mm arch;
     cpumask_t cpus;                   // atomic: CPUs that may hold translations of it (mm/tlb.c)
     cpumask_t lazy_cpus;              // atomic: CPUs that have it loaded but run nothing of it

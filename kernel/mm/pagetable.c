@@ -15,6 +15,8 @@
 //      Bits are set before an entry is, and never cleared: zapping looks at no other group.
 //  P9  An entry marked unchanged has no right to write: its frame holds what it held when clear_refs was told 4. Who gives
 //      any right takes the mark away, so a change may be told that was none, but none is missed.
+//  P10 Where ARCH_BREAK_BEFORE_MAKE, a level 1 leaf that bears the mark of P7 is being split by one thread, which alone may
+//      change it. It gives no right meanwhile: who faults on it tries again, who wants to take it away waits.
 //  P6  mm->n_table_pages counts the tables below the root; rss_* the leaves by kind; n_huge the 2 MiB ones.
 //
 // Changing entries:
@@ -24,6 +26,9 @@
 //    dirty flags. So an entry that has both already may be rewritten with a plain store (pte_settled).
 //  * The accessed flag is set before a translation enters any TLB. An entry that was never young needs
 //    no flush when it goes (the zero page's fault-around lives from that).
+//  * Where ARCH_BREAK_BEFORE_MAKE, a used entry changes its frame or size by way of an invalid one and a flush
+//    (pt_change_frame, P10); and an entry that was taken away with the lock held for reading may be filled before the flush
+//    of who took it: who fills it flushes it then (pt_fill, pt_zap_begin). test/host/mm tries it with TLBs that remember all.
 #include "mm/pagetable.h"
 
 #include <string.h>
@@ -83,6 +88,7 @@ pte_t *pt_make_slot(struct mm *mm, vaddr_t va, bool *huge)
         return NULL;
     pte_t e = READ_ONCE(*level1);
     if (pte_is_none(e)) {
+        pt_before_fill(mm, va, level1);
         if (!pt_make_table(mm, level1))
             return NULL;
         e = READ_ONCE(*level1);
@@ -218,27 +224,45 @@ static void fill_split(pte_t *table, pte_t leaf)
     }
 }
 
+// Puts the table in p in the leaf's place. Where flushes wait for no other CPU, zap_leaf could free the frame while its struct
+// pages are written here: then the leaf must be ours before. => false: it has changed
+static __always_inline bool split_leaf(struct mm *mm, pte_t *level1, pte_t e, struct page *p,
+                                       vaddr_t va)
+{
+    pte_t ours = e;
+    if (ARCH_BREAK_BEFORE_MAKE) {
+        ours = pte_mk_exclusive(pte_with_prot(e, 0));
+        if (!pte_replace(level1, e, ours))
+            return false;
+        tlb_flush_page(mm, va);
+    }
+    fill_split(page_address(p), e);
+    p->aux = UINT32_MAX;
+    return pte_replace(level1, ours, pte_make_table(page_to_phys(p)));
+}
+
 __cold bool pt_split_huge(struct mm *mm, pte_t *level1, vaddr_t va)
 {
     struct page *p = page_alloc(0, 0);
     if (!p)
         return false;
     for (;;) {
-        pte_t e = READ_ONCE(*level1);
+        pte_t e = pt_read_level1(level1);
         if (pte_is_table(e) || pte_is_none(e)) {  // another thread split or discarded it
+            pt_before_fill(mm, va, level1);
             if (pte_is_none(e) && pt_make_table(mm, level1))
                 continue;  // there may be another leaf by now
             page_free(p, 0);
             return pte_is_table(e);
         }
-        fill_split(page_address(p), e);
-        p->aux = UINT32_MAX;
-        if (pte_replace(level1, e, pte_make_table(page_to_phys(p))))
+        if (split_leaf(mm, level1, e, p, va))
             break;
     }
     atomic_add(&mm->n_table_pages, 1);
     atomic_sub(&mm->n_huge, 1);
     atomic_add(&mm_stats.thp_split, 1);
+    if (ARCH_BREAK_BEFORE_MAKE)
+        return true;  // flushed before
     va = ALIGN_DOWN(va, HUGE_SIZE);
     tlb_flush_range(mm, va, va + PAGE_SIZE);  // any address drops the 2 MiB translation
     return true;
@@ -392,9 +416,9 @@ static void clear_part(pte_t leaf, vaddr_t start, vaddr_t end)
 // => What the slot held, if another thread took the leaf away or split it meanwhile; else the leaf
 static pte_t zap_leaf(struct tlb_gather *g, pte_t *slot, vaddr_t start, vaddr_t end)
 {
-    pte_t e = READ_ONCE(*slot);
+    pte_t e = pt_read_level1(slot);
     while (pte_is_huge(e) && !pte_replace(slot, e, PTE_NONE))
-        e = READ_ONCE(*slot);
+        e = pt_read_level1(slot);
     if (!pte_is_huge(e))
         return e;
     struct page *p = phys_to_page(pte_phys(e));
@@ -407,7 +431,7 @@ static pte_t zap_leaf(struct tlb_gather *g, pte_t *slot, vaddr_t start, vaddr_t 
     page_chain_push(&g->huge, p);
     g->anon += PT_ENTRIES;
     // Even if it was never used: who is splitting the leaf at this moment writes to the struct pages behind it, and
-    // answers no flush before that is done.
+    // answers no flush before that is done. (Where nobody answers flushes, it was waited for above.)
     tlb_gather_range(g, start, end);
     return e;
 }
@@ -863,6 +887,10 @@ int pt_move(struct tlb_gather *g, vaddr_t from, vaddr_t to, size_t len)
             continue;
         if (whole_table_moves(from, to, end)) {
             pte_t old = *t;
+            if (ARCH_BREAK_BEFORE_MAKE && pte_is_table(old)) {
+                *t = PTE_NONE;
+                tlb_flush_page(g->mm, to);
+            }
             *t = atomic_xchg(s, PTE_NONE);
             if (pte_is_table(old)) {
                 page_chain_push(&g->tables, phys_to_page(pte_phys(old)));

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "arch/pte.h"
+#include "core/cpu.h"
+#include "core/log.h"
 #include "mm/mm.h"
 #include "mm/tlb.h"
 
@@ -40,13 +42,47 @@ pte_t *pt_lookup(struct mm *mm, vaddr_t va, int *level);
 pte_t *pt_make_level1(struct mm *mm, vaddr_t va);
 // Turns an empty level 1 slot into a table, if nobody else did. => false: no memory
 bool pt_make_table(struct mm *mm, pte_t *level1);
+// What must come before an empty level 0 or 1 entry that maps va is filled: see n_zapping in mm.h.
+static inline void pt_before_fill(struct mm *mm, vaddr_t va, const pte_t *slot)
+{
+    if (ARCH_BREAK_BEFORE_MAKE && pte_is_none(atomic_load(slot)) &&
+        unlikely(atomic_load(&mm->n_zapping)))
+        tlb_flush_page(mm, va);
+}
+// Who takes entries away with mm->lock held for reading only says so before, and when the flush is done.
+static inline void pt_zap_begin(struct mm *mm)
+{
+    if (ARCH_BREAK_BEFORE_MAKE && n_cpus > 1)
+        atomic_add(&mm->n_zapping, 1);
+}
+static inline void pt_zap_end(struct mm *mm)
+{
+    if (ARCH_BREAK_BEFORE_MAKE && n_cpus > 1)
+        atomic_sub(&mm->n_zapping, 1);
+}
+
 // pt_make_level1 and a table in it: the level 0 slot. A 2 MiB leaf in the way: NULL with *huge set.
 pte_t *pt_make_slot(struct mm *mm, vaddr_t va, bool *huge);
+
+// A step that ARCH_BREAK_BEFORE_MAKE forbids: from an entry that a CPU may hold to a usable one of another frame.
+static inline bool pte_makes_before_break(pte_t e, pte_t new)
+{
+    return ARCH_BREAK_BEFORE_MAKE && pte_present(e) && pte_young(e) && (pte_prot(e) & PTE_READ) &&
+           pte_present(new) && (pte_prot(new) & PTE_READ) && pte_phys(e) != pte_phys(new);
+}
 
 // Installs new where expected is; false when the entry changed meanwhile.
 static inline bool pte_replace(pte_t *slot, pte_t expected, pte_t new)
 {
+    KCHECK(!pte_makes_before_break(expected, new));
     return atomic_cmpxchg(slot, &expected, new);
+}
+
+// Fills an empty entry; false when it is not empty (any more).
+static inline bool pt_fill(struct mm *mm, vaddr_t va, pte_t *slot, pte_t new)
+{
+    pt_before_fill(mm, va, slot);
+    return pte_replace(slot, PTE_NONE, new);
 }
 
 // Replaces a present entry by one for another frame, everywhere at once: no CPU can use the new one while another may still
@@ -83,6 +119,21 @@ static inline unsigned pt_prot_of(u64 vm_flags)
                    "the same bits");
     return (unsigned)(vm_flags & 7) | ((vm_flags & 6) != 0) | PTE_USER |
            ((unsigned)(vm_flags >> (VM_PKEY_SHIFT - PTE_KEY_SHIFT)) & PTE_KEY);
+}
+
+// The entry in a level 1 slot, once nobody is splitting it: invariant P10 (pagetable.c).
+static inline bool pte_is_splitting(pte_t e)
+{
+    return ARCH_BREAK_BEFORE_MAKE && pte_is_huge(e) && pte_exclusive(e);
+}
+static inline pte_t pt_read_level1(const pte_t *slot)
+{
+    pte_t e = READ_ONCE(*slot);
+    while (unlikely(pte_is_splitting(e))) {
+        cpu_relax_poll();
+        e = READ_ONCE(*slot);
+    }
+    return e;
 }
 
 // Replaces a 2 MiB leaf by a table with the same translations. => false: no memory, nothing changed

@@ -74,7 +74,11 @@ int arch_mm_init(struct arch_mm *am)
     return 0;
 }
 
-void arch_mm_destroy(struct arch_mm *am) { page_put(phys_to_page(am->root)); }
+void arch_mm_destroy(struct arch_mm *am)
+{
+    host_watch_end(am);
+    page_put(phys_to_page(am->root));
+}
 void arch_mm_switch(struct arch_mm *am) { arch_tlb_flush_all_user(); }
 void arch_clear_pages(void *start, size_t n) { memset(start, 0, n << PAGE_SHIFT); }
 

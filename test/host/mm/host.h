@@ -21,6 +21,17 @@ void host_settle(void);     // all caches drained, so that counters can be compa
 extern bool host_oom;       // the last fault ran out of memory
 extern u64 host_rlimits[16];
 
+// watch.c: [start, start + n pages) of all address spaces, and what has to hold after each operation.
+#ifdef FAKE_BROADCAST
+void host_watch(vaddr_t start, unsigned n);
+void host_watch_check(void);
+void host_watch_end(const struct arch_mm *am);
+#else
+static inline void host_watch(vaddr_t start, unsigned n) {}
+static inline void host_watch_check(void) {}
+static inline void host_watch_end(const struct arch_mm *am) {}
+#endif
+
 // Before every spinlock is taken (include/core/lock.h); NULL: nothing.
 extern void (*host_before_lock)(void);
 // Hooks for it: another CPU empties all CPUs' caches; other CPUs do at random what they may do then. What they hold

@@ -606,6 +606,7 @@ static void begin(void)
         memset(objects[i].values, 0, sizeof objects[i].values);
     }
     memset(procs, 0, sizeof procs);
+    host_watch(BASE, N_PAGES);
     cur = &procs[0];
     cur->mm = mm_create();
     host_run(cur->mm);
@@ -616,6 +617,7 @@ static void one_operation(void)
     operations[r(ARRAY_SIZE(operations))]();
     for (unsigned k = 0; k < 3; k++)
         check_page((unsigned)r(N_PAGES));
+    host_watch_check();
 }
 
 static void finish(u64 pages)

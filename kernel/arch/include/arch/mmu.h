@@ -27,6 +27,12 @@
 #define ARCH_TLB_BROADCAST 0
 #endif
 
+// 1: a used entry becomes one of another frame or size only by way of an invalid one that was flushed everywhere, or a CPU
+// may find two translations and stop, or mix them up (aarch64: DDI 0487, D8.16, "Using break-before-make").
+#ifndef ARCH_BREAK_BEFORE_MAKE
+#define ARCH_BREAK_BEFORE_MAKE 0
+#endif
+
 // Bits of mmap(2)'s and mprotect(2)'s prot that only this architecture has, as far as the CPU does, and flags of an area for them,
 // which lie where the protection key does: ARCH_VM_PROT, arch_prot_bits() and arch_prot_to_vm(prot) of arch_impl/mmu.h.
 #ifndef ARCH_VM_PROT

@@ -39,6 +39,7 @@ static inline phys_t virt_to_phys(const void *kva)
 
 // Translations carry the number of their address space (kernel/arch/aarch64/asid.c); kernel pages are global.
 #define ARCH_TLB_BROADCAST 1
+#define ARCH_BREAK_BEFORE_MAKE 1
 struct arch_mm {
     phys_t root;  // of the level 3 table
     struct asid_space asid;

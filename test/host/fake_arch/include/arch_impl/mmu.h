@@ -17,10 +17,17 @@ struct arch_mm {
 static inline pte_t *arch_mm_root(const struct arch_mm *am) { return phys_to_virt(am->root); }
 void arch_tlb_flush_page(vaddr_t va);
 void arch_tlb_flush_all_user(void);
+#ifdef FAKE_BROADCAST  // test/host/mm/watch.c
+#define ARCH_TLB_BROADCAST 1
+#define ARCH_BREAK_BEFORE_MAKE 1
+void arch_tlb_flush_range(struct arch_mm *am, vaddr_t start, vaddr_t end);
+void arch_tlb_flush_mm(struct arch_mm *am);
+#else
 static inline void arch_tlb_flush_range(struct arch_mm *am, vaddr_t start, vaddr_t end)
 {
     for (; start < end; start += PAGE_SIZE)
         arch_tlb_flush_page(start);
 }
 static inline void arch_tlb_flush_mm(struct arch_mm *am) { arch_tlb_flush_all_user(); }
+#endif
 static inline void arch_sync_code(const void *page) { (void)page; }
