@@ -23,6 +23,13 @@ long sys_shmget(s32 key, size_t size, int flags);
 long sys_shmat(int id, uptr_t addr, int flags);
 long sys_shmdt(uptr_t addr);
 long sys_shmctl(int id, int command, uptr_t buf);
+// aio.c
+long sys_io_setup(u32 n_asked, uptr_t id);
+long sys_io_destroy(u64 id);
+long sys_io_submit(u64 id, long n, uptr_t iocbs);
+long sys_io_cancel(u64 id, uptr_t iocb, uptr_t result);
+long sys_io_getevents(u64 id, long min, long n, uptr_t events, uptr_t timeout);
+long sys_io_pgetevents(u64 id, long min, long n, uptr_t events, uptr_t timeout, uptr_t sig);
 // rw.c
 long sys_read(int fd, uptr_t buf, size_t len);
 long sys_write(int fd, uptr_t buf, size_t len);

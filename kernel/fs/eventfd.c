@@ -170,6 +170,25 @@ static const struct file_ops eventfd_ops = {
     .release = eventfd_release,
 };
 
+struct file *eventfd_get_file(int fd)
+{
+    struct file *f = fd_get_file(fd);
+    if (!f)
+        return ERR_PTR(-EBADF);
+    if (f->ops == &eventfd_ops)
+        return f;
+    file_put(f);
+    return ERR_PTR(-EINVAL);
+}
+
+void eventfd_signal(struct file *f)
+{
+    struct eventfd *e = f->data;
+    eventfd_add(e, 1);
+    if (wait_has_waiters(&e->wait))
+        wait_wake(&e->wait, 1, POLLIN | POLLRDNORM);
+}
+
 long sys_eventfd2(unsigned initial, unsigned flags)
 {
     if (flags & ~(O_CLOEXEC | O_NONBLOCK | EFD_SEMAPHORE))

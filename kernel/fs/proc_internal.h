@@ -10,6 +10,9 @@ extern const struct gen_dir_ops proc_root_ops;  // proc_pid.c: the PIDs
 int proc_readlink_self(u64 arg, char *buf, size_t size);
 int proc_readlink_thread_self(u64 arg, char *buf, size_t size);
 extern const struct gen_entry proc_sys_entries[];
+extern const struct gen_dir_ops proc_sys_fs_more __weak;  // /proc/sys/fs: aio.c
+bool parse_u64(const char *data, u64 *value);
+int show_u64(struct seq_buf *out, u64 arg);    // arg: its address
 extern const struct gen_ops hugetlb_pool_ops;  // nr_hugepages (proc_sys.c)  // proc_sys.c
 
 // kernel/net, in the kernel with a network; in the other one the names are NULL and end their tables.

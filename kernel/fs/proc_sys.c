@@ -26,14 +26,14 @@ static int show_u32(struct seq_buf *out, u64 arg)
     return 0;
 }
 
-static int show_u64(struct seq_buf *out, u64 arg)
+int show_u64(struct seq_buf *out, u64 arg)
 {
     seq_printf(out, "%llu\n", (unsigned long long)*(const u64 *)(uintptr_t)arg);
     return 0;
 }
 
 // One unsigned number and white space. => false: EINVAL
-static bool parse_u64(const char *data, u64 *value)
+bool parse_u64(const char *data, u64 *value)
 {
     char *end;
     while (*data == ' ' || *data == '\t')
@@ -274,7 +274,7 @@ __weak const struct gen_entry proc_sys_net_entries[] = {
 };
 
 const struct gen_entry proc_sys_entries[] = {
-    GEN_DIR("fs", 0555, fs_entries),
+    GEN_DYN("fs", 0555, fs_entries, &proc_sys_fs_more),
     GEN_DIR("kernel", 0555, kernel_entries),
     GEN_DIR("net", 0555, proc_sys_net_entries),
     GEN_DIR("vm", 0555, vm_entries),

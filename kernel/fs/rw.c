@@ -603,18 +603,6 @@ long sys_pwrite64(int fd, uptr_t buf, size_t len, loff_t pos)
 
 #define AT_FILE_POS (-1)
 
-static int check_rwf(const struct file *f, u32 flags, bool write)
-{
-    if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND))
-        return -EOPNOTSUPP;
-    if ((flags & RWF_APPEND) && (flags & RWF_NOAPPEND))
-        return -EINVAL;
-    // Memory never makes the caller wait; other files would have to know the flag.
-    if ((flags & RWF_NOWAIT) && !(f->inode && S_ISREG(f->inode->mode)))
-        return -EOPNOTSUPP;
-    return 0;
-}
-
 static long rw_vector(int fd, uptr_t iov, size_t n_iov, loff_t pos, u32 flags, rw_fn fn)
 {
     struct uio u;
@@ -622,7 +610,7 @@ static long rw_vector(int fd, uptr_t iov, size_t n_iov, loff_t pos, u32 flags, r
     struct fd f = fd_get(fd);
     if (!f.file)
         return -EBADF;
-    ssize_t n = check_rwf(f.file, flags, fn == do_write);
+    ssize_t n = rw_check_flags(f.file, flags);
     if (!n && pos != AT_FILE_POS && (f.file->fmode & FMODE_NO_SEEK))
         n = -ESPIPE;
     if (!n && !(f.file->fmode & (fn == do_read ? FMODE_READ : FMODE_WRITE)))

@@ -47,6 +47,10 @@ struct timespec_user {
     s64 sec, nsec;
 };
 
+// eventfd.c: the event file of a descriptor, referenced. => ERR_PTR(-EBADF, -EINVAL: another kind of file)
+struct file *eventfd_get_file(int fd);
+void eventfd_signal(struct file *f);  // adds one, or nothing where no more fits; does not sleep
+
 // tty.c
 extern const struct file_ops tty_file_ops;
 void tty_init(void);

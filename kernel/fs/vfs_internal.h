@@ -230,3 +230,17 @@ struct superblock *gen_superblock(const char *type, u32 magic, u32 flags,
 void gen_register_type(const char *type, u32 magic, u32 flags, const struct gen_entry *root);
 struct dentry *gen_walk_parent(const char *path, bool make_dirs, const char **last);
 struct dentry *vfs_make_dir_kernel(const char *path);  // as mkdir -p; referenced
+
+// ---- RWF_* of preadv2(2) and io_submit(2). => 0, -EOPNOTSUPP, -EINVAL
+
+static inline int rw_check_flags(const struct file *f, u32 flags)
+{
+    if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND))
+        return -EOPNOTSUPP;
+    if ((flags & RWF_APPEND) && (flags & RWF_NOAPPEND))
+        return -EINVAL;
+    // Memory never makes the caller wait; other files would have to know the flag.
+    if ((flags & RWF_NOWAIT) && !(f->inode && S_ISREG(f->inode->mode)))
+        return -EOPNOTSUPP;
+    return 0;
+}

@@ -81,6 +81,17 @@ struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr,
     return found;
 }
 
+struct vm_object *mm_find_object(struct mm *mm, vaddr_t addr, bool (*is)(const struct vm_object *))
+{
+    struct vm_object *found = NULL;
+    rwlock_read(&mm->lock);
+    const struct vma *v = vma_at(mm, addr);
+    if (v && v->start == addr && v->pgoff == 0 && v->object && is(v->object))
+        vm_object_get(found = v->object);
+    rwlock_read_done(&mm->lock);
+    return found;
+}
+
 // ---- remap_file_pages(2)
 
 static bool remappable(const struct vma *v, vaddr_t end)

@@ -150,6 +150,8 @@ long mm_attach_object(struct mm *mm, vaddr_t addr, size_t len, int prot, bool wr
 // shmdt(2): unmaps the object that was attached at addr, if is(object). => it, referenced; NULL: there is none
 struct vm_object *mm_detach_object(struct mm *mm, vaddr_t addr,
                                    bool (*is)(const struct vm_object *));
+// The object that is mapped from its beginning in the area that begins at addr, if is(object). => referenced; NULL: none
+struct vm_object *mm_find_object(struct mm *mm, vaddr_t addr, bool (*is)(const struct vm_object *));
 // Promises so many more pages of shared memory (or fewer). => false: the overcommit policy refuses
 bool mm_commit(s64 pages);
 long mm_protect(struct mm *mm, vaddr_t addr, size_t len, int prot);
