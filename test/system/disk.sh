@@ -5,19 +5,7 @@ mkdir -p "$d"
 kernel=build/x86_64/lethe-kernel
 make_disk() { "$work/lethe" build --kernel "$kernel" "$@" >"$out" 2>"$err"; }
 disk() { timeout -k 5 100 "$LETHE" run --timeout 60 --disk "$@"; }
-
-# sound NAME IMAGE: partition table, both file systems
-sound() {
-    holds "$1/sgdisk" sh -c "sgdisk -v '$2' | grep -q '^No problems found'"
-    sgdisk -p "$2" > "$d/table"
-    holds "$1/partitions" sh -c "[ \$(grep -Ec '^ +[0-9]+ .* (bios|efi|root)\$' '$d/table') -ge 2 ]"
-    for part in efi root; do
-        set -- "$1" "$2" $(awk -v p=$part '$NF == p { print $2, $3 - $2 + 1 }' "$d/table")
-        dd if="$2" of="$d/$part" bs=512 skip="$3" count="$4" status=none
-    done
-    holds "$1/fsck.vfat" fsck.vfat -n "$d/efi"
-    holds "$1/e2fsck" e2fsck -fn "$d/root"
-}
+. "$here/on_disk.sh"
 
 holds disk/build make_disk build/examples/c-hello -o "$d/hello.img"
 holds disk/prints_command grep -q '^qemu-system-x86_64 .*hello.img' "$out"
@@ -73,51 +61,13 @@ sh -c "timeout 60 $(cat "$out") -device isa-debug-exit,iobase=0x501,iosize=0x04"
 status=$?
 if [ "$status" -eq 1 ]; then pass; else fail "disk/debug_exit: status $status: $(head -n 1 "$err")"; fi
 
-# Every example from a disk, by each firmware, machine and controller in turn. Servers are asked over the network.
-. "$here/serve.sh"
-build_net_load disk
-turn=0
-next_way() { # the options of the next of the sixteen ways
-    machine=$([ $((turn % 2)) = 0 ] && echo pc || echo q35)
-    firmware=$([ $((turn / 2 % 2)) = 0 ] || echo --uefi)
-    bus=$(echo virtio scsi nvme ahci | cut -d ' ' -f $((turn / 4 % 4 + 1)))
-    way="--machine $machine $firmware --disk-bus $bus"
-    turn=$((turn + 5)) # has no divisor in common with 16
-}
-example() { # example NAME STATUS PATTERN [ARGUMENT...]
-    name=$1 want=$2 pattern=$3
-    shift 3
-    next_way
-    make_disk --kernel build/x86_64/lethe-kernel-full build/examples/$name -o "$d/example.img" -- "$@"
-    # shellcheck disable=SC2086 # the words are meant to split
-    run disk "$d/example.img" $way --net user
-    if [ "$status" -eq "$want" ] && grep -aq "$pattern" "$out"; then pass; else
-        fail "disk/example_$name ($way): status $status: $(tail -n 1 "$out")"
-    fi
-}
-example c-cp 0 'in 24 blocks'
-example c-reuse 0 'MADV_FREE_REUSE: yes'
-example c-sbrk 0 'shrank to 0 bytes'
-example c-reboot 3 'Invalid argument' unknown
-example go-hello 3 'processors:' 3
-example go-heap 0 '0 wrong words'
-example go-fetch 1 'connection refused' http://10.0.2.2:1/
-[ ! -e build/examples/rust-hello ] || example rust-hello 0 'Hello from Rust'
-# served NAME PORT READY COMMAND...: the command succeeds while the example serves; PORT stands for the host's port in it
-served() {
-    name=disk/example_$1 inside=$2 ready=$3
-    free_port
-    next_way
-    make_disk --kernel build/x86_64/lethe-kernel-full "build/examples/$1" -o "$d/example.img"
-    shift 3
-    # shellcheck disable=SC2086 # the words are meant to split
-    serve "$ready" --disk "$d/example.img" $way -p "$port:$inside" || return
-    holds "$name" sh -c "$(echo "$*" | sed "s/PORT/$port/")"
-    stop
-}
-served go-http 8080 serving "curl -s http://127.0.0.1:PORT/x | grep -q '^Hello from go.*: /x'"
-served c-echo 7000 echoing "$work/net_load echo 127.0.0.1:PORT 2 5"
-[ ! -e build/examples/rust-http ] || served rust-http 8080 listening "curl -s http://127.0.0.1:PORT/ | grep -q '^Hello from Rust: /'"
+# Every example from a disk, by each firmware, machine and controller in turn.
+for machine in pc q35; do
+    for firmware in '' ' --uefi'; do
+        for bus in virtio scsi nvme ahci; do echo "--machine $machine$firmware --disk-bus $bus"; done
+    done
+done > "$d/ways"
+every_example
 
 # What cannot start says why, by BIOS and by UEFI.
 broken() { # broken NAME PATTERN SECTOR: a copy of the image with that sector overwritten

@@ -3,6 +3,7 @@
 d=$work/formats
 mkdir -p "$d/one" "$d/two" "$d/bin"
 kernel=build/x86_64/lethe-kernel
+. "$here/on_disk.sh"
 XDG_DATA_HOME=$d/data
 export XDG_DATA_HOME
 make_image() { "$work/lethe" image create --kernel "$kernel" build/examples/c-hello "$@"; }
@@ -16,7 +17,7 @@ for format in raw.img qcow2.qcow2 vmdk.vmdk vdi.vdi vhd.vhd ova.ova gcp.tar.gz; 
     expect_output "formats/run_$type" 0 'Hello, world, from Linux on x86_64' \
         timeout -k 5 100 "$LETHE" run --timeout 60 --disk "$d/one/$file"
     expect_output "formats/back_$type" 0 "$d/back.img" "$work/lethe" image convert "$d/one/$file" -t raw -o "$d/back.img"
-    holds "formats/back_sound_$type" sh -c "sgdisk -v '$d/back.img' | grep -q '^No problems found'"
+    sound "formats/back_$type" "$d/back.img"
     case $type in qcow2 | vmdk | vdi) holds "formats/check_$type" qemu-img check -q "$d/one/$file" ;; esac
 done
 bytes=$(stat -c %s "$d/one/hello.vhd")
@@ -26,13 +27,14 @@ holds formats/vhd_is_vpc sh -c "qemu-img info -f vpc '$d/one/hello.vhd' | grep -
 # What is in the packed ones.
 tar -xSzf "$d/one/hello.tar.gz" -C "$d"
 holds formats/gcp_size [ "$(stat -c %s "$d/disk.raw")" -eq 1073741824 ]
-holds formats/gcp_sound sh -c "sgdisk -v '$d/disk.raw' | grep -q '^No problems found'"
+sound formats/gcp "$d/disk.raw"
 expect_output formats/gcp_run 0 'Hello, world, from Linux on x86_64' timeout -k 5 100 "$LETHE" run --timeout 60 --disk "$d/disk.raw"
 rm -f "$d/disk.raw"
 expect_output formats/ova_members 0 'hello.ovf
 disk.vmdk' tar -tf "$d/one/hello.ova"
 tar -xf "$d/one/hello.ova" -C "$d"
 holds formats/ova_disk qemu-img check -q "$d/disk.vmdk"
+expect_output formats/ova_run 0 'Hello, world, from Linux on x86_64' timeout -k 5 100 "$LETHE" run --timeout 60 --disk "$d/disk.vmdk"
 holds formats/ova_size grep -q "ovf:size=\"$(stat -c %s "$d/disk.vmdk")\"" "$d/hello.ovf"
 holds formats/ova_xml perl -e 'local $/; $_ = <>; my @open; while (m{<(/?)([\w:]+)[^>]*?(/?)>}g) { $1 ? (pop @open) eq $2 || exit 1 : $3 || push @open, $2 } exit @open' "$d/hello.ovf"
 
