@@ -31,7 +31,8 @@ objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
 DISK_SRCS   := $(filter kernel/block/% kernel/ext4/% kernel/fs/volume%.c kernel/fs/blockdev.c kernel/mm/object_clean.c platform/disk/% platform/virtio/virtio_blk.c platform/virtio/virtio_scsi.c platform/virtio/virtio_chain.c,$(KSRCS))
 # What few programs ask for, or only such as people use by hand.
 MORE_SRCS   := $(filter kernel/fs/aio.c kernel/fs/tty_host.c,$(KSRCS))
-FULL_SRCS   := $(NET_SRCS) $(DISK_SRCS) $(MORE_SRCS)
+CLOUD_SRCS  := $(filter kernel/fs/iso9660.c kernel/fs/fat.c kernel/fs/put_file.c kernel/exec/cloud%.c,$(KSRCS))
+FULL_SRCS   := $(NET_SRCS) $(DISK_SRCS) $(MORE_SRCS) $(CLOUD_SRCS)
 KERNEL_OBJS := $(call objects_of,$(filter-out $(FULL_SRCS),$(KSRCS)))
 
 -include libc-shim/vdso/vdso.mk
@@ -52,6 +53,7 @@ KCOLD := $(addprefix kernel/fs/,aio.c async.c attr.c dir.c ext4.c fcntl.c gen.c 
          $(addprefix platform/x86_64/,acpi_x86.c ioapic.c machine.c mptable.c pci.c platform.c pvh.c tsc.c button.c pci_line.c) kernel/task/shutdown.c \
          $(addprefix kernel/arch/aarch64/,bti.c cache.c cpu.c cpuinfo.c idreg.c mmu.c smp.c) \
          $(addprefix platform/aarch64/,acpi_arm.c button.c device_tree.c dt_node.c dt_pci.c its.c machine.c pci.c pci_place.c pl011.c platform.c psci.c uart.c) platform/acpi.c platform/acpi_ged.c platform/firmware.c platform/memory_map.c platform/pci.c platform/pci_irq.c platform/pci_drivers.c platform/random.c platform/uart8250.c $(filter-out %/virtio_net.c %/virtio_event.c,$(wildcard platform/virtio/*.c))
+KCOLD += $(CLOUD_SRCS)
 $(foreach f,$(KCOLD),$(eval CFLAGS-$f += $(KCFLAGS_COLD)))
 
 # Only what says inline is inlined: other calls stay calls, for a few instructions in a hundred. The kernel file is to stay

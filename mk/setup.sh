@@ -51,6 +51,8 @@ for_test() {
     want e2fsprogs has e2fsck
     want gdisk has sgdisk
     want dosfstools has fsck.vfat
+    want mtools has mcopy
+    want genisoimage has genisoimage
     want qemu-utils has qemu-img
     want ovmf test -e /usr/share/ovmf/OVMF.fd
     ! foreign || want qemu-efi-aarch64 test -e /usr/share/qemu-efi-aarch64/QEMU_EFI.fd

@@ -63,7 +63,7 @@ struct block_device {
 
 #define BLOCK_MAX_PARTITIONS 15
 #define BLOCK_MAX_DISKS 24
-enum { BLOCK_MAJOR_SD = 8, BLOCK_MAJOR_VD = 254, BLOCK_MAJOR_NVME = 259 };
+enum { BLOCK_MAJOR_SD = 8, BLOCK_MAJOR_SR = 11, BLOCK_MAJOR_VD = 254, BLOCK_MAJOR_NVME = 259 };
 struct block_disk {
     const struct block_disk_ops *ops;
     const char *prefix;  // "vd": the disk is vda, vdb, ...; NULL: the driver has written whole.name

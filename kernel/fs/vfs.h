@@ -556,6 +556,9 @@ struct file *file_open_dentry(struct dentry *d, unsigned flags);
 struct file *file_open_kernel(const char *path, int flags);
 ssize_t file_read_kernel(struct file *f, void *buf, size_t len, loff_t pos);
 ssize_t file_write_kernel(struct file *f, const void *buf, size_t len, loff_t pos);
+// put_file.c: writes a whole file, or its end, from kernel memory; makes the folders above it. mode: permission bits.
+// => 0, -EINVAL: not absolute, or as open(2) and write(2)
+int vfs_put_file(const char *path, const void *bytes, size_t n, u32 mode, bool append) __weak;
 struct vm_object *file_object(struct file *f);  // pages of a regular file, with a reference; NULL
 bool file_executable(struct file *f);  // regular, x permission for the caller, mount not noexec
 int file_deny_write(struct file *f);   // while it is executed: 0, -ETXTBSY

@@ -5,16 +5,15 @@
 //   ec2 (and those who speak its dialect, as OpenStack), gcp, azure, digitalocean, hetzner:
 //                the service at 169.254.169.254, port 80, HTTP/1.0; the program is started when it has answered, or after a few seconds
 //   fwcfg        QEMU's configuration device: -fw_cfg name=opt/lethe/hostname,string=... and opt/lethe/user-data
+//   nocloud, configdrive    a disk (exec/cloud_disk.c)
 //
-// User data are lines of NAME=VALUE, which go into the program's environment before what the image says; empty lines and those that begin
-// with # are passed over. Data of another form (a shell script, cloud-config) are not used, and a line on the console says so.
-// What comes is not believed: it is cut at its bounds, and names are checked.
+// What comes is cut at its bounds; exec/cloud_data.c has the rest.
 #include <stdio.h>
 #include <string.h>
 
 #include "core/log.h"
 #include "core/platform.h"
-#include "exec/config.h"
+#include "exec/cloud.h"
 #include "exec/exec.h"
 #include "net/device.h"
 #include "net/inet.h"
@@ -23,7 +22,6 @@
 #define ANSWER_MAX (32 << 10)  // bytes with head; EC2 gives no more than 16 KiB
 #define SERVICE_PORT 80
 #define ANSWER_WAIT_NS (3 * NSEC_PER_SEC)
-#define HOST_NAME_MAX 63
 
 static const u8 service_ip[4] = {169, 254, 169, 254};
 
@@ -105,115 +103,6 @@ static ssize_t request(const char *method, const char *path, const char *header,
     return (ssize_t)len;
 }
 
-// ---- what comes
-
-// Decodes in place. => bytes, -EINVAL
-static ssize_t decode_base64(char *text)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    u32 bits = 0, n_bits = 0;
-    size_t out = 0;
-    for (const char *p = text; *p && *p != '='; p++) {
-        const char *digit = strchr(digits, *p);
-        if (*p == '\n' || *p == '\r')
-            continue;
-        if (!digit)
-            return -EINVAL;
-        bits = bits << 6 | (u32)(digit - digits);
-        n_bits += 6;
-        if (n_bits >= 8) {
-            n_bits -= 8;
-            text[out++] = (char)(bits >> n_bits);
-        }
-    }
-    text[out] = '\0';
-    return (ssize_t)out;
-}
-
-static bool is_name(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-// The name up to its first dot.
-static void use_host_name(char *text)
-{
-    size_t n = 0;
-    while (is_name(text[n]) || (n && text[n] == '-'))
-        n++;
-    bool ends = text[n] == '\0' || text[n] == '.' || text[n] == '\n' || text[n] == '\r';
-    if (!n || n > HOST_NAME_MAX || !ends) {
-        log_error("cloud: the host name is none");
-        return;
-    }
-    text[n] = '\0';
-    set_hostname(text);
-}
-
-// Makes strings, one behind the other, of lines, in place. => false: they are not NAME=VALUE
-static bool lines_to_strings(char *text, size_t *len, u32 *count)
-{
-    char *to = text;
-    *count = 0;
-    for (char *line = text, *next; *line; line = next) {
-        size_t n = strcspn(line, "\n"), name = 0;
-        next = line + n + (line[n] == '\n');
-        if (n && line[n - 1] == '\r')
-            n--;
-        if (n == 0 || line[0] == '#')
-            continue;
-        while (is_name(line[name]) || line[name] == '_')
-            name++;
-        if (name == 0 || line[name] != '=')
-            return false;
-        memmove(to, line, n);
-        to[n] = '\0';
-        to += n + 1;
-        ++*count;
-    }
-    *len = (size_t)(to - text);
-    return true;
-}
-
-static bool overridden(const char *entry, const char *list, size_t len)
-{
-    size_t name = strcspn(entry, "=") + 1;
-    for (const char *p = list; p < list + len; p += strlen(p) + 1) {
-        if (!strncmp(p, entry, name))
-            return true;
-    }
-    return false;
-}
-
-// => memory of the new environment, NULL: it stays as it is
-static char *use_data(struct run_config *c, char *text)
-{
-    size_t len;
-    u32 count;
-    if (text[0] == '#' && (text[1] == '!' || !strncmp(text, "#cloud-config", 13)))
-        text[0] = '!';  // no comment, but the mark of another form
-    if (!lines_to_strings(text, &len, &count)) {
-        log_error("cloud: the user data are not lines of NAME=VALUE and are not used");
-        return NULL;
-    }
-    char *all = kmalloc(len + c->env_len + 1);
-    if (!all)
-        return NULL;
-    memcpy(all, text, len);
-    size_t end = len;
-    for (const char *p = c->env; p < c->env + c->env_len; p += strlen(p) + 1) {
-        if (overridden(p, all, len))
-            continue;
-        memcpy(all + end, p, strlen(p) + 1);
-        end += strlen(p) + 1;
-        count++;
-    }
-    c->env = all;
-    c->env_len = end;
-    c->envc = count;
-    return all;
-}
-
 // ---- who gives it
 
 static char *ask_device(struct run_config *c, char *buf)
@@ -222,13 +111,13 @@ static char *ask_device(struct run_config *c, char *buf)
                                      : -ENODEV;
     if (n > 0) {
         buf[n] = '\0';
-        use_host_name(buf);
+        cloud_use_hostname(buf);
     }
     n = platform_config_read ? platform_config_read("opt/lethe/user-data", buf, ANSWER_MAX) : n;
     if (n <= 0)
         return NULL;
     buf[n] = '\0';
-    return use_data(c, buf);
+    return cloud_use_data(c, buf);
 }
 
 static char *ask_service(const struct provider *p, struct run_config *c, char *buf)
@@ -243,17 +132,17 @@ static char *ask_service(const struct provider *p, struct run_config *c, char *b
     const char *with = p->header ? p->header : header;
     ssize_t n = request("GET", p->host_path, with, buf);
     if (n > 0)
-        use_host_name(buf);
+        cloud_use_hostname(buf);
     if (n < 0 && n != -ENOENT) {
         log_error("cloud: no answer from the service of %s: error %ld", p->name, (long)-n);
         return NULL;
     }
     n = request("GET", p->data_path, with, buf);
     if (n > 0 && p->base64)
-        n = decode_base64(buf);
+        n = cloud_base64(buf);
     if (n < 0 && n != -ENOENT)
         log_error("cloud: the user data of %s cannot be read: error %ld", p->name, (long)-n);
-    return n > 0 ? use_data(c, buf) : NULL;
+    return n > 0 ? cloud_use_data(c, buf) : NULL;
 }
 
 char *cloud_apply(struct run_config *c)
@@ -270,10 +159,14 @@ char *cloud_apply(struct run_config *c)
         log_error("cloud: too little memory");
     else if (!strcmp(who, "fwcfg"))
         env = ask_device(c, buf);
+    else if (!strcmp(who, "nocloud") || !strcmp(who, "configdrive"))
+        env = cloud_use_disk(c, who[0] == 'c');
     else if (i < ARRAY_SIZE(providers))
         env = ask_service(&providers[i], c, buf);
     else
-        log_error("cloud=%s: choose fwcfg, ec2, gcp, azure, digitalocean or hetzner", who);
+        log_error(
+            "cloud=%s: choose nocloud, configdrive, fwcfg, ec2, gcp, azure, digitalocean or hetzner",
+            who);
     kfree(buf);
     return env;
 }

@@ -4,6 +4,7 @@
 // What a disk says of itself is cut to what the block layer can do; a disk that says nonsense is not used.
 #include "platform/disk/scsi.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "arch/mmu.h"
@@ -23,7 +24,8 @@ enum {  // operation codes
     READ_CAPACITY_16 = 0x10,  // a service action
     REPORT_LUNS = 0xa0,
 };
-enum { PAGE_SERIAL = 0x80, PAGE_LIMITS = 0xb0, PAGE_PROVISIONING = 0xb2 };  // of INQUIRY
+enum { TYPE_DISK = 0, TYPE_CD = 5 };  // of INQUIRY
+enum { PAGE_SERIAL = 0x80, PAGE_LIMITS = 0xb0, PAGE_PROVISIONING = 0xb2 };
 #define WRITE_SAME_UNMAP 0x08
 #define WRITE_PROTECTED 0x80  // of the mode header's third byte
 #define PROVISIONING_UNMAP 0x80
@@ -173,7 +175,17 @@ static int read_capacity(struct unit *u, struct scsi_disk *s)
     return 0;
 }
 
-static int add_disk(struct unit *u)
+// A CD is a disk that is not written, of a name and number of its own.
+static void make_cd(struct block_disk *d)
+{
+    static u32 n_found;
+    snprintf(d->whole.name, sizeof(d->whole.name), "sr%u", n_found++);
+    d->prefix = NULL;
+    d->major = BLOCK_MAJOR_SR;
+    d->read_only = true;
+}
+
+static int add_disk(struct unit *u, bool is_cd)
 {
     static const u8 ready[SCSI_CDB_BYTES] = {TEST_UNIT_READY},
                     mode[SCSI_CDB_BYTES] = {MODE_SENSE_6, 8, 0x3f, 0, 192};
@@ -198,6 +210,8 @@ static int add_disk(struct unit *u)
     s->disk.read_only = ask(u, mode, 192) == 0 && (u->data[2] & WRITE_PROTECTED);
     read_serial(u, &s->disk);
     read_limits(u, s);
+    if (is_cd)
+        make_cd(&s->disk);
     return block_disk_add(&s->disk);
 }
 
@@ -229,8 +243,8 @@ static int find_units(struct unit *u)
     int n = list_units(u, luns), err = n == -ENODEV ? 0 : MIN(n, 0);
     for (int i = 0; i < n && !err; i++) {
         u->lun = luns[i];
-        if (ask(u, inquiry, 36) == 0 && u->data[0] == 0)  // a disk that is there
-            err = add_disk(u);
+        if (ask(u, inquiry, 36) == 0 && (u->data[0] == TYPE_DISK || u->data[0] == TYPE_CD))
+            err = add_disk(u, u->data[0] == TYPE_CD);
     }
     return err;
 }
