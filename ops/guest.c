@@ -68,6 +68,7 @@ struct guest {
     int64_t term_ms;      // when to send SIGTERM, or 0
     int64_t kill_ms;      // when to send SIGKILL, or 0
     bool verbose, interactive;
+    bool forwards;         // -p
     bool terminal;         // -t: the guest's own terminal
     bool resized;          // ... whose size the guest is to be told
     unsigned interrupts;   // ^C, or ^], so far
@@ -178,6 +179,8 @@ static void set_ending(struct guest *guest, enum ending ending, const char *rest
 static void guest_booted(struct guest *guest)
 {
     guest->booted = true;
+    if (guest->forwards)
+        network_lengthen_queues(guest->qemu);
     if (guest->interactive)
         terminal_raw(guest->terminal);
     guest->resized = guest->terminal;
@@ -529,6 +532,7 @@ int guest_run(const struct job *job, const struct strings *command, int image_fd
 {
     struct guest guest = {.verbose = job->verbose > 0,
                           .interactive = !job->input_is_pipe,
+                          .forwards = job->ports.count > 0,
                           .terminal = job->terminal,
                           .from_guest.chunk = CHUNK,
                           .to_guest.chunk = job->terminal ? CHUNK / 2 : CHUNK};

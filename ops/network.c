@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static bool is_port(const char *text)
 {
@@ -162,6 +165,28 @@ void network_command(const struct job *job, struct strings *command, const char 
     }
     add(command, "-netdev", backend);
     add(command, "-device", format("virtio-net-%s,netdev=net0", bus));
+}
+
+// The sockets that QEMU listens on for -p have a queue of one: of clients that come in the same moment this host's kernel would
+// let most wait, for seconds, and turn some away. listen(2) on a copy of such a socket gives it a longer one.
+// => where copies are not allowed (pidfd_getfd(2)) the queue stays short
+void network_lengthen_queues(pid_t qemu)
+{
+    enum { FDS = 1024 };
+    int process = (int)syscall(SYS_pidfd_open, qemu, 0);
+
+    for (int fd = IMAGE_FD + 1; process >= 0 && fd < FDS; fd++) {
+        int copy = (int)syscall(SYS_pidfd_getfd, process, fd, 0), listens = 0, domain = 0;
+        socklen_t len = sizeof(int);
+        if (copy < 0)
+            continue;
+        if (!getsockopt(copy, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) && listens &&
+            !getsockopt(copy, SOL_SOCKET, SO_DOMAIN, &domain, &len) && domain == AF_INET)
+            listen(copy, SOMAXCONN);
+        close(copy);
+    }
+    if (process >= 0)
+        close(process);
 }
 
 // The words of the kernel's command line, in front of WORDS' end.

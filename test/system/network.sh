@@ -45,6 +45,19 @@ if serve serving -p "$port:8080" $server; then
     fi
 fi
 
+# Clients that come all at once find room in the queue of the port on this host, even while the machine stands still.
+name=network/burst
+free_port
+if serve serving -p "$port:8080" $server; then
+    machine=$(processes "127.0.0.1:$port-:8080")
+    kill -STOP $machine
+    holds "$name" perl -MIO::Socket::INET -e 'for (1 .. 60) {
+        push @s, IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $ARGV[0], Timeout => 20) or die "connection $_: $@\n" }' "$port"
+    kill -CONT $machine
+    holds "$name/later" load http "127.0.0.1:$port" 4 40
+    stop
+fi
+
 # From the guest to the host: names over UDP and TCP, HTTP over IPv4 and IPv6.
 free_port
 "$work/net_load" serve $port >"$work/serve" 2>&1 &

@@ -14,6 +14,7 @@ free_port() {
 serve() {
     ready=$1
     shift
+    : >"$out" # what the guest before said is not an answer
     # No shell between: the signal that stops it is for timeout(1), which passes it on.
     timeout -k 5 170 "$LETHE" run --accel tcg --timeout 160 "$@" >"$out" 2>"$err" </dev/null &
     tool=$!
