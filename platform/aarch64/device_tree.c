@@ -215,8 +215,12 @@ static void look_at_device(const struct dt_node *node)
 static void add_memory(const struct dt_node *node, enum mem_kind kind)
 {
     struct region r;
-    for (u32 i = 0; dt_reg(node, i, &r); i++)
+    for (u32 i = 0; dt_reg(node, i, &r); i++) {
         memory_map_add(r.base, r.size, kind);
+        u64 room = MEMORY_ADDRESS_MAX - MIN(r.base, MEMORY_ADDRESS_MAX);
+        if (kind == MEM_RAM && r.size > room)
+            machine.memory_left_out_bytes += r.size - room;
+    }
 }
 
 static void add_cpu(const struct dt_node *node)

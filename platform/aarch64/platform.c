@@ -7,6 +7,7 @@
 #include "core/kmain.h"
 #include "core/log.h"
 #include "platform/aarch64/platform_a64.h"
+#include "platform/memory_map.h"
 #include "platform/pci.h"
 #include "platform/virtio/virtio.h"
 
@@ -14,6 +15,10 @@ void platform_init_early(void) { device_tree_parse(boot_argument); }
 
 static void log_machine(void)
 {
+    if (machine.memory_left_out_bytes)
+        log_error("%llu MiB of memory at or above %#llx are not used",
+                  (unsigned long long)machine.memory_left_out_bytes >> 20,
+                  (unsigned long long)MEMORY_ADDRESS_MAX);
     if (log_level >= LOG_DEBUG)
         a64_log_features();
     for (u32 i = 0; log_level >= LOG_DEBUG && i < boot_info.n_mem; i++) {

@@ -56,6 +56,7 @@ struct machine {
     u32 timer_intid;  // of the virtual timer
     u64 timer_hz;     // if the tree tells, else 0
     struct region rtc, v2m, its;
+    u64 memory_left_out_bytes;         // it lies beyond MEMORY_ADDRESS_MAX
     u64 boot_time_s, boot_time_ticks;  // time of day when the counter stood there; 0: not told
     struct pci_host pci;
     bool psci_smc, psci;
