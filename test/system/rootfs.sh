@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Scripts, and whole root trees from directories and archives.
-d=$work/rootfs
+d=$work/rootfs kernel=$STUB
+[ "$compiler" = gcc ] || kernel=$PWD/build/$ARCH/lethe-kernel-full
 mkdir -p "$d"
 
 guest() { # guest NAME STATUS TEXT ARGUMENT...
@@ -11,7 +12,7 @@ guest() { # guest NAME STATUS TEXT ARGUMENT...
 refused() { # refused NAME PATTERN ARGUMENT...
     name=$1 pattern=$2
     shift 2
-    expect "rootfs/$name" 2 "$pattern" "$work/lethe" build -o "$d/refused.ext4" --kernel "$STUB" "$@"
+    expect "rootfs/$name" 2 "$pattern" "$work/lethe" build -o "$d/refused.ext4" --kernel "$kernel" "$@"
     [ ! -e "$d/refused.ext4" ] || fail "rootfs/$name: left an image"
 }
 script() { # script NAME FIRST_LINE TEXT
@@ -19,23 +20,25 @@ script() { # script NAME FIRST_LINE TEXT
     chmod 755 "$d/$1"
 }
 
-# Scripts: the interpreter comes along, by env(1) too, and a script for a script.
-script plain '#!/bin/sh' 'echo "$0 $* in $PWD"; exit 7'
-guest script 7 "$d/plain a b in /" "$d/plain" -- a b
-script perl '#!/usr/bin/env perl' 'print "perl @ARGV\n";'
-guest env 0 'perl x' "$d/perl" -- x
-script split '#!/usr/bin/env -S perl -w' 'print "$^W @ARGV\n";'
-guest env_split 0 '1 x' "$d/split" -- x
-script second "#! $d/plain  one argument " ''
-guest script_for_script 7 "$d/plain one argument $d/second last in /" "$d/second" -- last
-script missing '#!/none/at/all' ''
-refused missing_interpreter 'missing is a script for /none/at/all, which is missing here' "$d/missing"
-script missing_env '#!/usr/bin/env no-such-program' ''
-refused missing_env 'is a script for no-such-program, which is missing here' "$d/missing_env"
-script empty '#!  ' ''
-refused no_interpreter 'names no interpreter' "$d/empty"
-script circle "#!$d/circle" ''
-refused circle 'scripts for scripts' "$d/circle"
+if [ "$compiler" = gcc ]; then
+    # Scripts: the interpreter comes along, by env(1) too, and a script for a script.
+    script plain '#!/bin/sh' 'echo "$0 $* in $PWD"; exit 7'
+    guest script 7 "$d/plain a b in /" "$d/plain" -- a b
+    script perl '#!/usr/bin/env perl' 'print "perl @ARGV\n";'
+    guest env 0 'perl x' "$d/perl" -- x
+    script split '#!/usr/bin/env -S perl -w' 'print "$^W @ARGV\n";'
+    guest env_split 0 '1 x' "$d/split" -- x
+    script second "#! $d/plain  one argument " ''
+    guest script_for_script 7 "$d/plain one argument $d/second last in /" "$d/second" -- last
+    script missing '#!/none/at/all' ''
+    refused missing_interpreter 'missing is a script for /none/at/all, which is missing here' "$d/missing"
+    script missing_env '#!/usr/bin/env no-such-program' ''
+    refused missing_env 'is a script for no-such-program, which is missing here' "$d/missing_env"
+    script empty '#!  ' ''
+    refused no_interpreter 'names no interpreter' "$d/empty"
+    script circle "#!$d/circle" ''
+    refused circle 'scripts for scripts' "$d/circle"
+fi
 
 # A root tree: a dynamic program and its interpreter, links absolute and relative, two names of one file.
 long=$(printf '%080d' 0)
@@ -44,11 +47,10 @@ mkdir -p "$tree/usr/bin" "$tree/usr/lib" "$tree/data/$long/$long" "$tree/tmp"
 printf '%s\n' '#include <stdio.h>' '#include <sys/stat.h>' \
     'int main(int c, char **v) { struct stat s; for (int i = 1; i < c; i++) if (stat(v[i], &s)) printf("none "); else' \
     'printf("%o:%ld:%lld:%d ", s.st_mode, (long)s.st_nlink, (long long)s.st_size, (int)s.st_uid); puts(v[0]); return 4; }' > "$d/main.c"
-gcc -o "$tree/usr/bin/main" "$d/main.c"
+$compiler -o "$tree/usr/bin/main" "$d/main.c"
 loader=$(readelf -l "$tree/usr/bin/main" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
 ln -s usr/lib "$tree/lib" && ln -s /usr/lib "$tree/lib64" && ln -s usr/bin "$tree/bin"
-cp "$loader" "$tree/usr/lib/${loader##*/}"
-cp "$(gcc -print-file-name=libc.so.6)" "$tree/usr/lib"
+cp "$($compiler -print-file-name="${loader##*/}")" "$($compiler -print-file-name=libc.so.6)" "$tree/usr/lib"
 echo hello > "$tree/data/$long/$long/file"
 ln "$tree/data/$long/$long/file" "$tree/data/second"
 chmod 600 "$tree/data/second"
@@ -104,5 +106,5 @@ mkdir -p "$d/small/$long/$long" && ln -s "$long/$long/probe" "$d/small/init" && 
 for format in pax gnu; do
     (cd "$d/small" && tar --format=$format -cf "$d/small.tar" .)
     holds "rootfs/damaged_$format" env FUZZ_AT=0,8192 perl "$here/fuzz_elf.pl" 100 "$d/small.tar" "$d/damaged.tar" \
-        "$work/lethe" build --kernel "$STUB" --rootfs "$d/damaged.tar" /init -o "$d/damaged.ext4"
+        "$work/lethe" build --kernel "$kernel" --rootfs "$d/damaged.tar" /init -o "$d/damaged.ext4"
 done

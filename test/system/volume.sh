@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Volumes: the tool's verb and its errors, what is written in one guest and found in the next, a full volume, the conformance tests of
 # file calls on a volume, damaged volumes, and power cuts: QEMU is killed at a random moment of a write load. CUTS and DAMAGED say
-# how many of the last two (default 10 and 8; the documented campaigns: CUTS=200 DAMAGED=100).
+# how many of the last two (default 10 and 8, of another architecture 4 and 2; the documented campaigns: CUTS=200 DAMAGED=100).
 XDG_DATA_HOME=$work/data
 export XDG_DATA_HOME
 volumes=$XDG_DATA_HOME/lethe/volumes
-gcc -static -O2 -Wall -pthread -o "$work/volume" "$here/volume.c" || fail 'volume/set-up: volume.c does not build'
+$compiler -static -O2 -Wall -pthread -o "$work/volume" "$here/volume.c" || fail 'volume/set-up: volume.c does not build'
 on() { timeout -k 5 130 "$LETHE" run --accel tcg --timeout 120 "$work/volume" "$@"; }
 sound() { e2fsck -fn "$1"; }
 
@@ -40,7 +40,7 @@ expect volume/folder-in-image 2 'a folder can be mounted by' "$LETHE" build "$PR
 run timeout -k 5 60 "$LETHE" run --timeout 50 "$PROBE" --mount "$work/folder:/deep/data:ro" -- cat /deep/data/link
 holds volume/folder-read cmp "$work/folder/sub/large" "$out"
 expect_output volume/folder-stat 0 '100644 0:0 7' "$LETHE" run --timeout 50 "$PROBE" --mount "$work/folder:/data:ro" -- stat /data/text
-if busybox=$(command -v busybox); then
+if [ "$compiler" = gcc ] && busybox=$(command -v busybox); then
     expect_output volume/folder-read-only 1 "sh: can't create /data/new: Read-only file system" "$LETHE" run --timeout 50 "$busybox" --mount "$work/folder:/data:ro" -- \
         sh -c 'exec 2>&1; echo x > /data/new'
     expect_output volume/folder-time 0 '981173106 a line' "$LETHE" run --timeout 50 "$busybox" --mount "$work/folder:/data:ro" -- \
@@ -52,7 +52,7 @@ expect_output volume/write 0 written on --mount data:/data -- tree /data write
 holds volume/written-sound sound "$volumes/data.ext4"
 expect_output volume/found 0 found on --smp 2 --mount data:/data -- tree /data check
 expect_output volume/found-read-only 0 found on --mount "$volumes/data.ext4:/mnt/deep:ro" -- tree /mnt/deep check
-expect_output volume/found-pci 0 found on --machine q35 --mount data:/data -- tree /data check
+expect_output volume/found-pci 0 found on --machine $pci_machine --mount data:/data -- tree /data check
 printf '{"RunConfig": {"Mounts": ["data:/data:ro"]}, "Args": ["tree", "/data", "check"]}' > "$work/volume.json"
 expect_output volume/ops-conf 0 found on -c "$work/volume.json"
 printf '{"Mounts": {"data": "/data"}, "Args": ["tree", "/data", "check"]}' > "$work/volume.json"
@@ -69,9 +69,9 @@ run on --mount small:/data -- fill /data
 holds volume/full-sound sound "$volumes/small.ext4"
 
 # ---- file calls on a volume, as the guest suite has them on memory
-ONLY='conform-musl@1$' test/guest/run -n >"$work/conform.log" 2>&1 || fail "volume/conform: $(tail -n 1 "$work/conform.log")"
+ONLY="$conform@1\$" test/guest/run -n >"$work/conform.log" 2>&1 || fail "volume/conform: $(tail -n 1 "$work/conform.log")"
 expect volume/create-conform 0 '' "$LETHE" volume create conform 192m
-run timeout -k 5 180 "$LETHE" run --accel tcg --timeout 170 build/test/guest/conform-musl -e TMPDIR=/data --mount conform:/data -- \
+run timeout -k 5 180 "$LETHE" run --accel tcg --timeout 170 $guest_programs/$conform -e TMPDIR=/data --mount conform:/data -- \
     file path special vectors xattr 'mm_file*' 'mm_advise*'
 [ $status -eq 0 ] && pass || fail "volume/conform: status $status: $(grep -m 3 FAIL "$out" | tr '\n' '|')"
 holds volume/conform-sound sound "$volumes/conform.ext4"
@@ -90,7 +90,7 @@ wait "$tool"
 # ---- power cuts
 released() { flock -n -x "$volumes/crash.ext4" true; }
 cut=0 cpus=1
-while [ $cut -lt "${CUTS:-10}" ]; do
+while [ $cut -lt "${CUTS:-$few_cuts}" ]; do
     cut=$((cut + 1)) cpus=$((3 - cpus))
     case $((cut % 5)) in 1) bus=nvme ;; 2) bus=scsi ;; 3) bus=ahci ;; *) bus=virtio ;; esac
     "$LETHE" volume delete crash 2>/dev/null
@@ -115,7 +115,7 @@ done
 
 # ---- damaged volumes: an error or a volume that is read-only with a word on it, never a crash
 n=0
-while [ $n -lt "${DAMAGED:-8}" ]; do
+while [ $n -lt "${DAMAGED:-$few_damaged}" ]; do
     n=$((n + 1))
     cp "$volumes/data.ext4" "$work/damaged.img"
     perl -e 'my ($path, $seed) = @ARGV; srand $seed; open my $f, "+<", $path or die; binmode $f;
