@@ -137,10 +137,10 @@ void pvh_end(struct pvh *pvh, const struct boot_record *record, uint64_t root, u
     memcpy(pvh->words, record->words, len + 1);
     if (debugcon_there())
         memcpy(pvh->words + len, " control=e9", sizeof(" control=e9"));
-    pvh->module = (struct hvm_modlist_entry){.paddr = root, .size = record->root_bytes};
+    pvh->module = (struct hvm_modlist_entry){.paddr = root, .size = record->load_bytes};
     pvh->info.magic = HVM_START_MAGIC;
     pvh->info.version = 1;
-    pvh->info.nr_modules = 1;
+    pvh->info.nr_modules = record->load_bytes != 0;
     pvh->info.modlist_paddr = (uintptr_t)&pvh->module;
     pvh->info.cmdline_paddr = (uintptr_t)pvh->words;
     pvh->info.rsdp_paddr = rsdp;

@@ -29,8 +29,9 @@ struct boot_record {  // little endian
     char magic[8];
     uint64_t kernel_sector, kernel_bytes;
     uint64_t root_sector, root_bytes;
-    uint8_t root_guid[16];     // of the root partition
-    uint8_t reserved[8];       // 0
+    uint8_t root_guid[16];  // of the root partition
+    uint64_t
+        load_bytes;  // how much of it the loader brings into memory: all, or 0: the kernel reads it where it is
     char words[RECORD_WORDS];  // the kernel's command line, closed by NUL
 };
 _Static_assert(sizeof(struct boot_record) == RECORD_SECTORS * SECTOR,

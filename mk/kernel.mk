@@ -28,7 +28,7 @@ NET_SRCS    := $(filter-out $(NO_NET_SRCS),$(filter kernel/net/% platform/net/% 
 
 objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
 # The disks: the block layer, ext4 that is written, and the drivers.
-DISK_SRCS   := $(filter kernel/block/% kernel/ext4/% kernel/fs/volume%.c kernel/fs/blockdev.c kernel/mm/object_clean.c platform/disk/% platform/virtio/virtio_blk.c platform/virtio/virtio_scsi.c platform/virtio/virtio_chain.c,$(KSRCS))
+DISK_SRCS   := $(filter kernel/block/% kernel/ext4/% kernel/fs/volume%.c kernel/fs/blockdev.c kernel/fs/rootdisk.c kernel/mm/object_clean.c platform/disk/% platform/virtio/virtio_blk.c platform/virtio/virtio_scsi.c platform/virtio/virtio_chain.c,$(KSRCS))
 # What few programs ask for, or only such as people use by hand.
 MORE_SRCS   := $(filter kernel/fs/aio.c kernel/fs/tty_host.c,$(KSRCS))
 CLOUD_SRCS  := $(filter kernel/fs/iso9660.c kernel/fs/fat.c kernel/fs/put_file.c kernel/exec/cloud%.c,$(KSRCS))

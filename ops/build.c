@@ -50,7 +50,8 @@ void build_disk(const struct job *job, int fd, const char *path)
     struct disk_request request = {.arch = job->arch,
                                    .kernel = job->kernel,
                                    .words = machine_image_words(job),
-                                   .root = memory_file("lethe-root")};
+                                   .root = memory_file("lethe-root"),
+                                   .root_stays = job->root_on_disk};
 
     request.root_bytes =
         image_write(format("/proc/self/fd/%d", request.root), job->root, job->image_min_bytes);

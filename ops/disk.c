@@ -63,6 +63,14 @@ static void make_guid(uint8_t guid[16], struct hash hash, uint8_t number)
     guid[8] = (guid[8] & 0x3f) | 0x80;
 }
 
+// As it is written: the first three fields are little endian on the disk.
+static const char *guid_text(const uint8_t g[16])
+{
+    return format("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", g[3],
+                  g[2], g[1], g[0], g[5], g[4], g[7], g[6], g[8], g[9], g[10], g[11], g[12], g[13],
+                  g[14], g[15]);
+}
+
 // ---- the root image
 
 // Reads it once in whole, piece by piece. => EACH gets every piece with its place
@@ -170,6 +178,7 @@ uint64_t disk_write(int fd, const char *path, const struct disk_request *request
     hash_add(&hash, efi, efi_bytes);
     hash_add(&hash, kernel, kernel_bytes);
     hash_add(&hash, disk.record.words, sizeof(disk.record.words));
+    hash_add(&hash, &request->root_stays, sizeof(request->root_stays));
     each_piece(&disk, hash_piece, &hash);
     make_guid(disk.guid, hash, 0);
     disk.fat.serial = hash.low;
@@ -180,7 +189,11 @@ uint64_t disk_write(int fd, const char *path, const struct disk_request *request
     disk.record.kernel_bytes = kernel_bytes;
     disk.record.root_sector = ESP_SECTOR + disk.fat.sectors;
     disk.record.root_bytes = request->root_bytes;
+    disk.record.load_bytes = request->root_stays ? 0 : request->root_bytes;
     make_guid(disk.record.root_guid, hash, 3);
+    if (request->root_stays)
+        set_words(&disk,
+                  format("%s root=PARTUUID=%s", request->words, guid_text(disk.record.root_guid)));
     disk.sectors =
         round_up((ESP_SECTOR + disk.fat.sectors + GPT_SECTORS) * SECTOR + request->root_bytes,
                  BLOCK) /

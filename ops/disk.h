@@ -48,6 +48,7 @@ struct disk_request {
     const char *words;          // the kernel's command line
     int root;                   // the root image, read from its beginning
     uint64_t root_bytes;
+    bool root_stays;  // on the disk: the loader does not bring it into memory
 };
 // Writes the disk image to FD, an empty file. => its size in bytes; holes stay holes
 uint64_t disk_write(int fd, const char *path, const struct disk_request *request);

@@ -132,9 +132,11 @@ struct job {
     char *disk;            // run: starts from this disk
     const char *disk_bus;  // one of disk_buses, NULL: the first
     bool snapshot;         // and does not write to it
-    bool uefi;             // it starts by UEFI instead of a BIOS
-    char *firmware;        // a file, or NULL: the usual one
-    bool full_kernel;      // the kernel with network and power button, whatever else is asked for
+    enum { ROOT_AUTO, ROOT_MEMORY, ROOT_DISK } root_place;  // where the user wants the root image
+    bool root_on_disk;                                      // where it will be, by job_settle
+    bool uefi;                                              // it starts by UEFI instead of a BIOS
+    char *firmware;                                         // a file, or NULL: the usual one
+    bool full_kernel;  // the kernel with network and power button, whatever else is asked for
     char *
         console_file;  // where the console of a disk's machine goes, NULL: standard input and output
     bool json;
@@ -291,6 +293,8 @@ void volume_add_mount(struct job *job, const char *text, bool image_only);
 void volume_settle(const struct job *job);
 bool volume_needs_pci(const struct job *job);
 void volume_command(const struct job *job, struct strings *command, const char *bus);
+char *volume_command_root(const struct job *job, struct strings *command, const char *image,
+                          const char *bus);
 
 // ---- network.c
 void network_add_port(struct job *job, const char *text);

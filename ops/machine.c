@@ -121,8 +121,9 @@ void machine_settle(struct job *job)
         die("--machine %s is none for %s: choose %s", job->machine, job->arch,
             arm ? "virt" : "microvm, pc or q35");
     if (!job->kernel)
-        job->kernel = find_kernel(job->arch, network || job->n_mounts || job->dynamic ||
-                                                 job->full_kernel || job->terminal);
+        job->kernel =
+            find_kernel(job->arch, network || job->n_mounts || job->dynamic || job->full_kernel ||
+                                       job->terminal || job->root_on_disk);
     if (stat(job->kernel, &st) || access(job->kernel, R_OK))
         die("cannot read the kernel %s: %s", job->kernel, strerror(errno));
     if (!S_ISREG(st.st_mode) || !st.st_size)
@@ -222,9 +223,12 @@ struct strings machine_command(const struct job *job, const char *image, const c
     for (size_t i = 0; i < job->qemu_args.count; i++)
         add(&command, job->qemu_args.items[i], NULL);
     add(&command, "-kernel", xstrdup(job->kernel));
-    add(&command, "-initrd", xstrdup(image));
-    add(&command, "-append",
-        kernel_words(job, arm ? "control=virtio" : "control=e9 exit=isa:0x501"));
+    char *words = kernel_words(job, arm ? "control=virtio" : "control=e9 exit=isa:0x501");
+    if (job->root_on_disk)
+        words = format("%s root=%s", words, volume_command_root(job, &command, image, bus));
+    else
+        add(&command, "-initrd", xstrdup(image));
+    add(&command, "-append", words);
     return command;
 }
 

@@ -245,6 +245,8 @@ int machine_folder_create(struct job *job)
         die("-t %s makes a folder: say where with -o", f->name);
     if (f->mounts && job->n_mounts)
         die("-t %s has no volumes: %s", f->name, f->mounts);
+    if (!f->disk && job->root_place == ROOT_DISK)
+        die("-t %s starts from a root image in memory; leave --root disk out", f->name);
     job->full_kernel = true;
     job_settle(job);
     if (strcmp(job->arch, "x86_64"))

@@ -55,6 +55,8 @@ static const char help_text[] =
     "      --qemu-arg WORD    one more word for QEMU's command line\n"
     "      --disk FILE        start this disk image by the machine's firmware\n"
     "      --disk-bus BUS     its controller, and that of volumes: virtio (default), scsi, nvme or ahci\n"
+    "      --root disk|memory where the root image is while the guest runs (default memory): on a disk it\n"
+    "                         takes no memory but for what is read\n"
     "      --uefi             start it by UEFI, not by a BIOS; --firmware FILE: by this firmware\n"
     "      --timeout SECONDS  end the guest after this long (exit status 124)\n"
     "\n"
@@ -154,7 +156,7 @@ static void set_default(struct strings *env, const char *name, const char *value
 // What cannot boot is said before QEMU says it less well.
 void job_check_memory(const struct job *job, uint64_t image_bytes)
 {
-    uint64_t least = machine_least_bytes(job, image_bytes);
+    uint64_t least = machine_least_bytes(job, job->root_on_disk ? 0 : image_bytes);
 
     if (job->memory_bytes < least)
         die_status(STATUS_NOBOOT,
@@ -171,9 +173,10 @@ void job_settle(struct job *job)
 
     if (job->terminal)
         terminal_settle(job);
+    job->root_on_disk = job->root_place == ROOT_DISK;
     machine_settle(job);
     set_default(&job->env, "HOME", "/");
-    set_go_limit(job, &info, tree_bytes(job->root));
+    set_go_limit(job, &info, job->root_on_disk ? 0 : tree_bytes(job->root));
     tree_add_text(job->root, "/.lethe/config", guest_config(job));
     job_check_memory(job, tree_bytes(job->root));
 }

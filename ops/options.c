@@ -27,6 +27,7 @@ enum {  // long options without a letter
     OPT_NET,
     OPT_DISK,
     OPT_DISK_BUS,
+    OPT_ROOT,
     OPT_UEFI,
     OPT_FIRMWARE,
     OPT_JSON,
@@ -66,6 +67,7 @@ static const struct option long_options[] = {
     {"name", required_argument, NULL, 'i'},
     {"json", no_argument, NULL, OPT_JSON},
     {"disk-bus", required_argument, NULL, OPT_DISK_BUS},
+    {"root", required_argument, NULL, OPT_ROOT},
     {"uefi", no_argument, NULL, OPT_UEFI},
     {"firmware", required_argument, NULL, OPT_FIRMWARE},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
@@ -221,6 +223,13 @@ static void set_disk_bus(struct job *job, const char *text)
         die("--disk-bus %s: choose virtio, scsi, nvme or ahci", text);
 }
 
+static void set_root(struct job *job, const char *text)
+{
+    if (strcmp(text, "disk") && strcmp(text, "memory"))
+        die("--root %s: choose disk or memory", text);
+    job->root_place = *text == 'd' ? ROOT_DISK : ROOT_MEMORY;
+}
+
 static void set_firmware(struct job *job, const char *path)
 {
     if (access(path, R_OK))
@@ -269,6 +278,7 @@ static void apply(struct job *job, int option, const char *value, bool *program_
     case OPT_STRACE: set_strace(job, value); break;
     case OPT_DISK: job->disk = xstrdup(value); break;
     case OPT_DISK_BUS: set_disk_bus(job, value); break;
+    case OPT_ROOT: set_root(job, value); break;
     case 't':
     case OPT_TTY: set_type(job, value); break;
     case 'i':

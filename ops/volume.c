@@ -345,7 +345,7 @@ static void add_device(const struct job *job, struct strings *command, size_t i,
 // Whether the volumes' controller has to be on a PCI bus.
 bool volume_needs_pci(const struct job *job)
 {
-    return job->n_mounts && job->disk_bus &&
+    return (job->n_mounts || job->root_on_disk) && job->disk_bus &&
            (!strcmp(job->disk_bus, "nvme") || !strcmp(job->disk_bus, "ahci"));
 }
 
@@ -360,4 +360,15 @@ void volume_command(const struct job *job, struct strings *command, const char *
                    m->image, m->read_only ? ",read-only=on" : ""));
         add_device(job, command, i, bus);
     }
+}
+
+// The root image as one more disk, behind the volumes. => what the kernel finds it by
+char *volume_command_root(const struct job *job, struct strings *command, const char *image,
+                          const char *bus)
+{
+    strings_add(command, "-drive");
+    strings_take(command, format("if=none,id=volume%zu,format=raw,file=%s", job->n_mounts,
+                                 qemu_escape(image)));
+    add_device(job, command, job->n_mounts, bus);
+    return format("serial:volume%zu", job->n_mounts);
 }

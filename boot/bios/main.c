@@ -207,19 +207,19 @@ static uint32_t find_rsdp(void)
 void bios_main(uint32_t drive)
 {
     struct pvh_kernel kernel;
-    if (record->root_bytes >> 32 || record->kernel_bytes >> 32)
+    if (record->load_bytes >> 32 || record->kernel_bytes >> 32)
         fail("the root image is larger than what a BIOS can load");
     open_a20();
     read_memory_map();
-    uint32_t root = find_place(record->root_bytes, 0, 0);
-    uint32_t file = find_place(record->kernel_bytes, root, root + record->root_bytes);
+    uint32_t root = find_place(record->load_bytes, 0, 0);
+    uint32_t file = find_place(record->kernel_bytes, root, root + record->load_bytes);
     read_disk(drive, record->kernel_sector, record->kernel_bytes, file);
     pvh_check_kernel(&kernel, (void *)file, record->kernel_bytes);
     uint32_t low = MIN(root, file);
     if (kernel.start < FIRST_MIB || kernel.end > low || !pvh_is_ram(&pvh, kernel.start, kernel.end))
         fail("too little memory for kernel and root image");
     pvh_place_kernel(&kernel);
-    read_disk(drive, record->root_sector, record->root_bytes, root);
+    read_disk(drive, record->root_sector, record->load_bytes, root);
     pvh_end(&pvh, record, root, find_rsdp());
     enter_kernel(kernel.entry, &pvh.info);
 }

@@ -191,12 +191,13 @@ efi_status efi_main(efi_handle image, struct efi_system_table *system)
         fail("the firmware does not show the system partition");
     read_file(volume, record_name, sizeof(record), &record);
     if (memcmp(record.magic, RECORD_MAGIC, sizeof(record.magic)) ||
-        record.words[RECORD_WORDS - 1] || record.root_bytes % PAGE)
+        record.words[RECORD_WORDS - 1] || record.load_bytes % PAGE)
         fail("the file LETHE\\BOOT is damaged");
     struct loaded loaded = {.record = &record,
                             .kernel = efi_pages(record.kernel_bytes, 0),
-                            .root = efi_pages(record.root_bytes, 0)};
+                            .root = record.load_bytes ? efi_pages(record.load_bytes, 0) : NULL};
     read_file(volume, kernel_name, record.kernel_bytes, loaded.kernel);
-    read_root(find_root(self->device, record.root_guid), record.root_bytes, loaded.root);
+    if (record.load_bytes)
+        read_root(find_root(self->device, record.root_guid), record.load_bytes, loaded.root);
     efi_enter(image, &loaded);
 }

@@ -67,15 +67,27 @@ void block_scan(void)
     mutex_unlock(&scan_lock);
 }
 
+// The identifier as it is written: the first three fields are little endian on the disk (UEFI, appendix A).
+static bool has_uuid(const struct block_device *b, const char *text)
+{
+    const u8 *u = b->uuid;
+    char own[40];
+    snprintf(own, sizeof(own),
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[3], u[2],
+             u[1], u[0], u[5], u[4], u[7], u[6], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
+             u[15]);
+    return strcmp(own, text) == 0;
+}
+
 struct block_device *block_find(const char *name)
 {
-    bool by_serial = strncmp(name, "serial:", 7) == 0;
+    bool by_serial = strncmp(name, "serial:", 7) == 0, by_uuid = strncmp(name, "PARTUUID=", 9) == 0;
     for (u32 i = 0; i < n_disks; i++) {
         struct block_disk *d = disks[i];
         if (by_serial ? strcmp(d->serial, name + 7) == 0 : strcmp(d->whole.name, name) == 0)
             return &d->whole;
         for (u32 p = 0; !by_serial && p < d->n_parts; p++) {
-            if (strcmp(d->parts[p].name, name) == 0)
+            if (by_uuid ? has_uuid(&d->parts[p], name + 9) : strcmp(d->parts[p].name, name) == 0)
                 return &d->parts[p];
         }
     }

@@ -92,7 +92,7 @@ u32 block_disk_count(void);
 struct block_disk *block_disk_at(u32 index);  // NULL
 // Reads the partition tables of all disks, once. => May sleep
 void block_scan(void);
-// By name ("vda1"), or by what identifies it: "serial:TEXT". => NULL
+// By name ("vda1"), or by what identifies it: "serial:TEXT", "PARTUUID=" and a GUID in lower case. => NULL
 struct block_device *block_find(const char *name);
 // Exclusive use for a file system. => -EBUSY
 int block_claim(struct block_device *b);

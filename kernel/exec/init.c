@@ -97,9 +97,11 @@ static void init_main(void *unused __unused)
 {
     struct config_text t;
     struct regs regs;
-    read_config(&t);
     if (blockdev_init)
         blockdev_init();
+    if (vfs_root_from_disk)
+        vfs_root_from_disk();
+    read_config(&t);
     for (u32 i = 0; i < t.config.n_mounts; i++)
         mount_volume(t.config.mounts[i]);
     if (t.config.hostname)
@@ -127,7 +129,7 @@ static void init_main(void *unused __unused)
 
 void init_start(void)
 {
-    if (boot_info.image_start == boot_info.image_end)
+    if (boot_info.image_start == boot_info.image_end && !vfs_root_from_disk)
         noboot("no root image: pass one as the initial RAM disk (lethe run does)");
     struct thread *t = kthread_create("init", init_main, NULL, 0);
     if (IS_ERR(t))

@@ -315,6 +315,10 @@ static void drop_link(struct inode *inode)
         inode->nlink = 0;
     else if (inode->nlink)
         inode->nlink--;
+    if (!inode->nlink && (inode->flags & I_PINNED)) {
+        inode->flags &= ~I_PINNED;
+        inode_put(inode);  // its last name's reference is still there
+    }
 }
 
 // Takes the name away; its inode loses a link. [dir->lock]

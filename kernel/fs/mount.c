@@ -27,7 +27,7 @@
 
 struct dentry *root_dentry;
 static struct mutex mount_mutex = MUTEX_INIT(mount_mutex);
-static struct list mounts = LIST_INIT(mounts);
+struct list mounts = LIST_INIT(mounts);
 static s32 next_mount_id = 1;
 
 #define MAX_GEN_TYPES 8

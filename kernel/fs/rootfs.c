@@ -9,6 +9,8 @@
 // from them, mappings map them. The first write to a page copies it (rootfs_get_page, write), and the
 // copy takes the frame's place in the object's tree. image_pages tells how far the image still shines
 // through; a truncate lowers it for good, so that a file that grows again reads as zeros.
+//
+// An image that stays on its disk is rootdisk.c's; what is said here of names and of image_pages holds there too.
 #include <string.h>
 
 #include "arch/cpu.h"
@@ -33,6 +35,8 @@ static struct rootfs *rootfs_of(const struct inode *inode) { return inode->sb->d
 // Block of the image behind a page of the file. => 0 for a hole or a damaged map (then *err)
 static u64 image_block(struct inode *inode, u64 index, u32 *run, int *err)
 {
+    if (rootdisk_block && inode->ops != &rootfs_inode_ops)
+        return rootdisk_block(inode, index, run, err);
     struct ext4_inode ei;
     struct rootfs *r = rootfs_of(inode);
     u64 pblk = 0;
@@ -121,7 +125,7 @@ u64 rootfs_next_hole(struct inode *inode, u64 index)
         int err;
         if (!image_block(inode, index, &run, &err) && !err)
             return index;
-        index += run;
+        index = MIN(index + run, inode->file.image_pages);
     }
     return index;
 }
@@ -149,7 +153,7 @@ static int rootfs_set_size(struct inode *inode, u64 size)
     return err;
 }
 
-static void rootfs_getattr(struct inode *inode, struct kstat *st)
+void rootfs_getattr(struct inode *inode, struct kstat *st)
 {
     if (S_ISREG(inode->mode))
         st->blocks =
@@ -257,6 +261,8 @@ static struct inode *rootfs_iget(struct superblock *sb, u32 ino)
         return ERR_PTR(err);
     }
     if (linked) {
+        inode->flags |= I_PINNED;
+        inode_get(inode);
         spin_lock(&r->lock);
         inode->data = *link_slot(r, ino);
         *link_slot(r, ino) = inode;

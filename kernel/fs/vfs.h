@@ -405,6 +405,9 @@ enum inode_flags {
     I_ANON = 512,     // stands for a file without a name (file_dentry)
     I_VOLUME = 1024,  // contents come from a disk by way of the page cache (volume.c)
     I_XATTRS = 2048,  // [lock] inode->xattrs holds what the disk has
+    // Several names in the image: stays in memory while it has one, since another name must not find the image's old state. Holds
+    // a reference. [tree lock]
+    I_PINNED = 4096,
 };
 
 // Seals of a memfd (fcntl(2)).
@@ -660,6 +663,8 @@ void volume_read_ahead(struct inode *inode, u64 start, u64 end) __weak;  // read
 const struct file_ops *blkdev_find(u32 rdev) __weak;                     // open of an S_IFBLK inode
 void blockdev_init(void) __weak;  // finds partitions, makes /dev nodes, /proc and /sys files
 // Sets the name of an open mount in the list of mounts; used by init for the run configuration.
+// The root image on the disk that `root=` names takes the place of the empty root. Ends the boot when it cannot.
+void vfs_root_from_disk(void) __weak;
 int vfs_mount_volume(const char *source, const char *path, bool read_only) __weak;
 struct superblock *tmpfs_create(u64 max_bytes, u32 root_mode);
 // Text of /proc/PID/mounts, mountinfo as seen from root.

@@ -149,6 +149,7 @@ extern const struct vm_object_ops memfs_object_ops;
 void memfs_release_object(struct vm_object *obj);
 struct inode *memfs_make(struct inode *dir, u32 mode, u32 rdev);
 struct inode *memfs_make_sb(struct superblock *sb, u32 mode, u32 rdev);
+extern struct list mounts;               // of superblocks, by link [mount_mutex]
 struct superblock *rootfs_create(void);  // from the image; an empty memory file system without one
 void inode_free(struct inode *inode);
 int sb_is_busy(struct superblock *sb);
@@ -217,6 +218,9 @@ bool rootfs_page_is_hole(struct inode *inode, u64 index);
 u64 rootfs_next_data(struct inode *inode, u64 index);
 u64 rootfs_next_hole(struct inode *inode, u64 index);
 u64 rootfs_count_blocks(struct inode *inode);
+void rootfs_getattr(struct inode *inode, struct kstat *st);
+// rootdisk.c: block of the image behind a page of a file, 0 for a hole or after an error; *run: so many pages are alike
+u64 rootdisk_block(struct inode *inode, u64 index, u32 *run, int *err) __weak;
 
 // attr.c
 long regular_fallocate(struct file *f, int mode, loff_t offset, loff_t len);

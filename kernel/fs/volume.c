@@ -27,6 +27,11 @@ static struct spinlock volumes_lock;
 static struct list volumes = LIST_INIT(volumes);
 static const struct inode_ops volume_inode_ops;
 
+static bool never_written(const struct volume *v)
+{
+    return v->layered || (v->sb->flags & SB_RDONLY);
+}
+
 static void lock_volume(struct volume *v) { mutex_lock(&v->lock); }
 static void unlock_volume(struct volume *v) { mutex_unlock(&v->lock); }
 
@@ -170,7 +175,7 @@ static void write_all(struct volume *v)
 static int volume_sync(struct superblock *sb)
 {
     struct volume *v = volume_of(sb);
-    if (sb->flags & SB_RDONLY)
+    if (never_written(v))
         return 0;
     write_all(v);
     return volume_commit(v);
@@ -268,6 +273,10 @@ static struct inode *new_inode(struct superblock *sb, u32 mode, u64 size)
     mutex_init(&vi->pages);
     vi->disk_size = size;
     inode->data = vi;
+    if (vi->volume->layered) {
+        rootdisk_init_inode(inode, size);
+        return inode;
+    }
     inode->ops = &volume_inode_ops;
     inode->flags |= I_VOLUME;
     if (S_ISREG(mode)) {
@@ -291,6 +300,8 @@ static int fill_inode(struct inode *inode, const struct extfs_attr *a, u32 ino)
     inode->btime_ns = a->btime_ns;
     inode->flags |= a->flags & 0x20u ? I_APPEND_ONLY : 0;
     inode->flags |= a->flags & 0x10u ? I_IMMUTABLE : 0;
+    if (S_ISREG(inode->mode))
+        inode->file.image_blocks = a->blocks_512;
     if (!S_ISLNK(inode->mode))
         return 0;
     char *text = kmalloc(PATH_MAX);
@@ -331,6 +342,10 @@ static struct inode *volume_iget(struct superblock *sb, u32 ino)
         err = -ENOMEM;
     if (!err)
         err = fill_inode(inode, &a, ino);
+    if (!err && v->layered && a.nlink > 1 && !S_ISDIR(a.mode)) {
+        inode->flags |= I_PINNED;
+        inode_get(inode);
+    }
     if (!err)
         hash_add(vol_inode_of(inode));
     unlock_volume(v);
@@ -341,14 +356,14 @@ static struct inode *volume_iget(struct superblock *sb, u32 ino)
     return ERR_PTR(err == -EUCLEAN || err == -ESTALE ? -EIO : err);
 }
 
-static void volume_evict(struct inode *inode)
+void volume_evict(struct inode *inode)
 {
     struct vol_inode *vi = vol_inode_of(inode);
     struct volume *v = vi->volume;
     if (inode->flags & I_HAS_OBJECT)
         vm_object_discard(&inode->file.object, 0, UINT64_MAX - 1);
     if (vi->ino) {
-        if (inode->nlink == 0 && !(v->sb->flags & SB_RDONLY)) {
+        if (inode->nlink == 0 && !never_written(v)) {
             lock_volume(v);
             extfs_delete_inode(v->fs, vi->ino);
             unlock_volume(v);
@@ -381,7 +396,7 @@ static void volume_getattr(struct inode *inode, struct kstat *st)
 
 // ------------------------------------------------------------------------------- names
 
-static struct inode *volume_lookup(struct inode *dir, const char *name, unsigned len, bool *keep)
+struct inode *volume_lookup(struct inode *dir, const char *name, unsigned len, bool *keep)
 {
     struct volume *v = volume_of(dir->sb);
     u32 ino, type;
@@ -403,11 +418,14 @@ static bool load_name(void *arg, const char *name, u32 len, u32 ino, u32 type)
     static const u8 types[8] = {DT_UNKNOWN, DT_REG,  DT_DIR,  DT_CHR,
                                 DT_BLK,     DT_FIFO, DT_SOCK, DT_LNK};
     struct loading *l = arg;
+    if (len == 10 && volume_of(l->dir->inode->sb)->layered &&
+        l->dir->inode->ino == EXTFS_ROOT_INO && memcmp(name, "lost+found", 10) == 0)
+        return true;  // e2fsck's own; nothing of what was packed
     l->err = dentry_add_stub(l->dir, name, len, ino, types[type & 7]);
     return !l->err;
 }
 
-static int volume_load(struct dentry *dir)
+int volume_load(struct dentry *dir)
 {
     struct volume *v = volume_of(dir->inode->sb);
     struct loading l = {.dir = dir};
@@ -418,7 +436,7 @@ static int volume_load(struct dentry *dir)
     return err == -EUCLEAN ? -EIO : err ? err : l.err;
 }
 
-static struct inode *volume_instantiate(struct inode *dir, struct dentry *stub)
+struct inode *volume_instantiate(struct inode *dir, struct dentry *stub)
 {
     return volume_iget(dir->sb, (u32)stub->stub_ino);
 }
@@ -612,12 +630,12 @@ static int mount_fs(struct volume *v, struct superblock *sb)
 {
     const char *why = NULL;
     u32 bufs = (u32)MIN(page_total_count() / 32 + MIN_BUFS, 8192ull);
-    int err = extfs_mount(&v->disk, sb->flags & SB_RDONLY, bufs, &v->fs, &why);
+    int err = extfs_mount(&v->disk, never_written(v), bufs, &v->fs, &why);
     if (err) {
         log_error("%s cannot be mounted: %s", v->device->name, why ? why : "it is damaged");
         return err;
     }
-    if (extfs_read_only(v->fs) && !(sb->flags & SB_RDONLY)) {
+    if (extfs_read_only(v->fs) && !never_written(v)) {
         log_error("%s is mounted read-only: %s", v->device->name,
                   why ? why : "the device is read-only");
         sb->flags |= SB_RDONLY;
@@ -632,7 +650,7 @@ static int mount_fs(struct volume *v, struct superblock *sb)
     return sb->root ? 0 : -ENOMEM;
 }
 
-static struct superblock *create_on(struct block_device *device, u32 flags)
+static struct superblock *create_on(struct block_device *device, u32 flags, bool layered)
 {
     struct volume *v = kzalloc(sizeof(*v));
     struct superblock *sb = v ? superblock_alloc("ext4", EXT4_MAGIC, SB_RELATIME | flags) : NULL;
@@ -646,6 +664,7 @@ static struct superblock *create_on(struct block_device *device, u32 flags)
     list_init(&v->dirty);
     list_init(&v->all);
     v->device = device;
+    v->layered = layered;
     v->sb = sb;
     v->disk = (struct extfs_disk){
         .ops = &disk_ops,
@@ -654,10 +673,10 @@ static struct superblock *create_on(struct block_device *device, u32 flags)
     };
     sb->data = v;
     sb->dev = device->dev;
-    sb->ops = &volume_sb_ops;
+    sb->ops = layered ? NULL : &volume_sb_ops;
     sb->destroy = volume_destroy;
     int err = mount_fs(v, sb);
-    struct thread *t = err ? NULL : kthread_create("volume", writer, v, -1);
+    struct thread *t = err || layered ? NULL : kthread_create("volume", writer, v, -1);
     if (err || IS_ERR(t)) {
         kfree(sb);
         kfree(v);
@@ -680,10 +699,16 @@ struct superblock *volume_create(const char *source, u32 flags)
     int err = block_claim(device);
     if (err)
         return ERR_PTR(err);
-    struct superblock *sb = create_on(device, flags);
+    struct superblock *sb = create_on(device, flags, false);
     if (IS_ERR(sb))
         block_release(device);
     return sb;
+}
+
+struct superblock *volume_create_layered(struct block_device *device)
+{
+    int err = block_claim(device);
+    return err ? ERR_PTR(err) : create_on(device, 0, true);
 }
 
 int vfs_mount_volume(const char *source, const char *path, bool read_only)
@@ -728,7 +753,7 @@ void volumes_shutdown(void)
 {
     struct volume *v;
     for (u32 i = 0; (v = nth_volume(i)); i++) {
-        if (!(v->sb->flags & SB_RDONLY)) {
+        if (!never_written(v)) {
             volume_sync(v->sb);
             lock_volume(v);
             extfs_clean(v->fs);

@@ -24,6 +24,8 @@
 
 #define BATCH 64u       // pages that are read or written in one go
 #define FIRST_AHEAD 4u  // a reader's first window; it doubles up to BATCH while it goes on
+#define AROUND \
+    16u  // pages of the root image that come in around one: a program's pages are touched here and there
 #define FALLOC_KEEP_SIZE 1
 #define FALLOC_PUNCH_HOLE 2
 #define FALLOC_ZERO_RANGE 16
@@ -175,7 +177,7 @@ static int fill_page(struct fill *f, struct page *p, u64 index)
     for (u32 i = 0; i < v->blocks_per_page; i++) {
         u64 lblk = index * v->blocks_per_page + i;
         if (lblk * size >= f->vi->disk_size &&
-            lblk * size >= READ_ONCE(f->vi->inode->file.object.size_bytes)) {
+            (v->layered || lblk * size >= READ_ONCE(f->vi->inode->file.object.size_bytes))) {
             p->flags |= PG_NO_BLOCK;
             break;
         }
@@ -191,30 +193,45 @@ static int fill_page(struct fill *f, struct page *p, u64 index)
     return 0;
 }
 
-static void clear_tail(const struct vm_object *obj, struct page *p, u64 index)
+static void clear_tail(const struct vol_inode *vi, struct page *p, u64 index)
 {
-    u64 size = READ_ONCE(obj->size_bytes), start = index * PAGE_SIZE;
+    u64 size = READ_ONCE(vi->inode->file.object.size_bytes), start = index * PAGE_SIZE;
+    if (vi->volume
+            ->layered)  // the file may be longer in memory: what it got there is not on the disk
+        size = MIN(size, vi->disk_size);
     if (size < start + PAGE_SIZE && size > start)
         memset((char *)page_address(p) + (size - start), 0, PAGE_SIZE - (size - start));
 }
 
-// How many pages from index on are read: more, when the reader goes on from where it was.
-static u32 window(struct vol_inode *vi, u64 index)
+static bool is_cached(struct vm_object *obj, u64 index)
+{
+    struct page *there = vm_object_find(obj, index);
+    if (there)
+        page_put(there);
+    return there != NULL;
+}
+
+// How many pages from *index on are read: more, when the reader goes on from where it was. Of the root image also those before it.
+static u32 window(struct vol_inode *vi, u64 *index)
 {
     struct vm_object *obj = &vi->inode->file.object;
     u64 end = DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE);
-    vi->ahead = index == vi->next_read ? MIN(MAX(vi->ahead * 2, FIRST_AHEAD), BATCH)
-                : index == 0           ? FIRST_AHEAD
-                                       : 1;
-    u32 n = index < end ? (u32)MIN((u64)vi->ahead, end - index) : 1;
-    for (u32 i = 1; i < n; i++) {
-        struct page *there = vm_object_find(obj, index + i);
-        if (there) {
-            page_put(there);
-            n = i;
-        }
+    if (*index == vi->next_read) {
+        vi->ahead = MIN(MAX(vi->ahead * 2, FIRST_AHEAD), BATCH);
+    } else if (vi->volume->layered) {
+        u64 from = ALIGN_DOWN(*index, (u64)AROUND);
+        while (*index > from && !is_cached(obj, *index - 1))
+            --*index;
+        vi->ahead = (u32)(from + AROUND - *index);
+    } else {
+        vi->ahead = *index == 0 ? FIRST_AHEAD : 1;
     }
-    vi->next_read = index + n;
+    u32 n = *index < end ? (u32)MIN((u64)vi->ahead, end - *index) : 1;
+    for (u32 i = 1; i < n; i++) {
+        if (is_cached(obj, *index + i))
+            n = i;
+    }
+    vi->next_read = *index + n;
     return n;
 }
 
@@ -248,7 +265,7 @@ static int read_pages(struct vol_inode *vi, u64 index, u32 n)
     err = io ? -EIO : err;
     for (u32 i = 0; i < got; i++) {
         if (!err) {
-            clear_tail(obj, pages[i], index + i);
+            clear_tail(vi, pages[i], index + i);
             int inserted = vm_object_insert(obj, index + i, pages[i]);
             if (!inserted)
                 continue;
@@ -259,7 +276,7 @@ static int read_pages(struct vol_inode *vi, u64 index, u32 n)
     return err;
 }
 
-static struct page *object_get_page(struct vm_object *obj, u64 index, bool write)
+struct page *volume_get_page(struct vm_object *obj, u64 index, bool write)
 {
     struct vol_inode *vi = vi_of(obj);
     struct page *p = NULL;
@@ -267,10 +284,13 @@ static struct page *object_get_page(struct vm_object *obj, u64 index, bool write
     keep_some_free();
     mutex_lock(&vi->pages);
     while (!err && !(p = vm_object_find(obj, index))) {
-        if (index >= DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE))
+        u64 first = index;
+        if (index >= DIV_ROUND_UP(READ_ONCE(obj->size_bytes), PAGE_SIZE)) {
             err = -EFAULT;
-        else
-            err = read_pages(vi, index, window(vi, index));
+        } else {
+            u32 n = window(vi, &first);
+            err = read_pages(vi, first, n);
+        }
     }
     mutex_unlock(&vi->pages);
     return err ? ERR_PTR(err) : p;
@@ -455,7 +475,7 @@ static u32 write_pages(struct round *r, int *err)
 {
     struct volume *v = r->vi->volume;
     for (u32 k = 0; k < r->n; k++) {
-        clear_tail(&r->vi->inode->file.object, r->pages[k], r->index[k]);
+        clear_tail(r->vi, r->pages[k], r->index[k]);
         for (u32 i = 0; i < v->blocks_per_page; i++) {
             u64 at = r->index[k] * PAGE_SIZE + (u64)i * v->disk.block_size;
             if (at >= r->size)
@@ -904,7 +924,7 @@ static ssize_t file_write(struct file *f, struct uio *from, loff_t *pos)
 static void object_release(struct vm_object *obj) { memfs_release_object(obj); }
 
 const struct vm_object_ops volume_object_ops = {
-    .get_page = object_get_page,
+    .get_page = volume_get_page,
     .sync = object_sync,
     .punch = object_punch,
     .page_dirtied = object_page_dirtied,

@@ -23,6 +23,7 @@ struct volume {
     s64 n_dirty;                             // atomic: dirty pages, about
     u32 blocks_per_page;
     bool stopping, stopped;
+    bool layered;  // the root image (rootdisk.c): changes stay in memory, nothing is written
     struct vol_inode *hand;  // [list_lock] where reclaim goes on
     struct list all;         // [list_lock] regular files, for reclaim
     struct list link;        // [volumes_lock]
@@ -56,13 +57,22 @@ struct vol_inode {
 static inline struct vol_inode *vol_inode_of(const struct inode *inode) { return inode->data; }
 static inline struct volume *volume_of(const struct superblock *sb) { return sb->data; }
 
+// ---- rootdisk.c
+void rootdisk_init_inode(struct inode *inode, u64 size);
+
 // ---- volume.c
+struct inode *volume_lookup(struct inode *dir, const char *name, unsigned len, bool *keep);
+int volume_load(struct dentry *dir);
+struct inode *volume_instantiate(struct inode *dir, struct dentry *stub);
+void volume_evict(struct inode *inode);
+struct superblock *volume_create_layered(struct block_device *device);
 void volume_mark(struct vol_inode *vi, bool attributes);
 int volume_write_attr(struct vol_inode *vi);  // [volume lock, in a transaction]
 void volume_attr_of(const struct inode *inode, struct extfs_attr *a);
 int volume_commit(struct volume *v);  // takes the lock
 
 // ---- volume_file.c
+struct page *volume_get_page(struct vm_object *obj, u64 index, bool write);
 extern const struct vm_object_ops volume_object_ops;
 void volume_file_init(void);
 extern struct file_ops volume_file_ops;

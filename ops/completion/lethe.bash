@@ -6,7 +6,7 @@ _lethe() {
     local clouds='aws azure digitalocean gcp hetzner openstack proxmox'
     local takers="$clouds hyperv ibm kubevirt onprem oracle scaleway upcloud urunc virtualbox vmware vsphere vultr"
     local options='--config --memory --smp --env --file --rootfs --sysroot --mount --cwd --hostname -it --port --net --accel --machine --arch
-        --kernel --append --qemu-arg --disk --disk-bus --uefi --firmware --timeout --zone --project --bucket --url --flavor --subnet --strace
+        --kernel --append --qemu-arg --disk --disk-bus --root --uefi --firmware --timeout --zone --project --bucket --url --flavor --subnet --strace
         --verbose --dry-run --unchecked --output --type --name --json'
 
     COMPREPLY=()
@@ -16,6 +16,7 @@ _lethe() {
     --machine) words='microvm pc q35 virt' ;;
     --arch) words='x86_64 aarch64' ;;
     --disk-bus) words='virtio scsi nvme ahci' ;;
+    --root) words='disk memory' ;;
     --net) words='user none tap= bridge=' ;;
     -m | --memory | --smp | -e | --env | --hostname | -p | --port | --append | --qemu-arg | --timeout | --zone | --project | --bucket | --url | \
         --flavor | --subnet | -i | --name | --mount) return ;;

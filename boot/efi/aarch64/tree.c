@@ -127,7 +127,7 @@ void tree_make(void *to, size_t bytes, const struct loaded *loaded)
     if (chosen < 0)
         chosen = fdt_add_subnode(to, 0, "chosen");
     if (chosen < 0 || fdt_setprop_u64(to, chosen, "linux,initrd-start", root) ||
-        fdt_setprop_u64(to, chosen, "linux,initrd-end", root + loaded->record->root_bytes) ||
+        fdt_setprop_u64(to, chosen, "linux,initrd-end", root + loaded->record->load_bytes) ||
         fdt_setprop_string(to, chosen, "bootargs", loaded->record->words))
         fail("the device tree cannot be written");
 }

@@ -55,7 +55,7 @@ void efi_enter(efi_handle image, const struct loaded *loaded)
     pvh_check_kernel(&kernel, loaded->kernel, record->kernel_bytes);
     pvh = efi_pages(sizeof(*pvh), FIRST_GIB);
     must_lie_apart(&kernel, loaded->kernel, record->kernel_bytes);
-    must_lie_apart(&kernel, loaded->root, record->root_bytes);
+    must_lie_apart(&kernel, loaded->root, record->load_bytes);
     must_lie_apart(&kernel, pvh, sizeof(*pvh));
     must_lie_apart(&kernel, (const void *)down, PAGE);
     must_lie_apart(&kernel, image_start, image_end - image_start);
