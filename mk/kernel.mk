@@ -30,7 +30,7 @@ objects_of = $(patsubst %,$(OBJ)/%.o,$(basename $1))
 # The disks: the block layer, ext4 that is written, and the drivers.
 DISK_SRCS   := $(filter kernel/block/% kernel/ext4/% kernel/fs/volume%.c kernel/fs/blockdev.c kernel/fs/rootdisk.c kernel/mm/object_clean.c platform/disk/% platform/virtio/virtio_blk.c platform/virtio/virtio_scsi.c platform/virtio/virtio_chain.c,$(KSRCS))
 # What few programs ask for, or only such as people use by hand.
-MORE_SRCS   := $(filter kernel/fs/aio.c kernel/fs/tty_host.c,$(KSRCS))
+MORE_SRCS   := $(filter kernel/fs/aio.c kernel/fs/cgroup.c kernel/fs/full.c kernel/fs/tty_host.c,$(KSRCS))
 CLOUD_SRCS  := $(filter kernel/fs/iso9660.c kernel/fs/fat.c kernel/fs/put_file.c kernel/exec/cloud%.c,$(KSRCS))
 FULL_SRCS   := $(NET_SRCS) $(DISK_SRCS) $(MORE_SRCS) $(CLOUD_SRCS)
 KERNEL_OBJS := $(call objects_of,$(filter-out $(FULL_SRCS),$(KSRCS)))
@@ -44,7 +44,7 @@ ALL_OBJS        := $(sort $(KERNEL_OBJS) $(KERNEL_FULL_OBJS))
 
 # ---- code that runs seldom, built for size: it is half of the kernel. Of the rows of the benchmarks only those that make and
 # end threads and processes pass through it, and the slow paths of locks.
-KCOLD := $(addprefix kernel/fs/,aio.c async.c attr.c dir.c ext4.c fcntl.c gen.c inotify.c locks.c memfd.c memfs.c mount.c pidfd.c poll.c proc.c proc_pid.c proc_sys.c \
+KCOLD := $(addprefix kernel/fs/,aio.c async.c attr.c cgroup.c dir.c ext4.c fcntl.c full.c gen.c inotify.c locks.c memfd.c memfs.c mount.c pidfd.c poll.c proc.c proc_pid.c proc_sys.c \
              rootfs.c signalfd.c splice.c sysfs.c sysv_shm.c timerfd.c tty.c tty_host.c xattr.c) \
          $(addprefix kernel/task/,clone.c creds.c exit.c groups.c misc.c proc_info.c process.c rseq.c schedcalls.c timers.c wait.c) \
          $(addprefix kernel/core/,cmdline.c debug.c kallsyms.c kmain.c lock.c log.c random.c seq_buf.c smp.c) \

@@ -97,10 +97,8 @@ static void init_main(void *unused __unused)
 {
     struct config_text t;
     struct regs regs;
-    if (blockdev_init)
-        blockdev_init();
-    if (vfs_root_from_disk)
-        vfs_root_from_disk();
+    if (fs_init_full)
+        fs_init_full();
     read_config(&t);
     for (u32 i = 0; i < t.config.n_mounts; i++)
         mount_volume(t.config.mounts[i]);

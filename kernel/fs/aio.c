@@ -759,31 +759,8 @@ static ssize_t write_max(u64 arg, const char *data, size_t len)
 static const struct gen_ops nr_ops = {.show = show_u64},
                             max_ops = {.show = show_u64, .write = write_max};
 
-static const struct gen_entry entries[] = {
+const struct gen_entry aio_sysctl_entries[] = {
     GEN_FILE_ARG("aio-max-nr", 0644, &max_ops, &limit.max),
     GEN_FILE_ARG("aio-nr", 0444, &nr_ops, &limit.n),
     GEN_END,
 };
-
-static int lookup(u64 arg, const char *name, unsigned len, struct gen_entry *out)
-{
-    for (const struct gen_entry *e = entries; e->name; e++) {
-        if (strlen(e->name) == len && !memcmp(e->name, name, len)) {
-            *out = *e;
-            return 0;
-        }
-    }
-    return -ENOENT;
-}
-
-static int readdir(u64 arg, struct dir_context *ctx)
-{
-    while (ctx->pos < ARRAY_SIZE(entries) - 1) {
-        const char *name = entries[ctx->pos].name;
-        if (!dir_emit(ctx, name, (unsigned)strlen(name), 0, DT_REG, ctx->pos + 1))
-            break;
-    }
-    return 0;
-}
-
-const struct gen_dir_ops proc_sys_fs_more = {.lookup = lookup, .readdir = readdir};

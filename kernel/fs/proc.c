@@ -66,22 +66,6 @@ struct cpu_times {
     u64 user, system, idle;
 };
 
-// User and kernel time of everything that has run, for dividing a CPU's busy time. Processes that have
-// been reaped are in their parents' sums, and in the end in PID 1's.
-static void sum_times(u64 *user, u64 *system)
-{
-    s32 pid = 1;
-    struct process *p;
-    *user = *system = 0;
-    for (; (p = process_iterate(&pid)); pid++) {
-        u64 u, s;
-        process_times(p, &u, &s);
-        *user += u + p->child_user_ns;
-        *system += s + p->child_system_ns;
-        process_put(p);
-    }
-}
-
 // The scheduler measures each CPU's idle time; what is left was busy, and is divided into user and
 // kernel time in the proportion that all threads together show.
 static struct cpu_times times_of_cpu(u32 cpu, u64 now, u64 user, u64 system)
@@ -118,7 +102,7 @@ static int show_stat(struct seq_buf *out, u64 arg)
     struct cpu_times all = {0};
     struct sched_load load;
     char name[12];
-    sum_times(&user, &system);
+    proc_sum_times(&user, &system);
     for (u32 cpu = 0; cpu < n_cpus; cpu++) {
         struct cpu_times t = times_of_cpu(cpu, now, user, system);
         all.user += t.user;

@@ -1055,8 +1055,7 @@ OPS(exe_ops, .readlink = readlink_exe, .follow = follow_exe);
         GEN_FILE("statm", 0444, &statm_ops), GEN_FILE("status", 0444, &status_ops),               \
         GEN_FILE("uid_map", 0644, &id_map_ops), GEN_FILE("wchan", 0444, &wchan_ops)
 
-static const struct gen_entry task_entries[] = {
-    COMMON_ENTRIES, GEN_DIR(proc_net_name, 0555, proc_net_entries), GEN_END};
+static const struct gen_entry task_entries[] = {COMMON_ENTRIES, GEN_END};
 
 static void owner_of(u64 arg, u32 *uid, u32 *gid)
 {
@@ -1075,8 +1074,10 @@ static int task_lookup(u64 arg, const char *name, unsigned len, struct gen_entry
     if (tid <= 0 || (u32)tid > ID_MASK || target_get(&t, make_arg(arg_pid(arg), tid, 0)))
         return -ENOENT;
     target_put(&t);
-    *out = (struct gen_entry){
-        .mode = S_IFDIR | 0555, .children = task_entries, .arg = make_arg(arg_pid(arg), tid, 0)};
+    *out = (struct gen_entry){.mode = S_IFDIR | 0555,
+                              .children = task_entries,
+                              .dir = &proc_pid_more,
+                              .arg = make_arg(arg_pid(arg), tid, 0)};
     return 0;
 }
 
@@ -1110,7 +1111,6 @@ static const struct gen_entry pid_entries[] = {
     GEN_FILE("coredump_filter", 0644, &coredump_ops),
     GEN_DYN("task", 0555, NULL, &task_dir_ops),
     GEN_FILE("timerslack_ns", 0444, &timerslack_ops),
-    GEN_DIR(proc_net_name, 0555, proc_net_entries),
     GEN_END,
 };
 
@@ -1132,8 +1132,10 @@ static int pid_lookup(u64 arg, const char *name, unsigned len, struct gen_entry 
         if (pid == 0)
             return -ENOENT;
     }
-    *out = (struct gen_entry){
-        .mode = S_IFDIR | 0555, .children = pid_entries, .arg = make_arg(pid, 0, 0)};
+    *out = (struct gen_entry){.mode = S_IFDIR | 0555,
+                              .children = pid_entries,
+                              .dir = &proc_pid_more,
+                              .arg = make_arg(pid, 0, 0)};
     return 0;
 }
 

@@ -801,5 +801,7 @@ void vfs_init(
     void);  // caches, the root image or an empty root, /tmp /run /dev/shm; noboot on a bad image
 // /dev, /proc and /sys over static tables, and the terminal. After vfs_init; /dev/shm is mounted by it.
 void special_init(void);
-void vfs_init_late(void);  // after /dev, /proc and /sys are mounted: /tmp, /run, /dev/shm
+void cgroup_init(void);          // cgroup.c: /sys/fs/cgroup
+void fs_init_full(void) __weak;  // full.c: after special_init, before the configuration is read
+void vfs_init_late(void);        // after /dev, /proc and /sys are mounted: /tmp, /run, /dev/shm
 void vfs_verify(void);

@@ -224,6 +224,7 @@ void mm_show_maps(struct mm *mm, struct seq_buf *out);
 void mm_show_smaps(struct mm *mm, struct seq_buf *out, bool rollup);
 void mm_show_meminfo(struct seq_buf *out);
 void mm_show_vmstat(struct seq_buf *out);
+void mm_show_cgroup_stat(struct seq_buf *out);  // memory.stat of cgroups(7), version 2
 void mm_show_statm(struct mm *mm, struct seq_buf *out);
 void mm_show_status(struct mm *mm, struct seq_buf *out);  // the Vm* and Rss* lines
 // /proc/self/clear_refs: 1 to 5. => -EINVAL: anything else, also 4 where entries have no bit for it (ARCH_PTE_SOFT3)

@@ -469,6 +469,36 @@ void mm_show_meminfo(struct seq_buf *out)
     meminfo_line(out, "ZeroedFree", page_zeroed_count());
 }
 
+void mm_show_cgroup_stat(struct seq_buf *out)
+{
+    struct totals t = sum_all();
+    u64 file = vm_cached_pages(false), shmem = vm_cached_pages(true), slab = kmalloc_page_count();
+    const struct {
+        const char *name;
+        u64 pages;
+    } lines[] = {
+        {"anon", t.anon},
+        {"file", file + shmem},
+        {"kernel", slab + t.tables},
+        {"pagetables", t.tables},
+        {"shmem", shmem},
+        {"file_mapped", t.mapped},
+        {"anon_thp", t.huge},
+        {"inactive_anon", shmem},
+        {"active_anon", t.anon},
+        {"inactive_file", file},
+        {"active_file", 0},
+        {"unevictable", t.locked},
+        {"slab_reclaimable", 0},
+        {"slab_unreclaimable", slab},
+        {"slab", slab},
+    };
+    for (u32 i = 0; i < ARRAY_SIZE(lines); i++)
+        seq_printf(out, "%s %llu\n", lines[i].name, (ull)(lines[i].pages * PAGE_SIZE));
+    seq_printf(out, "pgfault %llu\npgmajfault %llu\n", (ull)(t.minor + mm_stats.dead_minor),
+               (ull)(t.major + mm_stats.dead_major));
+}
+
 void mm_show_vmstat(struct seq_buf *out)
 {
     struct tlb_stats tlb;
