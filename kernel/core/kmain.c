@@ -41,7 +41,6 @@ static void init_memory(void)
     page_reserve(virt_to_phys(kernel_start), arch_kernel_phys_end());
     arch_reserve_memory();
     page_alloc_init();
-    page_alloc_init_cpu();
     mm_init();
 }
 

@@ -20,7 +20,6 @@ static u32 online;  // atomic: number of CPUs that have come up
 void smp_cpu_main(struct cpu *cpu)
 {
     arch_init_cpu(cpu);
-    page_alloc_init_cpu();
     platform_init_cpu();
     syscall_init_cpu_counts();
     sched_init_cpu();

@@ -58,7 +58,7 @@ static void cache_setup(u32 id, const char *name, size_t size)
     list_init(&caches[id].partial);
 }
 
-static void setup_sizes(void)
+static __cold void setup_sizes(void)
 {
     for (u32 i = 0; i < N_SIZES; i++)
         cache_setup(i, "kmalloc", sizes[i]);
@@ -79,7 +79,7 @@ static inline u32 size_to_id(size_t size)
 
 static struct page *slab_new(struct kcache *c)
 {
-    struct page *p = page_alloc(0, 0);
+    struct page *p = page_alloc_kernel();
     if (!p)
         return NULL;
     p->flags = PG_SLAB;
@@ -166,7 +166,8 @@ static __noinline void flush_magazine(struct kcache *c, struct magazine *m, u32 
             page_chain_push(&empty, p);
     }
     spin_unlock(&c->lock);
-    page_free_chain(&empty);
+    if (empty.n)
+        page_free_kernel(&empty);
 }
 
 static inline bool injected_failure(void)
@@ -277,14 +278,14 @@ char *kstrdup(const char *text)
 }
 
 // Empties this CPU's magazines into the slabs, so that counters can be compared (tests, reclaim).
-void kmalloc_drain_cpu(void)
+__cold void kmalloc_drain_cpu(void)
 {
     for (u32 i = 0; i < n_caches; i++)
         if (percpu(magazines)[i].n)
             flush_magazine(&caches[i], &percpu(magazines)[i], 0);
 }
 
-u64 kmalloc_page_count(void)
+__cold u64 kmalloc_page_count(void)
 {
     u64 n = 0;
     for (u32 i = 0; i < n_caches; i++)

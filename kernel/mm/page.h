@@ -68,7 +68,6 @@ static inline struct page *virt_to_page(const void *kva) { return phys_to_page(v
 void page_reserve(phys_t start, phys_t end);
 // From boot_info; lazy: touches nothing per frame of RAM. => The direct map covers the RAM.
 void page_alloc_init(void);
-void page_alloc_init_cpu(void);  // on each CPU
 // 2^order contiguous frames, refcount 1, or NULL. order 0 and 9 come from per-CPU caches.
 struct page *page_alloc(unsigned order, unsigned flags);
 void page_free(struct page *page, unsigned order);  // regardless of refcount, caller owns it
@@ -118,6 +117,10 @@ void page_free_chain(struct page_chain *chain);  // leaves it empty
 // The same for frames whose contents are zero, as those of page tables taken down: PAGE_ZERO hands them out uncleared.
 // => the chain is not empty
 void page_free_clean_chain(struct page_chain *chain);
+
+// One frame that the kernel may keep for long, from a 2 MiB block of the kernel's where there is one. => NULL: none left
+struct page *page_alloc_kernel(void);
+void page_free_kernel(struct page_chain *chain);  // leaves it empty
 
 u64 page_total_count(void);        // frames of usable RAM
 u64 page_free_count(void);         // frames free now (all caches included)

@@ -21,6 +21,9 @@
 // * Loose batches: chains that CPUs spilled, unmerged. Another CPU's refill takes a batch in O(1); they
 //   are merged into the buddy lists by the idle loop, or when a larger block is wanted.
 //   Merging at once, as usual, costs more than all the rest of munmap for memory that is wanted back soon.
+// * Kernel blocks: frames that the kernel keeps for long (slabs, stacks) are taken from 2 MiB blocks of their own, straight
+//   from the buddy lists and back; one of them in every block would leave no 2 MiB for the application. Such a block has
+//   its own lists and ends when it is whole again; the application gets frames of it when there are no others.
 // * 2 MiB blocks go to and from the buddy list under the lock: one short critical section for each
 //   2 MiB is no contention worth a cache.
 //
@@ -31,7 +34,8 @@
 //  I3  n_free[order] counts the blocks of a list, free_pages the frames in all lists.
 //  I4  Two free buddies of the same order below 9 never lie side by side (else they were merged).
 //  I5  Zeroed frames are all zero.
-//  I6  A block on the list of reported ones has PG_REPORTED, and its frames count as free.
+//  I6  A whole 2 MiB block is on the lists for everybody and its kernel bit is clear.
+//  I7  A block on the list of reported ones has PG_REPORTED, and its frames count as free.
 //
 // Locks: buddy.lock is a leaf. A CPU cache is touched by its own CPU only; other CPUs ask for it with
 // a cross-call (drain), which takes buddy.lock, so nobody waits for a cross-call while holding it. A
@@ -51,8 +55,10 @@
 #include "core/wait.h"
 
 #define BLOCK_PAGES (1u << PAGE_MAX_ORDER)
-#define CACHE_HIGH 1024  // a chain longer than this is spilled: 4 MiB, one refault burst
-#define CLEAN_MAX 64     // a few programs' worth of page tables
+#define CACHE_HIGH 1024    // a chain longer than this is spilled: 4 MiB, one refault burst
+#define CLEAN_MAX 64       // a few programs' worth of page tables
+#define KERNEL_FIRST 64    // kernel pieces that may lie anywhere: those of the start stay for ever
+#define KERNEL_BITS 4096u  // 8 GiB; what lies above shares the bits
 #define IDLE_KEEP \
     64  // frames that an idle CPU keeps: what it holds may be all that breaks up a 2 MiB block
 #define MERGE_STEP 64  // frames merged by one call of the idle loop
@@ -82,9 +88,11 @@ static DEFINE_PERCPU(struct page_cache, page_cache);
 
 static struct {
     struct spinlock lock;
-    struct list free[PAGE_MAX_ORDER + 1];  // [lock]
-    u64 n_free[PAGE_MAX_ORDER + 1];        // [lock] blocks
-    u64 free_pages;                        // [lock] frames in the lists
+    struct list free[2][PAGE_MAX_ORDER + 1];  // [lock] in kernel blocks: [1]
+    u64 n_free[PAGE_MAX_ORDER + 1];           // [lock] blocks
+    u64 free_pages;                           // [lock] frames in the lists
+    u64 kernel_blocks[KERNEL_BITS / 64];      // [lock] which 2 MiB blocks are the kernel's (a hint)
+    u32 kernel_taken;                         // [lock] pieces that found no kernel block
     struct page *loose;            // [lock] first batch; next batch in link.prev, length in aux
     u64 loose_pages;               // [lock]
     struct page *zeroed;           // [lock] chain of zeroed 2 MiB blocks
@@ -136,12 +144,21 @@ static void page_init_reserved(u64 from, u64 to)
 
 // ---- buddy lists
 
+static inline u64 *kernel_word(u64 pfn)
+{
+    return &buddy.kernel_blocks[pfn / BLOCK_PAGES % KERNEL_BITS / 64];
+}
+static inline u64 kernel_bit(u64 pfn) { return BIT(pfn / BLOCK_PAGES % 64); }
+
 static void list_block(u64 pfn, unsigned order)
 {
     struct page *p = &page_array[pfn];
     p->flags = PG_FREE;
     p->order = order;
-    list_push_front(&buddy.free[order], &p->link);
+    if (order == PAGE_MAX_ORDER)
+        *kernel_word(pfn) &= ~kernel_bit(pfn);
+    bool kernel = *kernel_word(pfn) & kernel_bit(pfn);
+    list_push_front(&buddy.free[kernel][order], &p->link);
     buddy.n_free[order]++;
 }
 
@@ -168,13 +185,13 @@ static void buddy_insert(struct page *p, unsigned order)
     list_block(pfn, order);
 }
 
-// Takes a block of at least the order from the lists and lists what is left over. => [lock]
-static struct page *buddy_take(unsigned order)
+// Takes a block from the lists of orders from and up, and lists what is left over. => [lock]; from >= order
+static struct page *buddy_take(bool kernel, unsigned order, unsigned from)
 {
-    for (unsigned o = order; o <= PAGE_MAX_ORDER; o++) {
-        if (list_empty(&buddy.free[o]))
+    for (unsigned o = from; o <= PAGE_MAX_ORDER; o++) {
+        if (list_empty(&buddy.free[kernel][o]))
             continue;
-        struct page *p = list_first(&buddy.free[o], struct page, link);
+        struct page *p = list_first(&buddy.free[kernel][o], struct page, link);
         unlist_block(p, o);
         buddy.free_pages -= 1ull << order;
         while (o > order) {
@@ -304,6 +321,19 @@ static bool pull_block(void)
     return true;
 }
 
+// Takes a block from those of the kernel. => [lock]; NULL: only what everybody has is left
+static __cold struct page *take_for_kernel(unsigned order)
+{
+    struct list *whole = &buddy.free[0][PAGE_MAX_ORDER];
+    struct page *p = buddy_take(true, order, order);
+    if (p || buddy.kernel_taken++ < KERNEL_FIRST || (list_empty(whole) && !pull_block()) ||
+        list_empty(whole))
+        return p;
+    u64 pfn = list_first(whole, struct page, link) - page_array;
+    *kernel_word(pfn) |= kernel_bit(pfn);
+    return buddy_take(false, order, PAGE_MAX_ORDER);
+}
+
 // ---- giving cached frames back to the buddy lists
 
 // Merges one loose batch. => [lock]
@@ -408,6 +438,18 @@ static void set_run(struct page_cache *c, struct page *p, unsigned order)
     c->run_end = p + (1u << order);
 }
 
+static __cold bool take_run(struct page_cache *c, bool kernel, int max_order)
+{
+    for (int o = 0; o <= PAGE_MAX_ORDER; o++) {
+        if (list_empty(&buddy.free[kernel][o]))
+            continue;
+        unsigned take = MIN(o, max_order);
+        set_run(c, buddy_take(kernel, take, o), take);
+        return true;
+    }
+    return false;
+}
+
 // Gets frames for an empty CPU cache. => [lock]; false when there are none
 static bool refill_locked(struct page_cache *c, int max_order)
 {
@@ -418,17 +460,12 @@ static bool refill_locked(struct page_cache *c, int max_order)
         c->chain = (struct page_chain){.first = p, .last = NULL, .n = p->aux};
         return true;
     }
-    do {
-        for (int o = 0; o <= PAGE_MAX_ORDER; o++) {
-            if (list_empty(&buddy.free[o]))
-                continue;
-            unsigned take = MIN(o, max_order);
-            set_run(c, buddy_take(take), take);
+    do
+        if (take_run(c, false, max_order))
             return true;
-        }
-    } while (pull_block() || (!buddy.zeroed && list_reported_block()));
+    while (pull_block() || (!buddy.zeroed && list_reported_block()));
     if (!buddy.zeroed)
-        return false;
+        return take_run(c, true, max_order);
     set_run(c, buddy.zeroed, PAGE_MAX_ORDER);
     buddy.zeroed = page_chain_next(buddy.zeroed);
     buddy.zeroed_blocks--;
@@ -548,11 +585,14 @@ static __cold struct page *take_block(unsigned order, unsigned flags)
     u64 keep = flags & PAGE_USER ? buddy.reserve : 0;
     if (available() < keep + (1ull << order))
         return NULL;
+    bool kernel = !(flags & PAGE_USER) && order < PAGE_MAX_ORDER;
     spin_lock(&buddy.lock);
-    struct page *p;
-    do
-        p = buddy_take(order);
-    while (!p && (pull_block() || list_reported_block()));
+    struct page *p = kernel ? take_for_kernel(order) : NULL;
+    while (!p && !(p = buddy_take(false, order, order)))
+        if (!pull_block() && !list_reported_block())
+            break;
+    if (!p)
+        p = buddy_take(true, order, order);
     spin_unlock(&buddy.lock);
     return p;
 }
@@ -640,6 +680,14 @@ struct page *page_alloc(unsigned order, unsigned flags)
     return alloc_further(order, flags);
 }
 
+__cold struct page *page_alloc_kernel(void)
+{
+    if (injected_failure(0))
+        return NULL;
+    struct page *p = alloc_block(0, 0);
+    return p ? p : nothing_left(0, 0);
+}
+
 // ---- freeing
 
 // Hands this CPU's chain to everybody.
@@ -703,6 +751,14 @@ void page_free_chain(struct page_chain *chain)
     *chain = (struct page_chain){0};
 }
 
+__cold void page_free_kernel(struct page_chain *chain)
+{
+    spin_lock(&buddy.lock);
+    while (chain->n)
+        buddy_insert(page_chain_pop(chain), 0);
+    spin_unlock(&buddy.lock);
+}
+
 void page_free_clean_chain(struct page_chain *chain)
 {
     struct page_cache *c = percpu_ptr(page_cache);
@@ -738,8 +794,7 @@ static __cold bool start_zeroing(struct page_cache *c)
         buddy.free_pages + buddy.virgin_pages < (buddy.zeroed_blocks + 2) * BLOCK_PAGES)
         return false;
     spin_lock(&buddy.lock);
-    if (!list_empty(&buddy.free[PAGE_MAX_ORDER]))
-        c->work = buddy_take(PAGE_MAX_ORDER);
+    c->work = buddy_take(false, PAGE_MAX_ORDER, PAGE_MAX_ORDER);
     c->work_done = 0;
     spin_unlock(&buddy.lock);
     return c->work != NULL;
@@ -833,7 +888,7 @@ __cold unsigned page_report_begin(struct page **blocks, unsigned max)
     u64 have = buddy.n_free[PAGE_MAX_ORDER];
     u64 share = have > REPORT_KEEP ? DIV_ROUND_UP(have - REPORT_KEEP, 2) : 0;
     while (n < max && n < share) {
-        struct page *p = list_entry(buddy.free[PAGE_MAX_ORDER].prev, struct page, link);
+        struct page *p = list_entry(buddy.free[0][PAGE_MAX_ORDER].prev, struct page, link);
         unlist_block(p, PAGE_MAX_ORDER);
         buddy.free_pages -= BLOCK_PAGES;
         blocks[n++] = p;
@@ -882,7 +937,7 @@ u64 page_reclaim(u64 wanted)
 
 u64 page_total_count(void) { return buddy.total_pages; }
 
-u64 page_free_count(void)
+__cold u64 page_free_count(void)
 {
     u64 n = available();
     for (u32 i = 0; i < n_cpus; i++) {
@@ -900,7 +955,7 @@ bool page_memory_plentiful(void)
     return have >= 8192 && have >= buddy.total_pages / 8;
 }
 
-u64 page_stat(enum page_stat which)
+__cold u64 page_stat(enum page_stat which)
 {
     u64 n = stats[which];
     for (u32 i = 0; which == PAGE_STAT_ZEROED_USED && i < n_cpus; i++)
@@ -915,7 +970,7 @@ u64 page_free_blocks(unsigned order)
     return buddy.n_free[order] + virgin + reported;
 }
 
-u64 page_zeroed_count(void)
+__cold u64 page_zeroed_count(void)
 {
     u64 n = buddy.zeroed_blocks * BLOCK_PAGES;
     for (u32 i = 0; i < n_cpus; i++)
@@ -1044,8 +1099,10 @@ static __cold void memtest(void)
 
 __cold void page_alloc_init(void)
 {
-    for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++)
-        list_init(&buddy.free[o]);
+    for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++) {
+        list_init(&buddy.free[0][o]);
+        list_init(&buddy.free[1][o]);
+    }
     list_init(&buddy.reported);
     page_reserve(0, PAGE_SIZE);
     page_reserve(boot_info.image_start, boot_info.image_end);
@@ -1067,15 +1124,15 @@ __cold void page_alloc_init(void)
         memtest();
 }
 
-void page_alloc_init_cpu(void) {}
-
 // ---- the verifier
 
-static u64 verify_list(unsigned order)
+static u64 verify_list(bool kernel, unsigned order)
 {
     u64 n = 0;
-    list_for_each_entry (struct page, p, &buddy.free[order], link) {
+    list_for_each_entry (struct page, p, &buddy.free[kernel][order], link) {
         u64 pfn = p - page_array;
+        bool exact = n_frames <= (u64)KERNEL_BITS * BLOCK_PAGES;  // no two blocks share a bit
+        KASSERT(!exact || kernel == !!(*kernel_word(pfn) & kernel_bit(pfn)));
         KASSERT(p->flags == PG_FREE && p->order == order && IS_ALIGNED(pfn, 1u << order));
         if (order < PAGE_MAX_ORDER) {
             struct page *other = &page_array[pfn ^ (1u << order)];
@@ -1085,8 +1142,7 @@ static u64 verify_list(unsigned order)
             KASSERT(!(p[i].flags & PG_FREE));
         n++;
     }
-    KASSERT(n == buddy.n_free[order]);
-    return n << order;
+    return n;
 }
 
 static void verify_zero(const struct page *from, const struct page *to)
@@ -1100,8 +1156,12 @@ void page_allocator_verify(void)
 {
     spin_lock(&buddy.lock);
     u64 n = 0, loose = 0, zeroed = 0;
-    for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++)
-        n += verify_list(o);
+    for (unsigned o = 0; o <= PAGE_MAX_ORDER; o++) {
+        u64 blocks = verify_list(false, o) + verify_list(true, o);
+        KASSERT(blocks == buddy.n_free[o]);
+        n += blocks << o;
+    }
+    KASSERT(list_empty(&buddy.free[1][PAGE_MAX_ORDER]));
     u64 reported = 0;
     list_for_each_entry (struct page, p, &buddy.reported, link) {
         KASSERT(p->flags == (PG_FREE | PG_REPORTED) && p->order == PAGE_MAX_ORDER);

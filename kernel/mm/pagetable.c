@@ -193,7 +193,7 @@ void pt_walk(struct mm *mm, struct pt_walk *w, vaddr_t start, vaddr_t end)
 
 static pte_t user_rights[8];  // by the access flags of a VMA
 
-void pt_init(void)
+__cold void pt_init(void)
 {
     for (u64 flags = 0; flags < ARRAY_SIZE(user_rights); flags++)
         user_rights[flags] = pte_rights(pt_prot_of(flags));

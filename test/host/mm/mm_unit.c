@@ -217,6 +217,55 @@ static void test_report(void)
     page_allocator_verify();
 }
 
+// What the kernel keeps lies together: 300 pieces of it, taken while the application fills the memory, break up few blocks of 2 MiB.
+static void test_kernel_blocks(void)
+{
+    enum { PIECES = 300, FRAMES_A_PIECE = 80 };
+    void *kept[PIECES];
+    struct page *stacks[PIECES / 10];
+    struct page_chain frames = {0};
+    u64 free = page_free_count(), slabs = kmalloc_page_count();
+    page_drain_all();
+    u64 whole = page_free_blocks(PAGE_MAX_ORDER);
+    for (unsigned i = 0; i < PIECES; i++) {
+        kept[i] = kmalloc(2048);
+        MUST(kept[i]);
+        if (i % 10 == 0)
+            MUST((stacks[i / 10] = page_alloc(2, 0)));
+        for (unsigned k = 0; k < FRAMES_A_PIECE; k++) {
+            struct page *p = page_alloc(0, PAGE_USER);
+            MUST(p);
+            page_chain_push(&frames, p);
+        }
+    }
+    MUST(kmalloc_page_count() >= slabs + PIECES / 4);
+    page_free_chain(&frames);
+    page_drain_all();
+    page_allocator_verify();
+    MUST(page_free_blocks(PAGE_MAX_ORDER) + 6 >= whole);
+    for (unsigned i = 0; i < PIECES; i++)
+        kfree(kept[i]);
+    for (unsigned i = 0; i < PIECES / 10; i++)
+        page_free(stacks[i], 2);
+    for (unsigned cpu = 0; cpu < FAKE_CPUS; cpu++) {
+        host_set_cpu(cpu);
+        kmalloc_drain_cpu();
+    }
+    host_set_cpu(0);
+    page_drain_all();
+    page_allocator_verify();
+    MUST(page_free_blocks(PAGE_MAX_ORDER) + 1 >= whole && page_free_count() + 2 >= free);
+    // The application gets the frames of the kernel's blocks, too, when there are no others.
+    kept[0] = kmalloc(2048);
+    for (struct page *p; (p = page_alloc(0, PAGE_NORECLAIM));)
+        page_chain_push(&frames, p);
+    MUST(page_free_count() == 0);
+    page_free_chain(&frames);
+    kfree(kept[0]);
+    page_drain_all();
+    page_allocator_verify();
+}
+
 static void test_zero_stock(void)
 {
     u64 free = page_free_count();
@@ -443,6 +492,7 @@ int main(int argc, char **argv)
         test_rbtree();
         test_radix();
         test_kmalloc();
+        test_kernel_blocks();
         test_zero_stock();
         test_contention();
         test_punch_flushes_first();
