@@ -262,7 +262,7 @@ static const char *find_firmware(const struct job *job)
         job->arch, !strcmp(job->arch, "aarch64") ? "qemu-efi-aarch64" : "ovmf");
 }
 
-const char *const disk_buses[] = {"virtio", "scsi", "nvme", "ahci", NULL};
+const char *const disk_buses[] = {"virtio", "scsi", "nvme", "ahci", "pvscsi", NULL};
 
 static void add_disk(struct strings *command, const struct job *job, const char *disk,
                      const char *disk_format)
@@ -272,6 +272,7 @@ static void add_disk(struct strings *command, const struct job *job, const char 
         {"virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=disk,bootindex=0"},
         {NULL, "nvme,serial=lethe,drive=disk,bootindex=0"},
         {"ahci,id=ahci", "ide-hd,bus=ahci.0,drive=disk,bootindex=0"},
+        {"pvscsi,id=scsi", "scsi-hd,bus=scsi.0,drive=disk,bootindex=0"},
     };
     size_t bus = 0;
 

@@ -54,7 +54,7 @@ static const char help_text[] =
     "      --append WORD      one more word for the kernel's command line\n"
     "      --qemu-arg WORD    one more word for QEMU's command line\n"
     "      --disk FILE        start this disk image by the machine's firmware\n"
-    "      --disk-bus BUS     its controller, and that of volumes: virtio (default), scsi, nvme or ahci\n"
+    "      --disk-bus BUS     its controller, and that of volumes: virtio (default), scsi, nvme, ahci, pvscsi\n"
     "      --root disk|memory where the root image is while the guest runs (default memory): on a disk it\n"
     "                         takes no memory but for what is read\n"
     "      --uefi             start it by UEFI, not by a BIOS; --firmware FILE: by this firmware\n"

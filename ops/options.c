@@ -220,7 +220,7 @@ static void set_disk_bus(struct job *job, const char *text)
         if (!strcmp(text, disk_buses[i]))
             job->disk_bus = disk_buses[i];
     if (!job->disk_bus || strcmp(text, job->disk_bus))
-        die("--disk-bus %s: choose virtio, scsi, nvme or ahci", text);
+        die("--disk-bus %s: choose virtio, scsi, nvme, ahci or pvscsi", text);
 }
 
 static void set_root(struct job *job, const char *text)

@@ -322,8 +322,10 @@ static void add_device(const struct job *job, struct strings *command, size_t i,
     const char *kind = job->disk_bus ? job->disk_bus : disk_buses[0];
     char *controller = NULL, *disk;
 
-    if (!strcmp(kind, "scsi")) {
-        controller = i ? NULL : format("virtio-scsi-%s,id=volumes", bus);
+    if (!strcmp(kind, "scsi") || !strcmp(kind, "pvscsi")) {
+        controller = i                         ? NULL
+                     : !strcmp(kind, "pvscsi") ? xstrdup("pvscsi,id=volumes")
+                                               : format("virtio-scsi-%s,id=volumes", bus);
         disk = format("scsi-hd,bus=volumes.0,drive=volume%zu,serial=volume%zu", i, i);
     } else if (!strcmp(kind, "nvme")) {
         disk = format("nvme,drive=volume%zu,serial=volume%zu", i, i);
@@ -346,7 +348,7 @@ static void add_device(const struct job *job, struct strings *command, size_t i,
 bool volume_needs_pci(const struct job *job)
 {
     return (job->n_mounts || job->root_on_disk) && job->disk_bus &&
-           (!strcmp(job->disk_bus, "nvme") || !strcmp(job->disk_bus, "ahci"));
+           strcmp(job->disk_bus, "virtio") && strcmp(job->disk_bus, "scsi");
 }
 
 void volume_command(const struct job *job, struct strings *command, const char *bus)

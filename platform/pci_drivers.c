@@ -18,7 +18,8 @@ static const struct {
     {0x100c8086, e1000_start},  // 82544GC
     {0x100f8086, e1000_start},  // 82545EM
     {0x10d38086, e1000_start},  // 82574L
-    {0x07b015ad, vmxnet3_start}, {0x00111b36, pvpanic_start}, {0x25ab8086, i6300esb_start},
+    {0x07b015ad, vmxnet3_start}, {0x07c015ad, pvscsi_start},
+    {0x00111b36, pvpanic_start}, {0x25ab8086, i6300esb_start},
 };
 
 // Those of a whole class of devices.

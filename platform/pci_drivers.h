@@ -15,3 +15,4 @@ int pvpanic_start(u32 function);
 int i6300esb_start(u32 function);
 int nvme_start(u32 function);
 int ahci_start(u32 function);
+int pvscsi_start(u32 function);

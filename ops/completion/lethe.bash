@@ -15,7 +15,7 @@ _lethe() {
     --accel) words='auto kvm tcg' ;;
     --machine) words='microvm pc q35 virt' ;;
     --arch) words='x86_64 aarch64' ;;
-    --disk-bus) words='virtio scsi nvme ahci' ;;
+    --disk-bus) words='virtio scsi nvme ahci pvscsi' ;;
     --root) words='disk memory' ;;
     --net) words='user none tap= bridge=' ;;
     -m | --memory | --smp | -e | --env | --hostname | -p | --port | --append | --qemu-arg | --timeout | --zone | --project | --bucket | --url | \

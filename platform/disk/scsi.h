@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// scsi.h: disks that take SCSI commands (SPC-4, SBC-3), whatever brings the commands to them: virtio_scsi.c today.
+// scsi.h: disks that take SCSI commands (SPC-4, SBC-3), whatever brings the commands to them: virtio_scsi.c, pvscsi.c.
 //
 // An adapter's driver fills a struct scsi_adapter and asks for its disks; requests come back to it as commands by
 // scsi_command, and what the disk answers is turned into an errno by scsi_result.

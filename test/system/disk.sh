@@ -27,6 +27,7 @@ for machine in pc q35; do
         if [ "$status" -eq 7 ]; then pass; else fail "disk/uefi_${machine}_$bus: status $status: $(head -n 1 "$err")"; fi
     done
 done
+expect_output disk/bios_pc_pvscsi 0 'Hello, world, from Linux on x86_64' disk "$d/hello.img" --machine pc --disk-bus pvscsi
 run disk "$d/hello.img" --uefi
 holds disk/uefi_says grep -q 'Hello, world, from Linux on x86_64' "$out"
 expect disk/bios_status 7 '' disk "$d/exit.img"
@@ -92,7 +93,7 @@ expect disk/no_space 2 'cannot write .*large.img.part: File too large' \
 holds disk/no_part sh -c "! ls '$d'/*.part '$d/large.img' 2>/dev/null"
 expect disk/two_programs 2 'has its program in it' "$LETHE" run --disk "$d/hello.img" "$PROBE"
 expect disk/no_disk 2 'cannot read the disk' "$LETHE" run --disk "$d/none.img"
-expect disk/bad_bus 2 'choose virtio, scsi, nvme or ahci' "$LETHE" run --disk "$d/hello.img" --disk-bus floppy
+expect disk/bad_bus 2 'choose virtio, scsi, nvme, ahci or pvscsi' "$LETHE" run --disk "$d/hello.img" --disk-bus floppy
 expect disk/microvm 2 'choose pc or q35' "$LETHE" run --disk "$d/hello.img" --machine microvm
 expect disk/no_firmware 2 'cannot read the firmware' "$LETHE" run --disk "$d/hello.img" --firmware "$d/none"
 rm -f "$d/large" "$d/tail"

@@ -14,6 +14,7 @@ esac
 on_disk() {
     case $1 in
     virtio) devices='--qemu-arg=-device --qemu-arg=virtio-blk-pci,drive=back' ;;
+    pvscsi) devices='--qemu-arg=-device --qemu-arg=pvscsi --qemu-arg=-device --qemu-arg=scsi-hd,drive=back,serial=back' ;;
     scsi) devices='--qemu-arg=-device --qemu-arg=virtio-scsi-pci --qemu-arg=-device --qemu-arg=scsi-hd,drive=back,serial=back' ;;
     ahci) devices='--qemu-arg=-device --qemu-arg=ahci,id=own --qemu-arg=-device --qemu-arg=ide-hd,bus=own.0,drive=back,serial=back' ;;
     nvme) devices='--qemu-arg=-device --qemu-arg=nvme,drive=back,serial=back' ;;
@@ -23,13 +24,13 @@ on_disk() {
     # shellcheck disable=SC2086 # the words are meant to split
     timeout -k 5 70 "$LETHE" run --accel tcg --timeout 60 --kernel $full --machine $pci --qemu-arg=-blockdev --qemu-arg="$back" $devices "$d/disks" "$@"
 }
-name_of() { case $1 in virtio) echo /dev/vda ;; scsi | ahci) echo /dev/sda ;; nvme) echo /dev/nvme0n1 ;; esac; }
+name_of() { case $1 in virtio) echo /dev/vda ;; scsi | ahci | pvscsi) echo /dev/sda ;; nvme) echo /dev/nvme0n1 ;; esac; }
 plain() { echo "driver=raw,node-name=back,discard=unmap,file.driver=file,file.filename=$1"; }
 # bad FILE RULES: the same, with errors from the medium
 bad() { echo "driver=raw,node-name=back,file.driver=blkdebug,file.image.driver=file,file.image.filename=$1,$2"; }
 rule() { echo "file.inject-error.$1.event=none,file.inject-error.$1.iotype=$2,file.inject-error.$1.errno=5${3:+,file.inject-error.$1.sector=$3}"; }
 
-for bus in virtio nvme scsi ahci; do
+for bus in virtio nvme scsi ahci pvscsi; do
     disk=$(name_of $bus)
     # a volume: written by one guest, found by the next
     truncate -s 64M "$d/v.img" && mke2fs -qF -t ext4 "$d/v.img"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The drivers of disks against devices that do what they are told, for a while: NVMe, AHCI, virtio-blk and virtio-scsi. Each sector has contents of
+// The drivers of disks against devices that do what they are told, for a while: NVMe, AHCI, virtio-blk, virtio-scsi and pvscsi. Each sector has contents of
 // its own, so that a honest device sees whether what it is told to write, and the reader whether what came, is what was meant. Then the
 // device lies: identifiers that nobody has, answers that come twice, lengths, rings and registers at random, and what it says of
 // itself. Every request must end exactly once, with an error that the block layer knows, and nothing else may be touched (ASan).
@@ -202,10 +202,13 @@ struct nvme_command {
 };
 static u32 *nvme_reg(u32 at) { return (u32 *)(nvme.regs + at); }
 static u32 ahci_regs[0x1100 / 4];
+static u8 pv_regs[0x8000];
 phys_t pci_bar(u32 function, u32 bar) { return 0x10000000; }
 void *arch_map_device(phys_t pa, size_t len)
 {
-    return len == sizeof(ahci_regs) ? (void *)ahci_regs : nvme.regs;
+    return len == sizeof(ahci_regs) ? (void *)ahci_regs
+           : len == sizeof(pv_regs) ? pv_regs
+                                    : nvme.regs;
 }
 
 static void nvme_answer(u32 q, u32 id, u32 status, u32 result)
@@ -627,9 +630,68 @@ static int start_virtio(u32 id)
     return virtio_scsi_start(&virtio);
 }
 
+// ---- pvscsi: its rings are the pages that the driver has taken first
+
+enum { PV_TAGS = 32, PV_ANSWERS = 128 };
+static u32 pv_taken;
+
+static void pv_answer(u64 tag, u16 host, u16 scsi)
+{
+    u32 *state = page_memory[0];
+    for (u32 n = lie(80) ? 2 + rnd(40) : 1; n--;) {
+        u8 *a = (u8 *)page_memory[2] + 32 * (state[3] % PV_ANSWERS);
+        tag = lie(60) ? rnd(64) : tag;
+        host = lie(60) ? (u16)rnd(32) : host;
+        scsi = lie(60) ? (u16)rnd(32) : scsi;
+        memcpy(a, &tag, 8);
+        memcpy(a + 20, &host, 2);
+        memcpy(a + 22, &scsi, 2);
+        state[3] = lie(200) ? rnd(UINT32_MAX) : state[3] + 1;
+    }
+}
+
+static void pv_request(const u8 *r)
+{
+    struct virtq_desc d[20] = {{0}};
+    u64 tag = *(u64 *)r, data = *(u64 *)(r + 8), bytes = *(u64 *)(r + 16);
+    u32 flags = *(u32 *)(r + 36), n = 1;
+    u16 in = flags & 8 ? DESC_WRITE : 0;
+    KASSERT(tag < PV_TAGS && r[56] == 16 && r[66] == 0);
+    for (u64 left = bytes; left; n++) {
+        struct {
+            u64 at;
+            u32 bytes, flags;
+        } s = {data, (u32)bytes, 0};
+        if (flags & 1)
+            memcpy(&s, (void *)(uintptr_t)(data + (n - 1) * 16), 16);
+        KASSERT(n <= MAX_SEGMENTS && s.bytes <= left && !s.flags);
+        d[n] = (struct virtq_desc){.address = s.at, .len = s.bytes, .flags = in};
+        left -= s.bytes;
+    }
+    KASSERT((n == 1) == !!(flags & 4));
+    if (r[67] == 0)
+        scsi_cdb(d, n, r + 40);
+    pv_answer(tag, r[67] ? 0x11 : 0, 0);
+}
+
+static void pv_step(void)
+{
+    u32 *state = page_memory[0];
+    KASSERT(state[0] - pv_taken <= PV_TAGS);
+    while (pv_taken != state[0])
+        pv_request((u8 *)page_memory[1] + 128 * (pv_taken++ % PV_TAGS));
+}
+
+static int start_pvscsi(void)
+{
+    memset(pv_regs, 0, sizeof(pv_regs));
+    pv_taken = 0;
+    return pvscsi_start(8);
+}
+
 // ---- rounds
 
-enum { NVME, AHCI, BLK, SCSI, N_KINDS };
+enum { NVME, AHCI, BLK, SCSI, PVSCSI, N_KINDS };
 static u32 kind;
 static void device_step(void)
 {
@@ -637,6 +699,8 @@ static void device_step(void)
         nvme_step();
     else if (kind == AHCI)
         ahci_step();
+    else if (kind == PVSCSI)
+        pv_step();
     else
         virtio_step();
 }
@@ -644,6 +708,8 @@ u64 ktime_ns(void)
 {
     if (starting && kind == NVME)
         nvme_step();
+    else if (kind == PVSCSI && starting)
+        pv_step();
     else if (kind == AHCI && starting)
         ahci_step();
     else if (kind == AHCI)
@@ -724,9 +790,10 @@ static void round_of(u32 which)
     lied = false;
     n_disks = 0;
     starting = true;
-    int err = kind == NVME   ? start_nvme()
-              : kind == AHCI ? start_ahci()
-                             : start_virtio(kind == BLK ? VIRTIO_ID_BLOCK : VIRTIO_ID_SCSI);
+    int err = kind == NVME     ? start_nvme()
+              : kind == AHCI   ? start_ahci()
+              : kind == PVSCSI ? start_pvscsi()
+                               : start_virtio(kind == BLK ? VIRTIO_ID_BLOCK : VIRTIO_ID_SCSI);
     starting = false;
     KASSERT(lied ||
             (err == 0 && n_disks == 1 && (kind == BLK || disks[0]->sectors == DISK_SECTORS)));
