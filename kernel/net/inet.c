@@ -12,6 +12,7 @@
 #include "lwip/ip.h"
 #include "lwip/ip4.h"
 #include "lwip/ip6.h"
+#include "lwip/nd6.h"
 #include "net/interface.h"
 
 enum {
@@ -181,9 +182,39 @@ ip_addr_t inet_bind_address(const struct inet_sock *i, const ip_addr_t *ip)
     return *ip;
 }
 
+static bool is_direct6(const struct netif *netif, const ip6_addr_t *ip)
+{
+    for (s8 n = 0; n < LWIP_IPV6_NUM_ADDRESSES; n++) {
+        if (ip6_addr_isvalid(netif_ip6_addr_state(netif, n)) && netif_ip6_addr_isstatic(netif, n) &&
+            ip6_addr_net_eq(ip, netif_ip6_addr(netif, n)))
+            return true;
+    }
+    return netif_get_ip6_addr_match((struct netif *)netif, ip) >= 0;
+}
+
+// lwIP's last resort is its default interface, even for what no router there would take: that is no route.
+struct netif *inet_route(const ip_addr_t *from, const ip_addr_t *ip)
+{
+    struct netif *netif = ip_route(from, ip);
+    if (!netif || netif == &net_stack_here()->loopback || ip_addr_ismulticast(ip))
+        return netif;
+    if (IP_IS_V4(ip)) {
+        bool direct =
+            ip4_addr_net_eq(ip_2_ip4(ip), netif_ip4_addr(netif), netif_ip4_netmask(netif)) ||
+            ip_addr_isbroadcast(ip, netif);
+        return direct || !ip4_addr_isany(netif_ip4_gw(netif)) ? netif : NULL;
+    }
+    bool scoped = ip6_addr_has_scope(ip_2_ip6(ip), IP6_UNKNOWN);
+    return scoped || is_direct6(netif, ip_2_ip6(ip)) || nd6_find_route(ip_2_ip6(ip)) ? netif : NULL;
+}
+
 int inet_route_check(const struct inet_sock *i, const ip_addr_t *ip)
 {
-    return ip_route(&i->local, ip) ? 0 : -ENETUNREACH;
+    if (IP_IS_V6(ip) && ip6_addr_islinklocal(ip_2_ip6(ip)) && !ip6_addr_has_zone(ip_2_ip6(ip)) &&
+        !i->bound_index)
+        return -EINVAL;
+    const struct netif *netif = inet_route(&i->local, ip);
+    return netif && !ip_addr_isbroadcast(ip, netif) ? 0 : -ENETUNREACH;
 }
 
 int inet_error(s8 err)
@@ -257,7 +288,7 @@ static bool conflict(const struct inet_sock *i, const ip_addr_t *ip, u16 port)
         if (!s->reuse_addr || !o->s.reuse_addr || o->s.listening)
             return true;
     }
-    return s->type == SOCK_STREAM && !s->reuse_addr && tcp_port_waits(port);
+    return s->type == SOCK_STREAM && tcp_port_waits(port, s->reuse_addr);
 }
 
 static bool port_unused(const struct inet_sock *i, u16 port)

@@ -63,7 +63,9 @@ int inet_set_option(struct socket *s, int level, int name, const void *value, u3
 int inet_get_option(struct socket *s, int level, int name, void *value, u32 *len);
 int option_int(const void *value, u32 len, int *out);  // -EINVAL when too short; a byte will do
 int option_put_int(int number, void *value, u32 *len);
-// A route to ip, or -ENETUNREACH. [stack lock]
+// The interface that leads to ip, by its own network or a router. => NULL: none. [stack lock]
+struct netif *inet_route(const ip_addr_t *from, const ip_addr_t *ip);
+// Whether a connection to ip has a way. => 0, -ENETUNREACH, -EINVAL: an address of one link, which is not said. [stack lock]
 int inet_route_check(const struct inet_sock *i, const ip_addr_t *ip);
 long inet_ioctl(struct socket *s, unsigned cmd, uptr_t arg);
 
@@ -107,8 +109,8 @@ u32 tcp_established_count(void);
 // Whether no connection from a local port to this peer is in the way. One in TIME-WAIT for a second or more is ended when the peer
 // is this machine (Linux's default, net.ipv4.tcp_tw_reuse = 2). [stack lock]
 bool tcp_way_is_free(const ip_addr_t *remote, u16 remote_port, u16 local_port);
-// Whether a connection in TIME-WAIT has this local port. [stack lock]
-bool tcp_port_waits(u16 port);
+// Whether a connection in TIME-WAIT keeps this local port from who binds to it; reuse: he and the connection had SO_REUSEADDR. [stack lock]
+bool tcp_port_waits(u16 port, bool reuse);
 // tcp_cookie.c: SYN cookies sent, and acknowledgements that were one or only looked like it; SYNs that found the queue full
 struct tcp_cookie_counts {
     u64 sent, received, failed, overflows;

@@ -35,6 +35,8 @@
 #define SYN_RETRIES 6                                // net.ipv4.tcp_syn_retries
 #define REUSE_TICKS (1000u / TCP_SLOW_INTERVAL + 1)  // of TIME-WAIT
 #define WINDOW_LEAST 65535u                          // what a SYN has announced
+#define SOF_USER_REUSES \
+    0x80u               // of a pcb's so_options, beside lwIP's: SO_REUSEADDR, also after the socket
 #define SILENT_READS 2  // so many, and the reader is one that does not answer
 
 static const struct socket_ops tcp_ops;
@@ -303,6 +305,10 @@ void tcp_push_options(struct tcp_sock *t)
         return;
     pcb->ttl = t->i.ttl;
     pcb->tos = t->i.tos;
+    if (s->reuse_addr)
+        ip_set_option(pcb, SOF_USER_REUSES);
+    else
+        ip_reset_option(pcb, SOF_USER_REUSES);
     pcb->netif_idx = (u8)t->i.bound_index;
     if (t->state == TCP_LISTENING)
         return;
@@ -349,18 +355,24 @@ void tcp_detach(struct tcp_sock *t)
 
 // ---- bind
 
+struct waiting_port {
+    u16 port;
+    bool reuse, found;
+};
+
 static void look_for_port(struct tcp_pcb *pcb, void *arg)
 {
-    u32 *port = arg;
-    if (pcb->state == TIME_WAIT && pcb->local_port == *port)
-        *port = 0;
+    struct waiting_port *w = arg;
+    if (pcb->state == TIME_WAIT && pcb->local_port == w->port &&
+        !(w->reuse && ip_get_option(pcb, SOF_USER_REUSES)))
+        w->found = true;
 }
 
-bool tcp_port_waits(u16 port)
+bool tcp_port_waits(u16 port, bool reuse)
 {
-    u32 wanted = port;
-    tcp_flows_each(look_for_port, &wanted);
-    return !wanted;
+    struct waiting_port w = {.port = port, .reuse = reuse};
+    tcp_flows_each(look_for_port, &w);
+    return w.found;
 }
 
 static void send_rest(struct tcp_pcb *pcb, void *unused)

@@ -22,7 +22,8 @@
 #define UDP_MAX_PAYLOAD (65535 - 8)
 #define SEND_FLAGS_REFUSED (MSG_OOB | MSG_FASTOPEN)
 
-enum { IP_PKTINFO = 8, IPV6_PKTINFO = 50 };
+enum { IP_TOS = 1, IP_TTL = 2, IP_PKTINFO = 8 };
+enum { IPV6_PKTINFO = 50, IPV6_HOPLIMIT = 52, IPV6_TCLASS = 67 };
 enum { PMTUDISC_DO = 2, PMTUDISC_PROBE = 3 };
 
 struct in_pktinfo {  // user ABI
@@ -247,6 +248,14 @@ static void this_host(ip_addr_t *ip)
         ip_addr_set_loopback(true, ip);
 }
 
+// An address of one link, and nothing says which.
+static bool needs_interface(const struct udp_sock *u, const ip_addr_t *ip)
+{
+    return IP_IS_V6(ip) && !u->i.bound_index && !ip6_addr_has_zone(ip_2_ip6(ip)) &&
+           (ip6_addr_islinklocal(ip_2_ip6(ip)) ||
+            (ip6_addr_ismulticast_linklocal(ip_2_ip6(ip)) && !u->multicast_index));
+}
+
 static int udp_connect_socket(struct socket *s, const struct sock_addr *addr, u32 len,
                               bool nonblock)
 {
@@ -267,8 +276,11 @@ static int udp_connect_socket(struct socket *s, const struct sock_addr *addr, u3
         struct netif *netif = u->i.bound_index ? interface_netif(u->i.bound_index)
                               : ip_addr_ismulticast(&ip) && u->multicast_index
                                   ? interface_netif(u->multicast_index)
-                                  : ip_route(&u->i.local, &ip);
-        err = netif ? autobind(u) : -ENETUNREACH;
+                                  : inet_route(&u->i.local, &ip);
+        err = needs_interface(u, &ip)                                ? -EINVAL
+              : !netif                                               ? -ENETUNREACH
+              : ip_addr_isbroadcast(&ip, netif) && !u->i.s.broadcast ? -EACCES
+                                                                     : autobind(u);
         if (!err) {
             u->i.remote = ip;
             u->i.remote_port = port;
@@ -289,43 +301,90 @@ struct udp_target {
     ip_addr_t to, from;
     u16 port;
     bool from_given;
-    u32 index;  // of the interface, when it is given
+    u32 index;     // of the interface, when it is given
+    s16 ttl, tos;  // -1: the socket's
 };
 
+static int load_int(const struct cmsg_header *c, s32 least, s16 *out)
+{
+    s32 n;
+    if (c->len != sizeof(*c) + sizeof(n))
+        return -EINVAL;
+    memcpy(&n, c + 1, sizeof(n));
+    if (n < least || n > 255)
+        return -EINVAL;
+    *out = (s16)n;
+    return 0;
+}
+
+static int load_control4(const struct cmsg_header *c, struct udp_target *target)
+{
+    struct in_pktinfo info;
+    switch (c->type) {
+    case IP_PKTINFO:
+        if (c->len != sizeof(*c) + sizeof(info))
+            return -EINVAL;
+        memcpy(&info, c + 1, sizeof(info));
+        ip_addr_set_ip4_u32(&target->from, info.spec_dst);
+        target->from_given = info.spec_dst != 0;
+        target->index = (u32)info.ifindex;
+        return 0;
+    case IP_TTL: return load_int(c, 1, &target->ttl);
+    case IP_TOS:
+        if (c->len != sizeof(*c) + 1)
+            return load_int(c, 0, &target->tos);
+        target->tos = *(const u8 *)(c + 1);
+        return 0;
+    default: return -EINVAL;
+    }
+}
+
+static int load_control6(const struct cmsg_header *c, struct udp_target *target)
+{
+    struct in6_pktinfo info;
+    ip6_addr_t six;
+    switch (c->type) {
+    case IPV6_PKTINFO:
+        if (c->len < sizeof(*c) + sizeof(info))
+            return -EINVAL;
+        memcpy(&info, c + 1, sizeof(info));
+        target->index = (u32)info.ifindex;
+        memcpy(six.addr, info.addr, sizeof(six.addr));
+        ip6_addr_clear_zone(&six);
+        ip_addr_copy_from_ip6(target->from, six);
+        target->from_given = !ip6_addr_isany(&six);
+        return 0;
+    case IPV6_HOPLIMIT: return load_int(c, -1, &target->ttl);
+    case IPV6_TCLASS: return load_int(c, -1, &target->tos);
+    default: return -EINVAL;
+    }
+}
+
+// What goes with one datagram only (ip(7), ipv6(7)). Levels that are another family's are skipped, as on Linux; extension headers
+// (RFC 3542) and UDP_SEGMENT are refused.
 static int load_control(const struct message *m, struct udp_target *target)
 {
     size_t at = 0;
     bool bad;
+    int err = 0;
     struct cmsg_header *c;
-    while ((c = message_next_control(m, &at, &bad))) {
-        if (c->level == SOL_IP && c->type == IP_PKTINFO &&
-            c->len >= sizeof(*c) + sizeof(struct in_pktinfo)) {
-            struct in_pktinfo info;
-            memcpy(&info, c + 1, sizeof(info));
-            ip_addr_set_ip4_u32(&target->from, info.spec_dst);
-            target->from_given = info.spec_dst != 0;
-            target->index = (u32)info.ifindex;
-        } else if (c->level == SOL_IPV6 && c->type == IPV6_PKTINFO &&
-                   c->len >= sizeof(*c) + sizeof(struct in6_pktinfo)) {
-            struct in6_pktinfo info;
-            ip6_addr_t six;
-            memcpy(&info, c + 1, sizeof(info));
-            target->index = (u32)info.ifindex;
-            memcpy(six.addr, info.addr, sizeof(six.addr));
-            ip6_addr_clear_zone(&six);
-            ip_addr_copy_from_ip6(target->from, six);
-            target->from_given = !ip6_addr_isany(&six);
-        } else if (c->level != SOL_SOCKET) {
-            return -EINVAL;
-        }
+    while (!err && (c = message_next_control(m, &at, &bad))) {
+        if (c->level == SOL_IP && IP_IS_V4(&target->to))
+            err = load_control4(c, target);
+        else if (c->level == SOL_IPV6 && (!IP_IS_V4(&target->to) || c->type == IPV6_PKTINFO))
+            err = load_control6(c, target);
+        else if (c->level == SOL_UDP ||
+                 (c->level == SOL_SOCKET && c->type != SCM_RIGHTS && c->type != SCM_CREDENTIALS))
+            err = -EINVAL;
     }
-    return bad ? -EINVAL : 0;
+    return err ? err : bad ? -EINVAL : 0;
 }
 
 static int find_target(struct udp_sock *u, const struct message *m, struct udp_target *target)
 {
     target->from_given = false;
     target->index = 0;
+    target->ttl = target->tos = -1;
     if (m->addr) {
         int err = inet_addr_in(&u->i, m->addr, m->addr_len, &target->to, &target->port);
         if (err)
@@ -356,7 +415,7 @@ static int send_locked(struct udp_sock *u, const struct udp_target *t, struct pb
                 : i->bound_index ? i->bound_index
                 : group          ? u->multicast_index
                                  : 0;
-    struct netif *netif = index ? interface_netif(index) : ip_route(from, &t->to);
+    struct netif *netif = index ? interface_netif(index) : inet_route(from, &t->to);
     if (!netif)
         return index ? -ENODEV : -ENETUNREACH;
     if ((u->mtu_discover == PMTUDISC_DO || u->mtu_discover == PMTUDISC_PROBE) &&
@@ -367,9 +426,9 @@ static int send_locked(struct udp_sock *u, const struct udp_target *t, struct pb
             return -EACCES;
         ip_set_option(pcb, SOF_BROADCAST);
     }
-    pcb->ttl = u->i.ttl;
-    pcb->tos = u->i.tos;
-    udp_set_multicast_ttl(pcb, u->multicast_ttl);
+    pcb->ttl = t->ttl >= 0 ? (u8)t->ttl : u->i.ttl;
+    pcb->tos = t->tos >= 0 ? (u8)t->tos : u->i.tos;
+    udp_set_multicast_ttl(pcb, t->ttl >= 0 ? (u8)t->ttl : u->multicast_ttl);
     if (u->multicast_loop && netif != &i->stack->loopback)  // there it comes back anyway
         udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
     else

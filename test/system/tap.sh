@@ -7,7 +7,7 @@ if ! unshare -rn ip tuntap add lt0 mode tap 2>/dev/null; then
     skipped=$((skipped + 1))
     echo "SKIP system/tap: no network namespaces or tap devices here"
 else
-    unshare -rn sh "$here/tap_inside.sh" "$work" "$LETHE" "$examples/go-http" >"$work/tap.out" 2>&1
+    CC=$compiler unshare -rn sh "$here/tap_inside.sh" "$work" "$LETHE" "$examples/go-http" >"$work/tap.out" 2>&1
     status=$?
     grep -E '^FAIL' "$work/tap.out"
     set -- $(sed -n 's/^counts //p' "$work/tap.out")

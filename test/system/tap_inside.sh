@@ -41,4 +41,10 @@ if serve serving --net tap=lt0,ip=10.91.0.2/24 $server; then
     ip route replace 10.91.0.0/24 dev lt0
     stop
 fi
+
+# Without a router: what the guest says of each address is what this host says, which has none here either.
+$CC -static -O2 -Wall -o "$work/route_probe" "$here/route_probe.c" || fail "tap/set-up: route_probe.c does not build"
+addresses='127.0.0.1 ::1 10.91.0.77 10.91.0.255 8.8.8.8 2001:db8::1'
+# shellcheck disable=SC2086
+expect_output tap/routes 0 "$("$work/route_probe" $addresses)" lethe --net tap=lt0,ip=10.91.0.3/24 "$work/route_probe" -- $addresses
 echo "counts $passed $failed $skipped"

@@ -512,3 +512,34 @@ TEST(the_same_port_again)
     }
     close(listener);
 }
+
+// A port in TIME-WAIT is free for a listener only when he and the connection that ended there both wanted to share it.
+TEST(a_port_in_time_wait)
+{
+    for (int shared = 0; shared < 2; shared++) {
+        struct tcp_pair p;
+        char c;
+        int again;
+        p.listener = socket(AF_INET, SOCK_STREAM, 0);
+        p.len = loopback(&p.name, AF_INET, 0);
+        CHECK_OK(set_int(p.listener, SOL_SOCKET, SO_REUSEADDR, shared));
+        REQUIRE_OK(bind(p.listener, (void *)&p.name, p.len));
+        REQUIRE_OK(getsockname(p.listener, (void *)&p.name, &p.len));
+        REQUIRE_OK(listen(p.listener, 8));
+        REQUIRE_OK(p.client = socket(AF_INET, SOCK_STREAM, 0));
+        REQUIRE_OK(connect(p.client, (void *)&p.name, p.len));
+        REQUIRE_OK(p.server = accept(p.listener, NULL, NULL));
+        close(p.listener);
+        close(p.server);  // the first to close waits
+        CHECK_EQ(read(p.client, &c, 1), 0);
+        close(p.client);
+        REQUIRE_OK(again = socket(AF_INET, SOCK_STREAM, 0));
+        CHECK_ERRNO(bind(again, (void *)&p.name, p.len), EADDRINUSE);
+        CHECK_OK(set_int(again, SOL_SOCKET, SO_REUSEADDR, 1));
+        if (shared)
+            CHECK_OK(bind(again, (void *)&p.name, p.len));
+        else
+            CHECK_ERRNO(bind(again, (void *)&p.name, p.len), EADDRINUSE);
+        close(again);
+    }
+}

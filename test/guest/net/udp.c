@@ -167,3 +167,95 @@ TEST(timeouts_and_broadcast)
     CHECK_ERRNO(sendto(a, "x", 1, 0, (void *)&name, 5), EINVAL);
     close(a);
 }
+
+// One datagram with one piece of control data.
+static ssize_t send_with(int fd, const struct sockaddr_storage *to, socklen_t len, int level,
+                         int type, const void *data, size_t size)
+{
+    _Alignas(struct cmsghdr) char space[64] = {0};
+    struct iovec iov = {"x", 1};
+    struct msghdr m = {.msg_name = (void *)to,
+                       .msg_namelen = len,
+                       .msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = space,
+                       .msg_controllen = CMSG_SPACE(size)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(c), data, size);
+    return sendmsg(fd, &m, 0);
+}
+
+// The next datagram's control data of a type; of its first byte, or the whole number. => -1: there is none
+static int received_with(int fd, int level, int type)
+{
+    _Alignas(struct cmsghdr) char space[256];
+    char byte;
+    struct iovec iov = {&byte, 1};
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    if (recvmsg(fd, &m, MSG_DONTWAIT) != 1)
+        return -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+        int n = *CMSG_DATA(c);
+        if (c->cmsg_level == level && c->cmsg_type == type) {
+            if (c->cmsg_len == CMSG_LEN(sizeof n))
+                memcpy(&n, CMSG_DATA(c), sizeof n);
+            return n;
+        }
+    }
+    return -1;
+}
+
+// What QUIC servers mark their packets with: hops and traffic class of one datagram, without a change of the socket's.
+TEST(hops_and_class_of_one_datagram)
+{
+    static const struct {
+        int family, level, ttl, tos, receive_ttl, receive_tos, least;
+    } kinds[] = {{AF_INET, IPPROTO_IP, IP_TTL, IP_TOS, IP_RECVTTL, IP_RECVTOS, 1},
+                 {AF_INET6, IPPROTO_IPV6, IPV6_HOPLIMIT, IPV6_TCLASS, IPV6_RECVHOPLIMIT,
+                  IPV6_RECVTCLASS, -1}};
+    for (int k = 0; k < 2; k++) {
+        struct sockaddr_storage to;
+        socklen_t len;
+        int a = bound(kinds[k].family, SOCK_DGRAM, &to, &len), level = kinds[k].level, n = 0;
+        uint8_t byte = 2;
+        CHECK_OK(set_int(a, level, kinds[k].receive_ttl, 1));
+        CHECK_OK(set_int(a, level, kinds[k].receive_tos, 1));
+        n = 7;
+        CHECK_EQ(send_with(a, &to, len, level, kinds[k].ttl, &n, sizeof n), 1);
+        CHECK_EQ(received_with(a, level, kinds[k].ttl), 7);
+        n = 2;
+        CHECK_EQ(send_with(a, &to, len, level, kinds[k].tos, &n, sizeof n), 1);
+        CHECK_EQ(received_with(a, level, kinds[k].tos), 2);
+        CHECK_EQ(sendto(a, "y", 1, 0, (void *)&to, len), 1);
+        CHECK_EQ(received_with(a, level, kinds[k].ttl), 64);
+        CHECK_EQ(send_with(a, &to, len, level, kinds[k].tos, &byte, 1), k ? -1 : 1);
+        CHECK_EQ(received_with(a, level, kinds[k].tos), k ? -1 : 2);
+        // Wrong numbers, wrong sizes, unknown types; another family's level is skipped.
+        n = 256;
+        CHECK_ERRNO(send_with(a, &to, len, level, kinds[k].ttl, &n, sizeof n), EINVAL);
+        CHECK_ERRNO(send_with(a, &to, len, level, kinds[k].tos, &n, sizeof n), EINVAL);
+        n = kinds[k].least - 1;
+        CHECK_ERRNO(send_with(a, &to, len, level, kinds[k].ttl, &n, sizeof n), EINVAL);
+        CHECK_ERRNO(send_with(a, &to, len, level, kinds[k].ttl, &n, 2), EINVAL);
+        CHECK_ERRNO(send_with(a, &to, len, level, 999, &n, sizeof n), EINVAL);
+        CHECK_ERRNO(send_with(a, &to, len, SOL_SOCKET, 999, &n, sizeof n), EINVAL);
+        CHECK_EQ(send_with(a, &to, len, k ? IPPROTO_IP : IPPROTO_TCP, 999, &n, sizeof n), 1);
+        CHECK_EQ(send_with(a, &to, len, 12345, 1, &n, sizeof n), 1);
+        close(a);
+    }
+}
+
+// An address of one link, and nothing says which link.
+TEST(connecting_without_an_interface)
+{
+    struct sockaddr_in6 link = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    int udp = socket(AF_INET6, SOCK_DGRAM, 0), tcp = socket(AF_INET6, SOCK_STREAM, 0);
+    inet_pton(AF_INET6, "fe80::1", &link.sin6_addr);
+    CHECK_ERRNO(connect(udp, (void *)&link, sizeof link), EINVAL);
+    CHECK_ERRNO(connect(tcp, (void *)&link, sizeof link), EINVAL);
+    close(udp), close(tcp);
+}
