@@ -22,6 +22,8 @@ u32 pci_caps(u32 function, u32 kind, u8 *caps, u32 max);
 // function that have none; the CPU's address for one on the bus.
 void pci_place(u32 function) __weak;
 phys_t pci_cpu_address(u64 bus_address) __weak;
+// Likewise, before what lies behind a bridge is looked at: gives it numbers of buses and a window, if it has none.
+void pci_open_bridge(u32 bridge) __weak;
 void pci_enable(u32 function);  // memory accesses, in both directions
 // pci_irq.c: routes the function's interrupt to fn(arg), in the first way of these, in this order, that it and the machine have.
 // A handler on a line is called for others' interrupts too; on the timer all the time. => which; -ENODEV: none

@@ -34,6 +34,8 @@ static const struct {
 static void behind_bridge(u32 function, void (*found)(u32 function, void *arg))
 {
     static u32 n_followed;
+    if (pci_open_bridge)
+        pci_open_bridge(function);
     u32 bus = pci_read32(function, BUSES) >> 8 & 0xff;
     if (bus > function >> 8 && n_followed++ < MAX_BUSES)
         pci_each_function(bus, found, NULL);

@@ -6,6 +6,11 @@
 #include "arch/mmu.h"
 #include "platform/aarch64/platform_a64.h"
 
+#define FUNCTIONS 256  // of a bus
+#define HEADER_TYPE 0x0c
+#define HEADER_KIND (0x7fu << 16)
+#define HEADER_BRIDGE (1u << 16)
+#define BRIDGE_BUSES 0x18   // of the bus above, the bus behind, the last one behind
 #define INTERRUPT_PIN 0x3c  // in bits 8 to 15: 1 to 4, 0: none
 #define V2M_TYPER 0x08
 #define V2M_SETSPI 0x40
@@ -15,7 +20,7 @@
 // => NULL: no such function, or no bus
 static volatile char *config(u32 function)
 {
-    enum { FUNCTIONS = 256, BUSES = 256 };  // of a bus
+    enum { BUSES = 256 };
     static volatile char *buses[BUSES];
     u32 bus = function / FUNCTIONS;
     if (bus >= BUSES || machine.pci.ecam.size < (bus + 1) * FUNCTIONS * PAGE_SIZE)
@@ -53,13 +58,30 @@ void pci_write8(u32 function, u32 offset, u8 value)
         *(volatile u8 *)(space + offset) = value;
 }
 
+// => the bridge to that bus, which has a lower one; UINT32_MAX: there is none
+static u32 bridge_to(u32 bus)
+{
+    for (u32 f = 0; f < bus * FUNCTIONS; f++) {
+        if (pci_read32(f, 0) != UINT32_MAX &&
+            (pci_read32(f, HEADER_TYPE) & HEADER_KIND) == HEADER_BRIDGE &&
+            (pci_read32(f, BRIDGE_BUSES) >> 8 & 0xff) == bus)
+            return f;
+    }
+    return UINT32_MAX;
+}
+
 int platform_intx_line(u32 function)
 {
     const struct pci_host *pci = &machine.pci;
     u32 pin = pci_read32(function, INTERRUPT_PIN) >> 8 & 0xff;
+    // A bridge turns the pins of what lies behind it by the number of the device there (PCI-to-PCI Bridge Architecture 1.2, 9.1).
+    while (pin && function >= FUNCTIONS) {
+        pin = (pin - 1 + (function >> 3 & 31)) % 4 + 1;
+        function = bridge_to(function / FUNCTIONS);
+        if (function == UINT32_MAX)
+            return -ENODEV;
+    }
     u32 key = (function << 8 | pin) & pci->intx_mask;
-    if (function >= 256)  // bridges turn the pins of what lies behind them; messages go straight
-        return -ENODEV;
     for (u32 i = 0; pin && i < pci->n_intx; i++) {
         if (pci->intx[i].key == key)
             return (int)pci->intx[i].line;

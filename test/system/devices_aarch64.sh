@@ -4,11 +4,12 @@ probe=$work/net_probe_aarch64
 arm_cc=$([ "$(uname -m)" = aarch64 ] && echo gcc || echo aarch64-linux-gnu-gcc)
 full=build/aarch64/lethe-kernel-full
 
-# card NAME INTERRUPT DEVICE OPTION...: the guest uses the card, whose interrupt has a number that matches INTERRUPT
+# card NAME INTERRUPT DEVICE OPTION...: the guest uses the card, whose interrupt has a number that matches INTERRUPT; $bridges come before it
+bridges=
 card() {
     name=devices/$1 interrupt=$2 device=$3
     shift 3
-    run timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --net none --kernel $full -vv --qemu-arg -netdev \
+    run timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --net none --kernel $full -vv $bridges --qemu-arg -netdev \
         --qemu-arg user,id=n --qemu-arg -device --qemu-arg "$device,netdev=n" "$@" "$probe"
     if [ $status -ne 0 ]; then
         fail "$name: status $status: $(tail -n 1 "$out")"
@@ -35,6 +36,17 @@ else
     card pci_shared_line '3[5-8]' virtio-net-pci,vectors=0,addr=5 --qemu-arg -device --qemu-arg virtio-rng-pci,addr=1 \
         --qemu-arg -device --qemu-arg virtio-net-pci,vectors=0,addr=9
     card pci_el2 8192 virtio-net-pci --machine virt,gic-version=3,virtualization=on
+
+    # Behind bridges that no firmware has set up: a root port, another beside it, and a bridge behind that, which turns the pins.
+    bridge() { bridges="$bridges --qemu-arg -device --qemu-arg $1"; }
+    bridge pcie-root-port,id=a,chassis=1
+    bridge pcie-root-port,id=b,chassis=2
+    card bridge_its 8192 virtio-net-pci,bus=b --machine virt,gic-version=3
+    card bridge_line '3[5-8]' virtio-net-pci,bus=a,vectors=0
+    bridge pcie-pci-bridge,id=c,bus=b
+    card bridge_behind_v2m '8[0-9]' virtio-net-pci,bus=c,addr=3
+    for device in 1 2 3; do card bridge_pin_$device '3[5-8]' virtio-net-pci,bus=c,vectors=0,addr=$device; done
+    bridges=
 
     # An indirect branch of the kernel's to where no function begins: a CPU with BTI stops it, an older one lets it pass.
     jump() {
