@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cjson/cJSON.h>
+
 #include "disk.h"
 #include "lethe.h"
 
@@ -23,6 +25,7 @@ enum { STEPS = 8, WORDS = 64, POLL_SECONDS = 10, POLLS = 180, OUTPUT = 65536 };
 struct step {
     const char *command;
     const char *value;  // the value that the last line of its output becomes, or NULL
+    const char *key;    // of JSON: the value is what stands at OBJECT.KEY, or NULL
     const char *until;  // it is repeated until its output holds this, or NULL
     const char *undo;   // takes it back, or NULL
     const char *made;   // what it makes, for who has to remove it by hand
@@ -193,6 +196,36 @@ static const struct provider providers[] = {
                "[--network={subnet}] [--availability-zone={zone}] --wait --format=value --column=id",
            .value = "server"}},
      .console = "openstack console log show {server}"},
+    {.name = "oracle",
+     .tools = {"oci"},
+     .get = "Oracle's own package oci-cli",
+     .check = "oci os ns get --query=data --raw-output",
+     .login = "oci setup config",
+     .needs = {"zone", "bucket", "project", "subnet"},
+     .defaults = {"flavor=VM.Standard.E2.1.Micro"},
+     .steps = {{.command = "oci os ns get --query=data --raw-output", .value = "namespace"},
+               {.command = "oci os object put --bucket-name={bucket} --name={name}.qcow2 "
+                           "--file={file} --no-overwrite",
+                .undo = "oci os object delete --bucket-name={bucket} --object-name={name}.qcow2 "
+                        "--force",
+                .made = "the object {name}.qcow2 in {bucket}"},
+               {.command = "oci compute image import from-object --namespace={namespace} "
+                           "--bucket-name={bucket} --name={name}.qcow2 --compartment-id={project} "
+                           "--display-name={name} --source-image-type=QCOW2 "
+                           "--launch-mode=PARAVIRTUALIZED --query=data.id --raw-output",
+                .value = "image",
+                .undo = "oci compute image delete --image-id={image} --force",
+                .made = "the image {image}"},
+               {.command = "oci compute image get --image-id={image}", .until = "\"AVAILABLE\""},
+               {.command = "oci os object delete --bucket-name={bucket} "
+                           "--object-name={name}.qcow2 --force",
+                .spent = 2},
+               {.command = "oci compute instance launch --availability-domain={zone} "
+                           "--compartment-id={project} --shape={flavor} --image-id={image} "
+                           "--subnet-id={subnet} --display-name={name} --query=data.id "
+                           "--raw-output",
+                .value = "instance"}},
+     .console = "oci compute console-history capture --instance-id={instance}"},
     {.name = "proxmox",
      .tools = {"qm", "pvesh"},
      .get = "any Proxmox host: run it there, as root",
@@ -210,6 +243,56 @@ static const struct provider providers[] = {
            .made = "the machine {id}"},
           {.command = "qm start {id}"}},
      .console = "qm terminal {id}"},
+    {.name = "upcloud",
+     .tools = {"upctl"},
+     .get = "UpCloud's own releases (upcloud-cli)",
+     .check = "upctl account show",
+     .login = "upctl account login",
+     .needs = {"zone"},
+     .defaults = {"flavor=1xCPU-1GB"},
+     .steps = {{.command = "upctl storage import --title={name}-disk --zone={zone} "
+                           "--source-location={file} --wait",
+                .undo = "upctl storage delete {name}-disk",
+                .made = "the storage {name}-disk"},
+               {.command = "upctl storage templatise {name}-disk --title={name}-template --wait",
+                .undo = "upctl storage delete {name}-template",
+                .made = "the template {name}-template"},
+               {.command = "upctl storage delete {name}-disk", .spent = 1},
+               {.command = "upctl server create --title={name} --hostname={name} --zone={zone} "
+                           "--plan={flavor} --os={name}-template --wait"}},
+     .console = "upctl server show {name}"},
+    {.name = "vsphere",
+     .tools = {"govc"},
+     .get = "VMware's own releases (govmomi)",
+     .check = "govc about",
+     .login = "the variables GOVC_URL, GOVC_USERNAME and GOVC_PASSWORD",
+     .steps = {{.command = "govc import.ova -name={name} [-ds={bucket}] [-pool={flavor}] {file}",
+                .undo = "govc vm.destroy {name}",
+                .made = "the machine {name}"},
+               {.command = "govc vm.network.add -vm={name} -net.adapter=vmxnet3 [-net={subnet}]"},
+               {.command = "govc device.serial.add -vm={name}"},
+               {.command = "govc vm.power -on {name}"}},
+     .console = "govc device.info -vm={name} serialport-*"},
+    {.name = "vultr",
+     .tools = {"vultr-cli"},
+     .get = "Vultr's own releases",
+     .check = "vultr-cli account --output=json",
+     .login = "the variable VULTR_API_KEY",
+     .needs = {"zone", "url"},
+     .defaults = {"flavor=vc2-1c-1gb"},
+     .steps = {{.command = "vultr-cli snapshot create-url --url={url} --description={name} "
+                           "--output=json",
+                .value = "snapshot",
+                .key = "snapshot.id",
+                .undo = "vultr-cli snapshot delete {snapshot}",
+                .made = "the snapshot {snapshot}"},
+               {.command = "vultr-cli snapshot get {snapshot} --output=json",
+                .until = "\"complete\""},
+               {.command = "vultr-cli instance create --region={zone} --plan={flavor} "
+                           "--snapshot={snapshot} --label={name} --host={name} --output=json",
+                .value = "instance",
+                .key = "instance.id"}},
+     .console = "vultr-cli instance get {instance}"},
 };
 enum { N_PROVIDERS = sizeof(providers) / sizeof(providers[0]) };
 
@@ -298,6 +381,18 @@ static const char *last_line(const char *text)
     return newline ? newline + 1 : text;
 }
 
+// The string at OBJECT.KEY of a JSON text. => NULL: there is none
+static const char *json_value(const char *text, const char *path)
+{
+    const cJSON *at = cJSON_Parse(text);
+    char *names = xstrdup(path);
+
+    for (char *save = NULL, *name = strtok_r(names, ".", &save); at && name;
+         name = strtok_r(NULL, ".", &save))
+        at = cJSON_GetObjectItemCaseSensitive(at, name);
+    return cJSON_GetStringValue(at);
+}
+
 // ---- before anything is made
 
 static bool on_path(const char *program)
@@ -345,7 +440,8 @@ static void check_values(const struct deployment *d)
             !strcmp(name, "zone")      ? "the zone or region"
             : !strcmp(name, "bucket")  ? "the bucket or storage"
             : !strcmp(name, "flavor")  ? "the type of machine"
-            : !strcmp(name, "project") ? "the resource group"
+            : !strcmp(name, "project") ? "the project, resource group or compartment"
+            : !strcmp(name, "subnet")  ? "the network"
                                        : "an address from which it fetches the image",
             d->provider->name);
     }
@@ -388,7 +484,8 @@ static void failed(struct deployment *d, const char *command, const char *why)
 static void print_step(const struct step *step, const char *command)
 {
     if (step->value)
-        printf("%s=$(%s)\n", step->value, command);
+        printf("%s=$(%s%s%s)\n", step->value, command, step->key ? " | jq -r ." : "",
+               step->key ? step->key : "");
     else if (step->until)
         printf("until %s | grep -q %s; do sleep %d; done\n", command, shell_quote(step->until),
                POLL_SECONDS);
@@ -423,10 +520,13 @@ static void take_step(struct deployment *d, const struct step *step)
             failed(d, short_name, "it takes too long");
         sleep(POLL_SECONDS);
     }
-    if (step->value && !*last_line(out))
-        failed(d, short_name, "it printed nothing");
-    if (step->value)
-        env_set(&d->values, format("%s=%s", step->value, last_line(out)));
+    if (step->value) {
+        const char *value = step->key ? json_value(out, step->key) : last_line(out);
+        if (!value || !*value)
+            failed(d, short_name,
+                   step->key ? format("it did not tell %s", step->key) : "it printed nothing");
+        env_set(&d->values, format("%s=%s", step->value, value));
+    }
     d->n_done++;
 }
 

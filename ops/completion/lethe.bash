@@ -3,7 +3,7 @@
 _lethe() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} second=${COMP_WORDS[2]} words
     local formats='raw qcow2 vmdk vdi vhd ova gcp oci firecracker cloud-hypervisor libvirt'
-    local clouds='aws azure digitalocean gcp hetzner openstack proxmox'
+    local clouds='aws azure digitalocean gcp hetzner openstack oracle proxmox upcloud vsphere vultr'
     local takers="$clouds hyperv ibm kubevirt onprem oracle scaleway upcloud urunc virtualbox vmware vsphere vultr"
     local options='--config --memory --smp --env --file --rootfs --sysroot --mount --cwd --hostname -it --port --net --accel --machine --arch
         --kernel --append --qemu-arg --disk --disk-bus --root --uefi --firmware --timeout --zone --project --bucket --url --flavor --subnet --strace

@@ -17,8 +17,14 @@ if [ -n "${REFUSE:-}" ] && echo "$call" | grep -Eq -- "$REFUSE"; then
 fi
 [ -z "${SLOW:-}" ] || ! echo "$call" | grep -Eq -- "$SLOW" || sleep 3
 case $call in
-*'auth list'* | *get-caller-identity* | *'account show'* | *'account get'* | *'location list'* | *'token issue'* | *'get /version'*)
+*'auth list'* | *get-caller-identity* | *'account show'* | 'oci os ns get'* | 'govc about'* | 'vultr-cli account'* | *'account get'* | *'location list'* | *'token issue'* | *'get /version'*)
     [ -n "${LOGGED_OUT:-}" ] || echo somebody ;;
+*'image import'*) echo ocid1.image ;;
+*'compute image get --image-id'*) echo '{"data": {"lifecycle-state": "AVAILABLE"}}' ;;
+*'instance launch'*) echo ocid1.instance ;;
+*create-url*) echo '{"snapshot": {"id": "snap-7", "status": "pending"}}' ;;
+*'snapshot get'*) echo '{"snapshot":{"id":"snap-7","status":"complete"}}' ;;
+'vultr-cli instance create'*) echo '{"instance": {"id": "inst-7"}}' ;;
 *import-snapshot\ *) echo import-1 ;;
 *describe-import*) echo snap-1 ;;
 *register-image*) echo ami-1 ;;
@@ -30,7 +36,7 @@ case $call in
 esac
 END
 chmod +x "$d/bin/fake"
-for program in gcloud aws az doctl hcloud hcloud-upload-image openstack qm pvesh; do ln -s fake "$d/bin/$program"; done
+for program in gcloud aws az doctl hcloud hcloud-upload-image openstack qm pvesh oci upctl govc vultr-cli; do ln -s fake "$d/bin/$program"; done
 deploy() { : > "$CALLS"; PATH=$d/bin:$PATH "$work/lethe" deploy "$@" --kernel "$kernel"; }
 hello=build/examples/c-hello
 
@@ -92,6 +98,34 @@ expect deploy/proxmox 0 '' deploy proxmox $hello --bucket local-lvm -m 64m --smp
 holds deploy/proxmox_create grep -q 'qm create 107 --name=c-hello --memory=64 --cores=2' "$CALLS"
 holds deploy/proxmox_start grep -qx 'qm start 107' "$CALLS"
 
+expect deploy/oracle 0 '' deploy oracle $hello --zone AD-1 --bucket mine --project ocid1.compartment --subnet ocid1.subnet
+unnumber
+calls oracle "oci os ns get --query=data --raw-output
+oci os ns get --query=data --raw-output
+oci os object put --bucket-name=mine --name=c-hello.qcow2 --file=$(file c-hello.qcow2) --no-overwrite
+oci compute image import from-object --namespace=somebody --bucket-name=mine --name=c-hello.qcow2 --compartment-id=ocid1.compartment --display-name=c-hello --source-image-type=QCOW2 --launch-mode=PARAVIRTUALIZED --query=data.id --raw-output
+oci compute image get --image-id=ocid1.image
+oci os object delete --bucket-name=mine --object-name=c-hello.qcow2 --force
+oci compute instance launch --availability-domain=AD-1 --compartment-id=ocid1.compartment --shape=VM.Standard.E2.1.Micro --image-id=ocid1.image --subnet-id=ocid1.subnet --display-name=c-hello --query=data.id --raw-output"
+expect deploy/upcloud 0 '' deploy upcloud $hello --zone fi-hel1
+unnumber
+calls upcloud "upctl account show
+upctl storage import --title=c-hello-disk --zone=fi-hel1 --source-location=$(file c-hello.img) --wait
+upctl storage templatise c-hello-disk --title=c-hello-template --wait
+upctl storage delete c-hello-disk
+upctl server create --title=c-hello --hostname=c-hello --zone=fi-hel1 --plan=1xCPU-1GB --os=c-hello-template --wait"
+expect deploy/vsphere 0 '' deploy vsphere $hello --subnet 'VM Network'
+holds deploy/vsphere_ova sh -c "tar -tf '$CALLS.file' | grep -qx disk.vmdk"
+holds deploy/vsphere_net grep -qx 'govc vm.network.add -vm=c-hello -net.adapter=vmxnet3 -net=VM Network' "$CALLS"
+holds deploy/vsphere_on grep -qx 'govc vm.power -on c-hello' "$CALLS"
+expect deploy/vultr 0 '' deploy vultr -i one --zone ams --url https://example.org/one.raw
+calls vultr "vultr-cli account --output=json
+vultr-cli snapshot create-url --url=https://example.org/one.raw --description=one --output=json
+vultr-cli snapshot get snap-7 --output=json
+vultr-cli instance create --region=ams --plan=vc2-1c-1gb --snapshot=snap-7 --label=one --host=one --output=json"
+run deploy vultr -i one --zone ams --url https://example.org/one.raw --dry-run
+holds deploy/vultr_script grep -q '^snapshot=$(vultr-cli snapshot create-url .* | jq -r .snapshot.id)$' "$out"
+
 # Failures: one line; what was made is taken back, or named.
 failing() { # failing NAME PATTERN REFUSE COMMAND...
     name=$1 pattern=$2 REFUSE=$3
@@ -133,7 +167,8 @@ expect deploy/no_tool 2 'deploy gcp needs the program gcloud; it is in the packa
 expect deploy/no_debian_tool 2 'needs the program aws; it is in the Debian package awscli' \
     env PATH="$d/none" "$work/lethe" deploy aws $hello --bucket b --kernel "$kernel"
 expect deploy/unknown 2 "unknown provider 'gpc'; the nearest is 'gcp'" deploy gpc $hello
-expect deploy/undriven 2 "does not drive vultr; 'lethe image create -t vultr' makes the image" deploy vultr $hello
+expect deploy/undriven 2 "does not drive scaleway; 'lethe image create -t scaleway' makes the image" deploy scaleway $hello
+expect deploy/no_subnet 2 'deploy oracle needs --subnet \(the network' deploy oracle $hello --zone z --bucket b --project p
 expect deploy/no_provider 2 'name a provider' deploy
 expect deploy/no_program 2 'name a program or a disk image' deploy gcp --zone z
 expect deploy/no_zone 2 'deploy gcp needs --zone' deploy gcp $hello --bucket b
