@@ -352,7 +352,7 @@ static int get_route_to(const struct nl_header *h, struct seq_buf *out)
     ip_addr_set_any(body.family == AF_INET6, &from);
     memcpy(&to, dst, want);
     net_lock(st);
-    struct netif *netif = ip_route(&from, &to);
+    struct netif *netif = inet_route(&from, &to);
     u32 index = netif ? netif_get_index(netif) : 0;
     const ip_addr_t *own = netif ? ip_netif_get_local_ip(netif, &to) : NULL;
     if (own)

@@ -255,21 +255,22 @@ static int get_socket_option(struct socket *s, int name, void *value, u32 *len)
 long sys_getsockopt(int fd, int level, int name, uptr_t user, uptr_t user_len)
 {
     u8 value[VALUE_MAX] = {0};
-    u32 len;
+    u32 len, room = 0;
     struct fd f;
     struct socket *s = socket_from_fd(fd, &f);
     if (IS_ERR(s))
         return PTR_ERR(s);
     int err = get_user_u32(&len, user_len) ? -EFAULT : (s32)len < 0 ? -EINVAL : 0;
     if (!err) {
-        len = MIN(len, (u32)VALUE_MAX);
+        len = room = MIN(len, (u32)VALUE_MAX);
         if (level == SOL_SOCKET)
             err = get_socket_option(s, name, value, &len);
         else
             err =
                 s->ops->get_option ? s->ops->get_option(s, level, name, value, &len) : -EOPNOTSUPP;
     }
-    if (!err && ((len && copy_to_user(user, value, len)) || put_user_u32(user_len, len)))
+    room = MIN(len, room);  // some options tell a longer length than they were asked for
+    if (!err && ((room && copy_to_user(user, value, room)) || put_user_u32(user_len, len)))
         err = -EFAULT;
     fd_put(f);
     return err;

@@ -260,6 +260,16 @@ TEST(names_groups_and_sizes)
     CHECK_EQ(other.nl_groups, RTMGRP_LINK | RTMGRP_IPV4_IFADDR);
     group = 0;
     CHECK_ERRNO(setsockopt(b, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group), EINVAL);
+    // The list of groups: as much as there is room for, and how much there is.
+    unsigned groups[2] = {77, 77};
+    socklen_t size = 0;
+    CHECK_OK(getsockopt(b, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, NULL, &size));
+    CHECK_RANGE(size, 4, 64);
+    size = sizeof groups[0];
+    CHECK_OK(getsockopt(b, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, groups, &size));
+    CHECK_RANGE(size, 4, 64);
+    CHECK_EQ(groups[0], RTMGRP_LINK | RTMGRP_IPV4_IFADDR);
+    CHECK_EQ(groups[1], 77);
     CHECK_ERRNO(bind(a, (void *)&name, 3), EINVAL);
     CHECK_EQ(poll_events(a, POLLIN | POLLOUT), POLLOUT);
     // What does not fit is cut, and its true length told.
