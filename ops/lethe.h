@@ -303,6 +303,7 @@ void network_choose(struct job *job, const char *text);
 bool network_settle(struct job *job);
 void network_command(const struct job *job, struct strings *command, const char *bus);
 char *network_words(const struct job *job, char *words);
+void network_check(const struct job *job);
 void network_lengthen_queues(pid_t qemu);
 
 // ---- terminal.c

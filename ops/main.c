@@ -217,6 +217,7 @@ static int verb_run(struct job *job)
         print_command(stderr, &command);
     }
     volume_settle(job);
+    network_check(job);
     return guest_run(job, &command, fd);
 }
 

@@ -4,6 +4,8 @@
 #include "lethe.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +167,47 @@ void network_command(const struct job *job, struct strings *command, const char 
     }
     add(command, "-netdev", backend);
     add(command, "-device", format("virtio-net-%s,netdev=net0", bus));
+}
+
+// Binds as QEMU will. PORT: PROTOCOL:ADDRESS:HOST-:GUEST. => a descriptor, held so that no port is taken twice
+static int try_port(const char *port)
+{
+    char *copy = xstrdup(port), *save = NULL;
+    const char *protocol = strtok_r(copy, ":", &save), *address = strtok_r(NULL, ":", &save);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(atoi(save))};
+    bool tcp = !strcmp(protocol, "tcp");
+    int fd = socket(AF_INET, tcp ? SOCK_STREAM : SOCK_DGRAM, 0);
+    int reuse = tcp;  // as QEMU does: a port whose last connections are ending is free
+    const char *what;
+
+    inet_pton(AF_INET, address, &at.sin_addr);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+    if (bind(fd, (struct sockaddr *)&at, sizeof(at)) || (tcp && listen(fd, 1))) {
+        what = errno == EADDRINUSE      ? "is in use on this host; choose another, as in -p 8081:80"
+               : errno == EACCES        ? "needs privilege on this host; choose one from 1024 on"
+               : errno == EADDRNOTAVAIL ? "cannot be had: this host has no such address"
+                                        : strerror(errno);
+        die("-p: %s port %d of %s %s", protocol, ntohs(at.sin_port), address, what);
+    }
+    free(copy);
+    return fd;
+}
+
+// What this host must have for it, asked before a machine is started: what QEMU says of it is hard to read, or nothing.
+void network_check(const struct job *job)
+{
+    int *fds = xalloc((job->ports.count + 1) * sizeof(*fds));
+
+    for (size_t i = 0; i < job->ports.count; i++)
+        fds[i] = try_port(job->ports.items[i]);
+    for (size_t i = 0; i < job->ports.count; i++)
+        close(fds[i]);
+    free(fds);
+    if (job->net == NET_TAP && !if_nametoindex(job->net_name))
+        die("--net tap=%s: there is no such device; make it: ip tuntap add %s mode tap; ip link set %s up",
+            job->net_name, job->net_name, job->net_name);
+    if (job->net == NET_BRIDGE && !if_nametoindex(job->net_name))
+        die("--net bridge=%s: there is no such device on this host", job->net_name);
 }
 
 // The sockets that QEMU listens on for -p have a queue of one: of clients that come in the same moment this host's kernel would

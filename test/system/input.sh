@@ -124,6 +124,10 @@ usage port_protocol 'tcp or udp' run "$PROBE" -p 80/sctp
 usage port_address 'is not an IPv4 address' run "$PROBE" -p 1.2.3:80:80
 usage port_without 'needs a network' run "$PROBE" -p 80 --net none
 usage port_tap "is for QEMU's user network" run "$PROBE" -p 80 --net tap=tap0
+usage port_elsewhere 'no such address' run "$PROBE" --kernel "$STUB" -p 192.0.2.1:8080:80
+usage port_twice 'port 28123 of 127.0.0.1 is in use on this host' run "$PROBE" --kernel "$STUB" -p 28123:80 -p 28123:81
+usage tap_missing 'there is no such device; make it' run "$PROBE" --kernel "$STUB" --net tap=lethe-none,ip=10.1.2.3/24
+usage bridge_missing 'there is no such device' run "$PROBE" --kernel "$STUB" --net bridge=lethe-none
 usage net 'choose user, none, tap=NAME or bridge=NAME' run "$PROBE" --net wire
 usage net_tap 'choose user, none, tap=NAME or bridge=NAME' run "$PROBE" --net tap=
 usage net_setting "unknown setting 'mtu=9'" run "$PROBE" --net user,mtu=9
