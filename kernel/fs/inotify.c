@@ -87,8 +87,8 @@ static void queue_event(struct inotify *in, s32 wd, u32 mask, u32 cookie, const 
     spin_lock(&in->lock);
     bool repeated = !list_empty(&in->events) &&
                     same_event(list_entry(in->events.prev, struct event, link), &h, name);
-    if (e && !repeated && in->n_events < MAX_QUEUED) {
-        if (in->n_events == MAX_QUEUED - 1)
+    if (e && !repeated && in->n_events <= MAX_QUEUED) {
+        if (in->n_events == MAX_QUEUED)
             e->header = (struct event_header){.wd = -1, .mask = IN_Q_OVERFLOW};
         list_push_back(&in->events, &e->link);
         in->n_events++;
@@ -190,6 +190,9 @@ void inotify_inode_gone(struct inode *inode)
     mutex_lock(&watch_mutex);
     while (inode->watches) {
         struct watch *w = list_first(&list_of(inode)->head, struct watch, inode_link);
+        if (inode->sb->flags & SB_DETACHED)
+            queue_event(w->owner, w->wd, IN_UNMOUNT | (S_ISDIR(inode->mode) ? IN_ISDIR : 0), 0,
+                        NULL);
         watch_end(w, true);
     }
     mutex_unlock(&watch_mutex);
