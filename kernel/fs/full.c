@@ -36,33 +36,37 @@ static int table_readdir(const struct gen_entry *table, struct dir_context *ctx)
     return 0;
 }
 
-// ---- /proc/PID and /proc/PID/task/TID
+// Names of a directory behind those of its own table.
+#define MORE(id, table)                                                                    \
+    static int id##_lookup(u64 arg, const char *name, unsigned len, struct gen_entry *out) \
+    {                                                                                      \
+        return table_lookup(table, name, len, out);                                        \
+    }                                                                                      \
+    static int id##_readdir(u64 arg, struct dir_context *ctx)                              \
+    {                                                                                      \
+        return table_readdir(table, ctx);                                                  \
+    }                                                                                      \
+    const struct gen_dir_ops id = {.lookup = id##_lookup, .readdir = id##_readdir}
 
+// /proc/PID and /proc/PID/task/TID
 static const struct gen_entry pid_entries[] = {
     GEN_FILE("cgroup", 0444, &proc_pid_cgroup_ops),
     GEN_DIR("net", 0555, proc_net_entries),
     GEN_END,
 };
+MORE(proc_pid_more, pid_entries);
 
-static int pid_lookup(u64 arg, const char *name, unsigned len, struct gen_entry *out)
-{
-    return table_lookup(pid_entries, name, len, out);
-}
+// /proc/sys, /proc/sys/fs
+static const struct gen_entry sys_entries[] = {
+    GEN_DIR("net", 0555, proc_sys_net_entries),
+    GEN_END,
+};
+MORE(proc_sys_more, sys_entries);
+MORE(proc_sys_fs_more, aio_sysctl_entries);
 
-static int pid_readdir(u64 arg, struct dir_context *ctx) { return table_readdir(pid_entries, ctx); }
-
-const struct gen_dir_ops proc_pid_more = {.lookup = pid_lookup, .readdir = pid_readdir};
-
-// ---- /proc/sys/fs
-
-static int sys_fs_lookup(u64 arg, const char *name, unsigned len, struct gen_entry *out)
-{
-    return table_lookup(aio_sysctl_entries, name, len, out);
-}
-
-static int sys_fs_readdir(u64 arg, struct dir_context *ctx)
-{
-    return table_readdir(aio_sysctl_entries, ctx);
-}
-
-const struct gen_dir_ops proc_sys_fs_more = {.lookup = sys_fs_lookup, .readdir = sys_fs_readdir};
+// /sys/class
+static const struct gen_entry class_entries[] = {
+    GEN_DYN("net", 0755, NULL, &sys_net_ops),
+    GEN_END,
+};
+MORE(sys_class_more, class_entries);

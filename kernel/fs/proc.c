@@ -246,7 +246,7 @@ static const struct gen_entry proc_entries[] = {
     GEN_LINK_OPS("self", &self_ops),
     GEN_FILE("stat", 0444, &stat_ops),
     GEN_FILE_ARG("swaps", 0444, &fixed_ops, swaps_text),
-    GEN_DIR("sys", 0555, proc_sys_entries),
+    GEN_DYN("sys", 0555, proc_sys_entries, &proc_sys_more),
     GEN_LINK_OPS("thread-self", &thread_self_ops),
     GEN_FILE("uptime", 0444, &uptime_ops),
     GEN_FILE("version", 0444, &version_ops),

@@ -10,18 +10,19 @@ extern const struct gen_dir_ops proc_root_ops;  // proc_pid.c: the PIDs
 int proc_readlink_self(u64 arg, char *buf, size_t size);
 int proc_readlink_thread_self(u64 arg, char *buf, size_t size);
 extern const struct gen_entry proc_sys_entries[];
-// full.c: more names in /proc/PID, /proc/PID/task/TID and /proc/sys/fs, and where they come from.
-extern const struct gen_dir_ops proc_pid_more __weak, proc_sys_fs_more __weak;
+// full.c: more names in /proc/PID, /proc/PID/task/TID, /proc/sys, /proc/sys/fs and /sys/class, and where they come from.
+extern const struct gen_dir_ops proc_pid_more __weak, proc_sys_more __weak, proc_sys_fs_more __weak,
+    sys_class_more __weak;
 extern const struct gen_ops proc_pid_cgroup_ops;
 extern const struct gen_entry aio_sysctl_entries[];
 bool parse_u64(const char *data, u64 *value);
 int show_u64(struct seq_buf *out, u64 arg);    // arg: its address
 extern const struct gen_ops hugetlb_pool_ops;  // nr_hugepages (proc_sys.c)  // proc_sys.c
 
-// kernel/net, in the kernel with a network; in the other one the names are NULL and end their tables.
-extern const char proc_net_name[] __weak, sys_net_name[] __weak;
+// kernel/net. In the kernel without a network the name is NULL and ends its table.
+extern const char proc_net_name[] __weak;
 extern const struct gen_entry proc_net_entries[], proc_sys_net_entries[];
-extern const struct gen_dir_ops sys_net_ops __weak;
+extern const struct gen_dir_ops sys_net_ops;
 
 // "0-3,5" without a newline (proc.c).
 void seq_cpu_list(struct seq_buf *out, cpumask_t mask);

@@ -263,20 +263,9 @@ static const struct gen_entry fs_entries[] = {
     GEN_END,
 };
 
-static const struct gen_entry net_core_entries[] = {
-    GEN_FILE_ARG("somaxconn", 0444, &number_ops, 4096),
-    GEN_END,
-};
-// kernel/net/sysctl.c has more of them.
-__weak const struct gen_entry proc_sys_net_entries[] = {
-    GEN_DIR("core", 0555, net_core_entries),
-    GEN_END,
-};
-
 const struct gen_entry proc_sys_entries[] = {
     GEN_DYN("fs", 0555, fs_entries, &proc_sys_fs_more),
     GEN_DIR("kernel", 0555, kernel_entries),
-    GEN_DIR("net", 0555, proc_sys_net_entries),
     GEN_DIR("vm", 0555, vm_entries),
     GEN_END,
 };

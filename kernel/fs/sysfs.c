@@ -392,12 +392,10 @@ static const struct gen_entry kernel_entries[] = {
     GEN_END,
 };
 static const struct gen_entry no_entries[] = {GEN_END};
-static const struct gen_entry class_entries[] = {GEN_DYN(sys_net_name, 0755, NULL, &sys_net_ops),
-                                                 GEN_END};
 static const struct gen_entry sys_entries[] = {
     GEN_DIR("block", 0755, no_entries),
     GEN_DIR("bus", 0755, no_entries),
-    GEN_DIR("class", 0755, class_entries),
+    GEN_DYN("class", 0755, NULL, &sys_class_more),
     GEN_DIR("devices", 0755, devices_entries),
     GEN_DIR("fs", 0755, no_entries),
     GEN_DIR("kernel", 0755, kernel_entries),

@@ -6,8 +6,6 @@
 #include "fs/special_internal.h"
 #include "net/interface.h"
 
-const char sys_net_name[] = "net";
-
 enum attribute {
     ADDRESS,
     BROADCAST,
