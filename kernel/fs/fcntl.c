@@ -62,7 +62,7 @@ static long set_flags(int fd, struct file *f, unsigned flags)
     if ((flags & O_NOATIME) && !(f->flags & O_NOATIME) && inode && !inode_owner_or_capable(inode))
         return -EPERM;
     // For a pipe O_DIRECT means packets.
-    if ((flags & ~f->flags & O_DIRECT) && f->ops != &regular_file_ops && !pipe_of(f))
+    if ((flags & ~f->flags & O_DIRECT) && !f->ops->fallocate && !pipe_of(f))
         return -EINVAL;
     if (f->ops->async)
         async_set(f, fd, flags & O_ASYNC);

@@ -106,29 +106,23 @@ static const struct vm_object_ops rootfs_object_ops = {
     .release = memfs_release_object,
 };
 
-u64 rootfs_next_data(struct inode *inode, u64 index)
+// The next page from index on that is a hole of the image, or is none. => the end of the image's part, or UINT64_MAX for data, when there is none
+static u64 next_page(struct inode *inode, u64 index, bool hole)
 {
-    while (index < inode->file.image_pages) {
+    u64 end = inode->file.image_pages;
+    while (index < end) {
         u32 run;
         int err;
-        if (image_block(inode, index, &run, &err) || err)
+        bool is_hole = !image_block(inode, index, &run, &err) && !err;
+        if (is_hole == hole)
             return index;
-        index += run;
+        index = MIN(index + run, end);
     }
-    return UINT64_MAX;
+    return hole ? index : UINT64_MAX;
 }
 
-u64 rootfs_next_hole(struct inode *inode, u64 index)
-{
-    while (index < inode->file.image_pages) {
-        u32 run;
-        int err;
-        if (!image_block(inode, index, &run, &err) && !err)
-            return index;
-        index = MIN(index + run, inode->file.image_pages);
-    }
-    return index;
-}
+u64 rootfs_next_data(struct inode *inode, u64 index) { return next_page(inode, index, false); }
+u64 rootfs_next_hole(struct inode *inode, u64 index) { return next_page(inode, index, true); }
 
 // 512-byte blocks of a file that was changed: pages that are in memory or in the image.
 u64 rootfs_count_blocks(struct inode *inode)

@@ -86,7 +86,7 @@ static struct page *page_for_write(struct inode *inode, u64 index, bool whole)
 {
     struct vm_object *obj = &inode->file.object;
     if (inode->flags & I_VOLUME)
-        return inode->ops->page_for_write(inode, index);
+        return inode->ops->page_for_write(inode, index, whole);
     for (;;) {
         struct page *p = vm_object_find(obj, index);
         if (p && !(p->flags & PG_RESERVED))
@@ -124,7 +124,9 @@ static ssize_t write_page(struct inode *inode, struct uio *from, u64 pos)
         return PTR_ERR(p);
     char *to = page_address(p);
     ssize_t moved = uio_copy_from(from, to + off, n);
-    if (whole && !(p->flags & PG_CACHE)) {  // fresh, not yet in the tree
+    if (unlikely(inode->flags & I_VOLUME)) {
+        moved = inode->ops->page_written(inode, p, index, moved);
+    } else if (whole && !(p->flags & PG_CACHE)) {  // fresh, not yet in the tree
         int err = moved < 0 ? (int)moved : 0;
         if (!err && (size_t)moved < PAGE_SIZE)
             memset(to + moved, 0, PAGE_SIZE - moved);
@@ -142,8 +144,6 @@ static ssize_t write_page(struct inode *inode, struct uio *from, u64 pos)
             page_put(p);
         }
         moved = err ? err : moved;
-    } else if (unlikely(inode->flags & I_VOLUME)) {
-        inode->ops->page_written(inode, p);
     } else {
         page_set_flags(p, PG_DIRTY);
     }
@@ -157,14 +157,14 @@ static void clear_old_tail(struct inode *inode, u64 size)
     if (size % PAGE_SIZE == 0)
         return;
     struct page *p = inode->flags & I_VOLUME
-                         ? inode->ops->page_for_write(inode, page_index(size))
+                         ? inode->ops->page_for_write(inode, page_index(size), false)
                          : vm_object_find(&inode->file.object, page_index(size));
     if (!p || IS_ERR(p))
         return;
     if (!(p->flags & PG_RESERVED))
         memset((char *)page_address(p) + size % PAGE_SIZE, 0, PAGE_SIZE - size % PAGE_SIZE);
     if (inode->flags & I_VOLUME)
-        inode->ops->page_written(inode, p);
+        inode->ops->page_written(inode, p, page_index(size), 0);
     page_put(p);
 }
 

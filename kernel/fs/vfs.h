@@ -386,10 +386,12 @@ struct inode_ops {
     // Extended attributes that lie on a disk: brings them into inode->xattrs, once; makes the disk have what is there.
     int (*load_xattrs)(struct inode *inode);
     int (*store_xattrs)(struct inode *inode);
-    // A page of the cache that is about to be written, referenced, in the tree, its place on the disk promised.
-    struct page *(*page_for_write)(struct inode *inode, u64 index);
-    void (*page_written)(struct inode *inode, struct page *p);  // now it has been
-    void (*evict)(struct inode *inode);                         // no name and no user any more
+    // A page of the cache that is about to be written, referenced, in the tree, its place on the disk promised; when all of it will be
+    // written (whole) perhaps a fresh one that is not in the tree yet.
+    struct page *(*page_for_write)(struct inode *inode, u64 index, bool whole);
+    // Now `moved` bytes have been, or copying failed with -errno. => moved, or why a fresh page could not take its place
+    ssize_t (*page_written)(struct inode *inode, struct page *p, u64 index, ssize_t moved);
+    void (*evict)(struct inode *inode);  // no name and no user any more
 };
 
 enum inode_flags {

@@ -115,8 +115,6 @@ static void set_dirty(struct vol_inode *vi, struct page *p)
     volume_mark(vi, false);
 }
 
-void volume_page_written(struct inode *inode, struct page *p) { set_dirty(vol_inode_of(inode), p); }
-
 static int object_page_dirtied(struct vm_object *obj, struct page *p)
 {
     struct vol_inode *vi = vi_of(obj);
@@ -149,6 +147,7 @@ struct fill {
     u64 lblk, pblk;  // the last piece of the map: blocks from lblk on
     u32 n;
     bool written;
+    bool only_look;  // the page's flags are set, nothing is read
 };
 
 static int fill_map(struct fill *f, u64 lblk)
@@ -186,7 +185,7 @@ static int fill_page(struct fill *f, struct page *p, u64 index)
             return err;
         if (!f->pblk)
             p->flags |= PG_NO_BLOCK;
-        if (f->written)
+        if (f->written && !f->only_look)
             block_batch_add(&f->batch, sectors_of(v, f->pblk + (lblk - f->lblk)),
                             (char *)page_address(p) + i * size, size);
     }
@@ -323,8 +322,9 @@ void volume_read_ahead(struct inode *inode, u64 start, u64 end)
     }
 }
 
-// A page that read or write finds missing; beyond the end and in holes it is made, not read. [inode->lock]
-struct page *volume_page_for_write(struct inode *inode, u64 index)
+// A page that read or write finds missing; beyond the end and in holes it is made, not read. What will be written whole is not read
+// either: it comes into the tree when its bytes are there (volume_page_written). [inode->lock]
+struct page *volume_page_for_write(struct inode *inode, u64 index, bool whole)
 {
     struct vol_inode *vi = vol_inode_of(inode);
     struct vm_object *obj = &inode->file.object;
@@ -335,6 +335,10 @@ struct page *volume_page_for_write(struct inode *inode, u64 index)
     if (err)
         return ERR_PTR(err == -EIO ? -EIO : err);
     keep_some_free();
+    if (whole && !is_cached(obj, index)) {
+        p = page_alloc(0, PAGE_USER);
+        return p ? p : ERR_PTR(-ENOMEM);
+    }
     mutex_lock(&vi->pages);
     while (!err && !(p = vm_object_find(obj, index)))
         err = read_pages(vi, index, 1);
@@ -348,6 +352,49 @@ struct page *volume_page_for_write(struct inode *inode, u64 index)
     if (p)
         page_put(p);
     return ERR_PTR(err);
+}
+
+// A fresh page with all its bytes takes its place. => 0; -EEXIST: somebody brought the old one in; -ENOSPC, -EIO, -ENOMEM
+static int insert_whole(struct vol_inode *vi, struct page *p, u64 index)
+{
+    struct fill f = {.vi = vi, .only_look = true};
+    mutex_lock(&vi->pages);
+    int err = fill_page(&f, p, index);
+    if (!err)
+        err = promise(vi, p);
+    if (!err) {
+        page_get(p);
+        err = vm_object_insert(&vi->inode->file.object, index, p);
+        if (!err) {
+            set_dirty(vi, p);
+        } else {
+            unpromise(vi, p);
+            page_put(p);
+        }
+    }
+    mutex_unlock(&vi->pages);
+    return err;
+}
+
+ssize_t volume_page_written(struct inode *inode, struct page *p, u64 index, ssize_t moved)
+{
+    struct vol_inode *vi = vol_inode_of(inode);
+    if (p->flags & PG_CACHE) {
+        set_dirty(vi, p);
+        return moved;
+    }
+    int err = moved == (ssize_t)PAGE_SIZE ? insert_whole(vi, p, index) : -EEXIST;
+    if (err != -EEXIST)
+        return err ? err : moved;
+    if (moved <= 0)
+        return moved;
+    struct page *old = volume_page_for_write(inode, index, false);
+    if (IS_ERR(old))
+        return PTR_ERR(old);
+    memcpy(page_address(old), page_address(p), (size_t)moved);
+    set_dirty(vi, old);
+    page_put(old);
+    return moved;
 }
 
 // ------------------------------------------------------------------------------- writing back
@@ -596,7 +643,7 @@ static int settle_tail(struct vol_inode *vi)
     u64 size = inode->file.object.size_bytes;
     if (size % vi->volume->disk.block_size == 0)
         return 0;
-    struct page *p = volume_page_for_write(inode, page_index(size));
+    struct page *p = volume_page_for_write(inode, page_index(size), false);
     if (IS_ERR(p))
         return (int)PTR_ERR(p);
     page_put(p);
@@ -628,7 +675,7 @@ static int shrink(struct vol_inode *vi, u64 size)
     struct volume *v = vi->volume;
     struct vm_object *obj = &vi->inode->file.object;
     struct page *edge =
-        size % PAGE_SIZE ? volume_page_for_write(vi->inode, page_index(size)) : NULL;
+        size % PAGE_SIZE ? volume_page_for_write(vi->inode, page_index(size), false) : NULL;
     int err = vm_object_truncate(obj, size);
     if (edge && !IS_ERR(edge)) {
         set_dirty(vi, edge);
@@ -671,7 +718,7 @@ static int zero_edge(struct inode *inode, u64 start, u64 end)
 {
     if (start >= end || start >= inode->file.object.size_bytes)
         return 0;
-    struct page *p = volume_page_for_write(inode, page_index(start));
+    struct page *p = volume_page_for_write(inode, page_index(start), false);
     if (IS_ERR(p))
         return (int)PTR_ERR(p);
     memset((char *)page_address(p) + start % PAGE_SIZE, 0, end - start);
@@ -909,10 +956,107 @@ static int object_sync(struct vm_object *obj, u64 first, u64 last)
     return err ? err : volume_commit(vi->volume);
 }
 
+// ------------------------------------------------------------------------------- O_DIRECT
+//
+// Bytes go by way of pages that leave the cache as soon as they have been moved: to and from the disk in the same call, errors of the
+// device told by it, nothing kept. What others have in the cache, or mapped, is written first and stays right: there is one page
+// for all. What Linux asks of such calls is asked here (iomap_dio_bio_iter): place, lengths and addresses are multiples of the
+// disk's block.
+
+#define DIRECT_PAGES 64u
+
+static bool is_direct(const struct file *f, const struct uio *u)
+{
+    return unlikely(f->flags & O_DIRECT) && !u->kernel;
+}
+
+static bool is_aligned(const struct vol_inode *vi, const struct uio *u, u64 pos)
+{
+    u64 bits = pos | u->base | MIN(u->len, u->remaining);
+    for (size_t i = 0; i < u->n_next; i++)
+        bits |= u->next[i].base | u->next[i].len;
+    return bits % vi->volume->device->disk->block_bytes == 0;
+}
+
+// Pages [first, last] that nobody maps and nobody has changed since.
+static void leave_cache(struct vol_inode *vi, u64 first, u64 last)
+{
+    vm_object_drop(&vi->inode->file.object, first, last);
+}
+
+// What of up to DIRECT_PAGES pages was in the cache before stays in it.
+static ssize_t direct_piece(struct file *f, struct uio *to, loff_t *pos, size_t bytes)
+{
+    struct vol_inode *vi = vol_inode_of(f->inode);
+    struct vm_object *obj = &f->inode->file.object;
+    u64 first = page_index((u64)*pos), last = page_index((u64)*pos + bytes - 1), had = 0;
+    size_t rest = to->remaining - bytes;
+    for (u64 i = first; i <= last; i++)
+        had |= is_cached(obj, i) ? BIT(i - first) : 0;
+    volume_read_ahead(f->inode, (u64)*pos, (u64)*pos + bytes);
+    to->remaining = bytes;
+    ssize_t n = object_read(f, to, pos);
+    to->remaining += rest;
+    for (u64 i = first; i <= last; i++) {
+        if (!(had & BIT(i - first)))
+            leave_cache(vi, i, i);
+    }
+    return n;
+}
+
+static ssize_t direct_read(struct file *f, struct uio *to, loff_t *pos)
+{
+    struct vol_inode *vi = vol_inode_of(f->inode);
+    ssize_t done = 0;
+    while (to->remaining && (u64)*pos < inode_size(f->inode)) {
+        size_t piece = DIRECT_PAGES * PAGE_SIZE - (u64)*pos % PAGE_SIZE;
+        if (!done && !is_aligned(vi, to, (u64)*pos))
+            return -EINVAL;
+        piece = MIN(piece, to->remaining);
+        ssize_t n = direct_piece(f, to, pos, piece);
+        if (n <= 0)
+            return done ? done : n;
+        done += n;
+        if ((size_t)n < piece)
+            break;
+    }
+    return done;
+}
+
+static ssize_t direct_write(struct file *f, struct uio *from, loff_t *pos)
+{
+    struct inode *inode = f->inode;
+    struct vol_inode *vi = vol_inode_of(inode);
+    bool append = (f->flags & O_APPEND) || (from->flags & RWF_APPEND);
+    if (!is_aligned(vi, from, append ? inode_size(inode) : (u64)*pos))
+        return -EINVAL;
+    ssize_t n = object_write(f, from, pos);
+    if (n <= 0)
+        return n;
+    u64 first = page_index((u64)(*pos - n)), last = page_index((u64)*pos - 1);
+    int err = volume_write_back(vi, first, last);
+    leave_cache(vi, first, last);
+    return err ? err : n;
+}
+
+static ssize_t file_read(struct file *f, struct uio *to, loff_t *pos)
+{
+    return is_direct(f, to) ? direct_read(f, to, pos) : object_read(f, to, pos);
+}
+
+static ssize_t file_read_at_user(struct file *f, uptr_t to, size_t len, loff_t pos)
+{
+    struct uio u;
+    if (likely(!(f->flags & O_DIRECT)))
+        return regular_file_ops.read_at_user(f, to, len, pos);
+    uio_init_user(&u, to, len);
+    return direct_read(f, &u, &pos);
+}
+
 static ssize_t file_write(struct file *f, struct uio *from, loff_t *pos)
 {
     u32 flags = from->flags;
-    ssize_t n = object_write(f, from, pos);
+    ssize_t n = is_direct(f, from) ? direct_write(f, from, pos) : object_write(f, from, pos);
     if (n > 0 && ((f->flags & O_DSYNC) || (flags & (RWF_DSYNC | RWF_SYNC)))) {
         int err = volume_fsync(f, (f->flags & O_SYNC) != O_SYNC && !(flags & RWF_SYNC));
         return err ? err : n;
@@ -938,6 +1082,8 @@ void volume_file_init(void)
 {
     volume_file_ops = regular_file_ops;
     volume_file_ops.open = file_open_volume;
+    volume_file_ops.read = file_read;
+    volume_file_ops.read_at_user = file_read_at_user;
     volume_file_ops.write = file_write;
     volume_file_ops.write_at_user = NULL;
     volume_file_ops.lseek = file_lseek;

@@ -76,8 +76,8 @@ struct page *volume_get_page(struct vm_object *obj, u64 index, bool write);
 extern const struct vm_object_ops volume_object_ops;
 void volume_file_init(void);
 extern struct file_ops volume_file_ops;
-struct page *volume_page_for_write(struct inode *inode, u64 index);
-void volume_page_written(struct inode *inode, struct page *p);
+struct page *volume_page_for_write(struct inode *inode, u64 index, bool whole);
+ssize_t volume_page_written(struct inode *inode, struct page *p, u64 index, ssize_t moved);
 int volume_set_size(struct inode *inode, u64 size);
 // Writes the dirty pages of [first, last] and, when it is due, size and attributes. => an error of the device: it is also kept
 // for fsync

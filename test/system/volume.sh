@@ -71,10 +71,18 @@ holds volume/full-sound sound "$volumes/small.ext4"
 # ---- file calls on a volume, as the guest suite has them on memory
 ONLY="$conform@1\$" test/guest/run -n >"$work/conform.log" 2>&1 || fail "volume/conform: $(tail -n 1 "$work/conform.log")"
 expect volume/create-conform 0 '' "$LETHE" volume create conform 192m
-run timeout -k 5 180 "$LETHE" run --accel tcg --timeout 170 $guest_programs/$conform -e TMPDIR=/data --mount conform:/data -- \
-    file path special vectors xattr 'mm_file*' 'mm_advise*'
+run timeout -k 5 180 "$LETHE" run --accel tcg --timeout 170 $guest_programs/$conform -e TMPDIR=/data -e ON_VOLUME=1 --mount conform:/data -- \
+    direct file path special vectors xattr 'mm_file*' 'mm_advise*'
 [ $status -eq 0 ] && pass || fail "volume/conform: status $status: $(grep -m 3 FAIL "$out" | tr '\n' '|')"
 holds volume/conform-sound sound "$volumes/conform.ext4"
+for bus in nvme scsi ahci; do # a short round behind each of the other controllers
+    "$LETHE" volume delete conform
+    "$LETHE" volume create conform 96m
+    run timeout -k 5 100 "$LETHE" run --accel tcg --timeout 90 --smp 2 --machine $pci_machine --disk-bus $bus $guest_programs/$conform -e TMPDIR=/data \
+        -e ON_VOLUME=1 --mount conform:/data -- direct 'file/*write*' 'file/*read*' 'mm_file/*shared*'
+    [ $status -eq 0 ] && pass || fail "volume/conform-$bus: status $status: $(grep -m 3 FAIL "$out" | tr '\n' '|')"
+    holds volume/conform-$bus-sound sound "$volumes/conform.ext4"
+done
 
 # ---- in use
 on --mount data:/data -- load /data 1 > "$work/busy" 2>&1 &
