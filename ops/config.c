@@ -487,7 +487,7 @@ static const struct key cloud_keys[] = {
     {"ImageName", set_image_name, NULL},
     {"Subnet", set_subnet, NULL},
     {"ImageType", NULL, "lethe deploy knows which format a provider takes"},
-    {"BucketNamespace", NULL, "lethe deploy does not drive Oracle's cloud"},
+    {"BucketNamespace", NULL, "lethe deploy asks Oracle's cloud for it"},
     {"VPC", NULL, AT_PROVIDER},
     {"SecurityGroup", NULL, AT_PROVIDER},
     {"StaticIP", NULL, AT_PROVIDER},

@@ -2,7 +2,8 @@
 // device.c: Ethernet devices below the stack: how they get their addresses, and what programs read of it.
 //
 // Words of the kernel's command line, for the first device:
-//     ip=ADDRESS/BITS   a fixed IPv4 address instead of DHCP (ip=none: no IPv4 at all)
+//     ip=ADDRESS/BITS   a fixed IPv4 address instead of DHCP (ip=none, ip=off: no IPv4 at all; ip=dhcp)
+//     ip=ADDRESS:SERVER:ROUTER:MASK:NAME:DEVICE:HOW:DNS:DNS    the same as Linux has it (nfsroot.rst); server, name and device mean nothing here
 //     gw=ADDRESS        its router
 //     ip6=ADDRESS       a fixed IPv6 address (its prefix has 64 bits), beside those that routers give
 //     dns=ADDRESS       a name server; may come several times
@@ -205,10 +206,52 @@ static bool parse_ip(char *text, ip4_addr_t *address, ip4_addr_t *mask)
     return true;
 }
 
+enum { FIELD_ADDRESS, FIELD_ROUTER = 2, FIELD_MASK, FIELD_HOW = 6, FIELD_DNS, N_FIELDS = 9 };
+
+static bool asks_dhcp(const char *how)
+{
+    return !strcmp(how, "dhcp") || !strcmp(how, "on") || !strcmp(how, "any");
+}
+
+static bool is_mask(const ip4_addr_t *mask)
+{
+    u32 host = ~lwip_ntohl(mask->addr);
+    return (host & (host + 1)) == 0;
+}
+
+// Linux's form, whose fields may be empty; without a mask that of the address's class. => 0, -EAGAIN: DHCP is wanted, -EINVAL
+static int parse_fields(char *text, ip4_addr_t *address, ip4_addr_t *mask, ip4_addr_t *gateway,
+                        u32 n_servers)
+{
+    char *field[N_FIELDS];
+    ip_addr_t server;
+    for (u32 i = 0; i < N_FIELDS; i++) {
+        field[i] = text;
+        text += strcspn(text, ":");
+        if (*text)
+            *text++ = '\0';
+    }
+    if (asks_dhcp(field[FIELD_HOW]))
+        return -EAGAIN;
+    if (!ip4addr_aton(field[FIELD_ADDRESS], address))
+        return -EINVAL;
+    u32 class = lwip_ntohl(address->addr) >> 30;
+    mask->addr = lwip_htonl(~0u << (class < 2 ? 24 : class == 2 ? 16 : 8));
+    if (*field[FIELD_MASK] && (!ip4addr_aton(field[FIELD_MASK], mask) || !is_mask(mask)))
+        return -EINVAL;
+    if (*field[FIELD_ROUTER] && !ip4addr_aton(field[FIELD_ROUTER], gateway))
+        return -EINVAL;
+    for (u32 i = FIELD_DNS; i < N_FIELDS && n_servers < MAX_NAME_SERVERS; i++) {
+        if (ipaddr_aton(field[i], &server))
+            dns_setserver((u8)n_servers++, &server);
+    }
+    return 0;
+}
+
 // => false: the device asks by DHCP
 static bool fixed_address(struct net_device *d)
 {
-    char text[48];
+    char text[192];
     ip4_addr_t address, mask, gateway;
     ip6_addr_t six;
     if (d->index != 0)
@@ -227,15 +270,20 @@ static bool fixed_address(struct net_device *d)
         else
             log_error("network: dns=%s is not an address", text);
     }
-    if (!cmdline_get("ip", text, sizeof(text)))
+    if (!cmdline_get("ip", text, sizeof(text)) || asks_dhcp(text))
         return false;
-    if (!strcmp(text, "none"))
+    if (!strcmp(text, "none") || !strcmp(text, "off"))
         return true;
-    if (!parse_ip(text, &address, &mask)) {
-        log_error("network: ip=%s is not ADDRESS/BITS", text);
+    ip4_addr_set_zero(&gateway);
+    int err = strchr(text, ':')                 ? parse_fields(text, &address, &mask, &gateway, n)
+              : parse_ip(text, &address, &mask) ? 0
+                                                : -EINVAL;
+    if (err == -EAGAIN)
+        return false;
+    if (err) {
+        log_error("network: ip=%s is neither ADDRESS/BITS nor what Linux takes", text);
         return true;
     }
-    ip4_addr_set_zero(&gateway);
     if (cmdline_get("gw", text, sizeof(text)) && !ip4addr_aton(text, &gateway))
         log_error("network: gw=%s is not an address", text);
     netif_set_addr(&d->netif, &address, &mask, &gateway);

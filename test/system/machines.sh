@@ -93,6 +93,18 @@ run sh -c "cd '$d/fc' && timeout -k 5 60 qemu-system-x86_64 -M microvm,acpi=off,
 holds machines/firecracker_ends [ "$status" -eq 0 ]
 holds machines/firecracker_net grep -qx 'eth0 10.0.2.15' "$out"
 
+# The address as Linux's monitors and urunc tell it.
+addressed() { # addressed WORD ADDRESS
+    run timeout -k 5 60 "$LETHE" run --accel tcg --timeout 50 --net user --append "$1" "$d/look"
+    if [ "$status" -eq 0 ] && [ "$(sed -n 's/^eth0 //p' "$out")" = "$2" ]; then pass; else fail "machines/$1: status $status: $(tail -n 1 "$out")"; fi
+}
+addressed ip=10.0.2.77::10.0.2.2:255.255.255.0:urunc:eth0:off:10.0.2.3 10.0.2.77
+addressed ip=10.0.2.78 10.0.2.78
+addressed ip=10.0.2.79:::: 10.0.2.79
+addressed ip=:::::eth0:dhcp 10.0.2.15
+addressed ip=10.0.2.77::10.0.2.2:255.0.255.0::eth0:off ''
+holds machines/no_mask grep -q 'is neither ADDRESS/BITS nor what Linux takes' "$out"
+
 # libvirt, in a session for this test alone. root's would be the system's own, so root becomes somebody else, for its processes only.
 expect machines/create_libvirt 0 '' make_folder "$d/probe" -t libvirt -o "$d/lethe-test" -m 64m --smp 2 --accel tcg
 holds machines/libvirt_sound sh -c "sgdisk -v '$d/lethe-test/disk.img' | grep -q '^No problems found'"
