@@ -371,7 +371,7 @@ static u32 pipe_poll(struct file *f, struct poll_table *pt)
     return events;
 }
 
-static long pipe_ioctl(struct file *f, unsigned cmd, uptr_t arg)
+static __cold long pipe_ioctl(struct file *f, unsigned cmd, uptr_t arg)
 {
     struct pipe *p = f->data;
     u32 bytes = 0;
@@ -411,7 +411,7 @@ static long pipe_set_size(struct pipe *p, unsigned long bytes)
     return (long)(slots * PAGE_SIZE);
 }
 
-static long pipe_fcntl(struct file *f, unsigned cmd, unsigned long arg)
+static __cold long pipe_fcntl(struct file *f, unsigned cmd, unsigned long arg)
 {
     struct pipe *p = f->data;
     long result;
