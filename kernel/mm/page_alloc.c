@@ -92,7 +92,7 @@ static struct {
     u64 n_free[PAGE_MAX_ORDER + 1];           // [lock] blocks
     u64 free_pages;                           // [lock] frames in the lists
     u64 kernel_blocks[KERNEL_BITS / 64];      // [lock] which 2 MiB blocks are the kernel's (a hint)
-    u32 kernel_taken;                         // [lock] pieces that found no kernel block
+    u32 kernel_taken;              // pieces that lie anywhere, or found no kernel block (a hint)
     struct page *loose;            // [lock] first batch; next batch in link.prev, length in aux
     u64 loose_pages;               // [lock]
     struct page *zeroed;           // [lock] chain of zeroed 2 MiB blocks
@@ -682,6 +682,10 @@ struct page *page_alloc(unsigned order, unsigned flags)
 
 __cold struct page *page_alloc_kernel(void)
 {
+    if (READ_ONCE(buddy.kernel_taken) < KERNEL_FIRST) {
+        atomic_add(&buddy.kernel_taken, 1);
+        return page_alloc(0, 0);
+    }
     if (injected_failure(0))
         return NULL;
     struct page *p = alloc_block(0, 0);
